@@ -1,0 +1,80 @@
+/**
+ * The intermediate form of an instruction's description: a list of nodes, in order, with nested lists for `if`.
+ * Both tiers read it: the interpreter's generator (operands come from a decoded record) and the translator (operands
+ * are constants, registers are locals). See builder.ts for what each node means.
+ */
+
+export type Type = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
+
+/** A typed value: the result of one node. */
+export interface Val {
+  readonly id: number;
+  readonly t: Type;
+  readonly node: Node;
+}
+
+/** A memory operand whose address is probed for writing: reads and the later write go to the same place. */
+export interface Probe {
+  readonly id: number;
+  readonly bytes: number;
+  readonly addr: Val;
+}
+
+export type Node =
+  /** A wasm instruction without side effects; `imm` are its immediates (lane index, shuffle bytes, constant). */
+  | { k: 'op'; op: string; args: Val[]; imm?: (number | bigint)[]; out: Val }
+  /** Register operand i, `bytes` wide (i32 for 1, 2, 4, zero-extended; i64 for 8; v128 for 16; f32/f64 if float). */
+  | { k: 'regop'; i: number; bytes: number; float: boolean; out: Val }
+  | { k: 'setregop'; i: number; bytes: number; v: Val }
+  /** Immediate operand, sign-extended to t. */
+  | { k: 'immop'; i: number; t: 'i32' | 'i64'; out: Val }
+  /** Linear address (segment base included) of memory operand i: i64. */
+  | { k: 'ea'; i: number; noseg: boolean; out: Val }
+  /** Fixed field of CpuState. */
+  | { k: 'get'; off: number; bytes: number; signed: boolean; t: Type; out: Val }
+  | { k: 'set'; off: number; bytes: number; v: Val }
+  /** Guest memory. */
+  | { k: 'load'; addr: Val; bytes: number; signed: boolean; t: Type; align: boolean; out: Val }
+  | { k: 'probe'; p: Probe; align: boolean; out: Val }
+  | { k: 'pload'; p: Probe; at: number; bytes: number; signed: boolean; t: Type; out: Val }
+  | { k: 'pstore'; p: Probe; at: number; bytes: number; v: Val }
+  /** Bytes written to the probe reach memory (emitted after the last pstore of each probe). */
+  | { k: 'commit'; p: Probe }
+  /** Atomic read-modify-write at an aligned probe; `op` as in wasm: add sub and or xor xchg. Old value out. */
+  | { k: 'atomic'; op: string; p: Probe; bytes: number; v: Val; out: Val }
+  | { k: 'cmpxchg'; p: Probe; bytes: number; expected: Val; v: Val; out: Val }
+  /** Lazy flags words (i64): z, s, c, x as in flags.ts; absent ones are kept. */
+  | { k: 'flags'; z?: Val; s?: Val; c?: Val; x?: Val }
+  | { k: 'flagword'; w: 'z' | 's' | 'c' | 'x'; out: Val }
+  | { k: 'if'; cond: Val; then: Node[]; else: Node[] }
+  /** A mutable local variable, for values assigned on two paths. */
+  | { k: 'setvar'; v: number; t: Type; val: Val }
+  | { k: 'getvar'; v: number; t: Type; out: Val }
+  /** Call of a runtime helper `(cpu, ...args) -> t`; may fault if `faults` (returns 0 = fault recorded in exit_*). */
+  | { k: 'call'; name: string; args: Val[]; out?: Val }
+  /** End of the instruction with an exception; exit_* are set; rip stays at the instruction. */
+  | { k: 'raise'; vector: number; error?: Val }
+  /** End of the instruction: leave guest code. `next`: rip is the following instruction, else this one. */
+  | { k: 'exit'; reason: number; vector?: Val; error?: Val; next: boolean }
+  /** End of the instruction: the helper already recorded an exception in exit_*. */
+  | { k: 'faulted' }
+  /** End of the instruction: continue at linear address (i64). */
+  | { k: 'jump'; target: Val }
+  /** End of the instruction: continue at the direct branch target (operand 0, Jb or Jz). */
+  | { k: 'branch' }
+  /** End of the instruction: run it again (rip unchanged), e.g. a rep string instruction that has more to do. */
+  | { k: 'again' }
+  /** Linear address of the next instruction (i64). */
+  | { k: 'nextrip'; out: Val }
+  /** Direct branch target address (i64). */
+  | { k: 'target'; out: Val }
+  /** Like falling through, but the next instruction is looked up anew (cpu.rip is taken from the field). */
+  | { k: 'resync' };
+
+/** One recorded description. */
+export interface Code {
+  readonly nodes: Node[];
+  readonly vars: Type[];
+  /** Value ids run from 0 to this. */
+  readonly values: number;
+}

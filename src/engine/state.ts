@@ -1,0 +1,225 @@
+/**
+ * The guest CPU's state as it lies in machine memory: one `CpuState` per vCPU, 64-byte aligned, inside the
+ * hypervisor's vCPU area. The engine's generated code, its AssemblyScript runtime, the hypervisor and the
+ * TypeScript side all use this one table (AssemblyScript gets it as `CpuState.*` from scripts/gen-abi.ts).
+ *
+ * Offsets below 65536 are "operand slots": a decoded record names a register operand by its byte offset here.
+ */
+import { struct } from '../abi/layout.ts';
+
+export const CpuState = struct(
+  'CpuState',
+  [
+    /** rax rcx rdx rbx rsp rbp rsi rdi r8..r15. `ah` is the byte at gpr+1. */
+    ['gpr', 'u64', 16],
+    /** Always 0: the slot of an absent base, index or segment. */
+    ['zero', 'u64'],
+    /** Linear address of the page that is executing (rip-relative operands use it as base). */
+    ['page', 'u64'],
+    /** Instruction pointer; up to date only outside generated code. */
+    ['rip', 'u64'],
+    // Lazy status flags: see src/engine/flags.ts.
+    ['fz', 'u64'],
+    ['fs', 'u64'],
+    ['fc', 'u64'],
+    ['fx', 'u64'],
+    /** rflags without CF PF AF ZF SF OF: TF IF DF IOPL NT RF VM AC VIF VIP ID, and bit 1 set. */
+    ['rflags', 'u64'],
+    /** Segment bases: es cs ss ds fs gs. In 64-bit mode es, cs, ss and ds are 0. */
+    ['segbase', 'u64', 6],
+    /** Segment selectors: es cs ss ds fs gs ldtr tr. */
+    ['sel', 'u16', 8],
+    /** 0: 64-bit mode; 1: compatibility (32-bit) mode. Index of the decoder's and code cache's mode. */
+    ['mode', 'u32'],
+    /** Current privilege level. */
+    ['cpl', 'u32'],
+    /** Bit 3 (TS) makes x87/MMX/SSE instructions raise #NM. */
+    ['cr0', 'u64'],
+    ['cr2', 'u64'],
+    /** Machine address of the L4 table in use. */
+    ['cr3', 'u64'],
+    ['cr4', 'u64'],
+    ['efer', 'u64'],
+    ['xcr0', 'u64'],
+    /** Machine address of the active context's data TLB (TlbEntry[]) and of its execute TLB (XtlbEntry[]). */
+    ['tlb', 'u32'],
+    ['xtlb', 'u32'],
+    /**
+     * Fuel, in bytes of decoded records (32 a guest instruction). On entry: how much may run. On exit: what is left
+     * (may be slightly negative: fuel is tested at taken branches only).
+     */
+    ['fuel', 'i32'],
+    /** Non-zero: leave guest code at the next taken branch (any thread may set it, atomically). */
+    ['pending', 'u32'],
+    /** Guest instructions retired in this vCPU so far (updated at each exit from guest code). */
+    ['icount', 'u64'],
+    // Why generated code stopped: see src/engine/exits.ts.
+    ['exit_reason', 'u32'],
+    ['exit_vector', 'u32'],
+    /** Error code if exit_has_error, else 0; for EXIT_IO the port and direction. */
+    ['exit_error', 'u32'],
+    ['exit_has_error', 'u32'],
+    /** Length in bytes of the instruction that caused the exit. */
+    ['exit_len', 'u32'],
+    /** Interrupts are held off for one instruction (after mov ss / pop ss). */
+    ['int_shadow', 'u32'],
+    ['fcw', 'u16'],
+    ['fsw', 'u16'],
+    /** Abridged tag word as FXSAVE stores it: bit n set = physical register n in use. */
+    ['ftw', 'u16'],
+    ['fop', 'u16'],
+    ['mxcsr', 'u32'],
+    ['fcs', 'u16'],
+    ['fds', 'u16'],
+    ['fip', 'u64'],
+    ['fdp', 'u64'],
+    ['tsc_offset', 'u64'],
+    ['tsc_aux', 'u32'],
+    /** Machine frame of each of the 16 GDT pages (0: not present, reads as absent descriptor), and limit in bytes - 1. */
+    ['gdt_limit', 'u32'],
+    ['gdt_frames', 'u32', 16],
+    /** Linear base and number of 8-byte entries of the LDT. */
+    ['ldt_base', 'u64'],
+    ['ldt_ents', 'u32'],
+    /** Identifies the domain to the TLB (contexts of other domains are never hit). */
+    ['domain', 'u32'],
+    /** SWAPGS partner as the hypervisor keeps it (unused by the engine in PV). */
+    ['kernel_gs_base', 'u64'],
+    ['dr', 'u64', 8],
+    /** Physical registers R0..R7: significand at +0 (also MMx), sign and exponent at +8 (u16). */
+    ['st', 'v128', 8],
+    ['xmm', 'v128', 16],
+    /**
+     * Accesses that have no single host address (page-crossing, guarded): the runtime reads into and writes from here.
+     * Probes hand out this address; `commit` moves written bytes to the two pieces.
+     */
+    ['bounce', 'v128', 4],
+    ['bounce_host0', 'u32'],
+    ['bounce_host1', 'u32'],
+    ['bounce_len0', 'u32'],
+    ['bounce_len', 'u32'],
+    /** Scratch for results of helpers that return more than one value. */
+    ['ret0', 'u64'],
+    ['ret1', 'u64'],
+    // Engine counters (u64 each), see src/engine/counters.ts
+    ['n_tlb_miss', 'u64'],
+    ['n_xtlb_miss', 'u64'],
+    ['n_decoded', 'u64'],
+    ['n_smc', 'u64'],
+    ['n_tlb_flush', 'u64'],
+  ],
+  { align: 64 },
+);
+
+/** One data-TLB entry. A tag is the linear page address (bits 11..0 zero), or TLB_INVALID. */
+export const TlbEntry = struct('TlbEntry', [
+  ['rtag', 'u64'],
+  ['wtag', 'u64'],
+  /** host address = (u32)linear + addend (mod 2^32). */
+  ['addend', 'u32'],
+  ['mfn', 'u32'],
+  ['pad', 'u64'],
+]);
+
+/** One execute-TLB entry. `code` is the machine address of the frame's offset table (u32[4096], record address or 0). */
+export const XtlbEntry = struct('XtlbEntry', [
+  ['tag', 'u64'],
+  ['code', 'u32'],
+  ['mfn', 'u32'],
+]);
+
+/** Entries of each TLB (a power of two). */
+export const TLB_ENTRIES = 1024;
+export const XTLB_ENTRIES = 256;
+/** A tag no page address equals. */
+export const TLB_INVALID = 1n;
+
+/** Decoded instruction record, 32 bytes, written by the decoder and read by the interpreter's handlers. */
+export const Record32 = struct('Record32', [
+  /** Index of the handler in the function table. */
+  ['handler', 'u32'],
+  /** Slots (byte offsets in CpuState) of up to three register operands, in operand order r0 r1 r2. */
+  ['r0', 'u16'],
+  ['r1', 'u16'],
+  /** Memory operand: base, index and segment-base slots, scale as a shift count. */
+  ['base', 'u16'],
+  ['index', 'u16'],
+  ['seg', 'u16'],
+  ['scale', 'u8'],
+  /** Instruction length in bytes. */
+  ['len', 'u8'],
+  /** Offset in the page of the next instruction (1..4096+14). */
+  ['next', 'u16'],
+  ['r2', 'u16'],
+  /** Displacement, sign-extended; for rip-relative operands disp + next with base = page slot. */
+  ['disp', 'i32'],
+  /**
+   * Immediate, sign-extended. Direct branches: low half = record address of the target or 0 when not linked; high half
+   * = target minus page address (i32).
+   */
+  ['imm', 'i64'],
+]);
+
+export const SEG = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5, LDTR: 6, TR: 7 } as const;
+export const GPR = {
+  RAX: 0,
+  RCX: 1,
+  RDX: 2,
+  RBX: 3,
+  RSP: 4,
+  RBP: 5,
+  RSI: 6,
+  RDI: 7,
+  R8: 8,
+  R9: 9,
+  R10: 10,
+  R11: 11,
+  R12: 12,
+  R13: 13,
+  R14: 14,
+  R15: 15,
+} as const;
+
+/** Exception vectors (Intel SDM vol. 3 table 6-1). */
+export const VEC = {
+  DE: 0,
+  DB: 1,
+  NMI: 2,
+  BP: 3,
+  OF: 4,
+  BR: 5,
+  UD: 6,
+  NM: 7,
+  DF: 8,
+  TS: 10,
+  NP: 11,
+  SS: 12,
+  GP: 13,
+  PF: 14,
+  MF: 16,
+  AC: 17,
+  MC: 18,
+  XM: 19,
+} as const;
+
+/** Values of CpuState.exit_reason: why `run` returned. rip is that of the instruction unless said otherwise. */
+export const EXIT = {
+  /** Fuel used up or `pending` set; rip is the next instruction to run. */
+  PREEMPT: 0,
+  /** An exception: exit_vector, exit_has_error, exit_error; cr2 for #PF. */
+  EXCEPTION: 1,
+  /** `int n` (exit_vector = n), exit_len its length; `int3` and `into` too (EXCEPTION is for the others). */
+  SOFTINT: 2,
+  /** `syscall` (exit_len = 2). Nothing but rip is changed by the engine. */
+  SYSCALL: 3,
+  /** `sysenter`. */
+  SYSENTER: 4,
+  /** `cpuid`. */
+  CPUID: 5,
+  /** A privileged instruction at CPL > 0 that the hypervisor may emulate; reported as #GP(0) would be. */
+  PRIVILEGED: 6,
+  /** `hlt` at CPL 0 (HVM; unused in PV). */
+  HLT: 7,
+  /** vmcall/vmmcall. */
+  VMCALL: 8,
+} as const;
