@@ -1,0 +1,38 @@
+/** Where things lie in machine memory (docs/architecture.md), and the boot record the parts find each other by. */
+import { struct } from '../abi/layout.ts';
+
+/** At MACHINE_INFO; written by Machine.create before any thread enters the hypervisor. */
+export const MachineInfo = struct('MachineInfo', [
+  ['magic', 'u32'],
+  /** Machine frames (4 KiB) in all. */
+  ['mem_frames', 'u32'],
+  ['pcpus', 'u32'],
+  /** CPU slots: pCPUs first, then the threads of TypeScript domains. */
+  ['slots', 'u32'],
+  /** Machine address of engine area 0, and the size of one in bytes. */
+  ['area_base', 'u32'],
+  ['area_size', 'u32'],
+  /** First byte that the hypervisor manages (page aligned). */
+  ['heap_start', 'u32'],
+  /** Non-zero: the machine has panicked; every CPU stops. */
+  ['panic', 'u32'],
+  /** Non-zero: pcpu_main of every CPU returns. */
+  ['stop', 'u32'],
+  /** Non-zero: guest time is derived from retired instructions. */
+  ['deterministic', 'u32'],
+  /** Guest TSC frequency in kHz. */
+  ['tsc_khz', 'u32'],
+  ['pad', 'u32'],
+  /** Nanoseconds since 1970 at machine boot. */
+  ['wall_boot_ns', 'u64'],
+  /** Address of the hypervisor's own tables for statistics (it fills them in at boot). */
+  ['stats', 'u32'],
+  ['log_ring', 'u32'],
+]);
+
+export const MACHINE_INFO_ADDRESS = 0x1000;
+export const MACHINE_MAGIC = 0x584e4f4c; // "LONX"
+/** `--memoryBase` of the two AssemblyScript modules. */
+export const HYPERVISOR_DATA = 0x1_0000;
+export const RUNTIME_DATA = 0x4_0000;
+export const AREA_BASE = 0x10_0000;
