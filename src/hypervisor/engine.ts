@@ -8,12 +8,25 @@ export declare function run(cpu: usize): u32;
 
 // @ts-ignore: decorator
 @external("engine", "mmu_init")
-export declare function mmu_init(slot: u32, area: usize): void;
+export declare function mmu_init(area: u32): void;
 
-/** Makes (cpu.domain, root machine address) the active address space. */
+/**
+ * Makes (cpu.domain, root machine address) the active address space. A dormant context is reused only if `generation`
+ * (the domain's downgrade generation) is what it was when the context was last active.
+ */
 // @ts-ignore: decorator
 @external("engine", "tlb_switch")
-export declare function tlb_switch(cpu: usize, root: u32): void;
+export declare function tlb_switch(cpu: usize, root: u32, generation: u32): void;
+
+/** Forgets the translations of the active context (local flush, CR3 reload). */
+// @ts-ignore: decorator
+@external("engine", "tlb_flush_current")
+export declare function tlb_flush_current(cpu: usize): void;
+
+/** Drops contexts whose L4 frame is at this machine address (it is no longer a table). */
+// @ts-ignore: decorator
+@external("engine", "tlb_forget_root")
+export declare function tlb_forget_root(root: u32): void;
 
 // @ts-ignore: decorator
 @external("engine", "tlb_flush_domain")

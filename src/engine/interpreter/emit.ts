@@ -1,0 +1,652 @@
+/**
+ * Interpreter back end: one description (ir.ts) → the body of one wasm handler.
+ *
+ * A handler has the type (rec: i32, cpu: i32, fuel: i32) → i32. It reads its operands from the record at `rec`, works on
+ * the CpuState at `cpu`, and tail-calls the handler of the next record. `fuel - rec` is what may still be run, in bytes
+ * of records, so straight-line code needs no counting: taken branches rebase it.
+ *
+ * Memory operands: the fast handler probes the TLB inline and never calls; whenever it cannot go on (TLB miss, page
+ * crossing, split lock) it tail-calls its slow twin before anything has been changed. The twin does the whole
+ * instruction through the runtime (probe_read, probe_write, commit), so every corner is handled in one place.
+ */
+import type { Code, Node, Probe, Type, Val } from '../semantics/ir.ts';
+import { CpuState, Record32, TLB_ENTRIES, TlbEntry } from '../state.ts';
+import type { Func } from '../wasm/module.ts';
+
+const REC = 0;
+const CPU = 1;
+const FUEL = 2;
+
+/** How memory operands compute their address: 0 [base+disp], 1 general, 2 general truncated to 32 bits. */
+export type AddressForm = 0 | 1 | 2;
+
+/** Functions that handlers call or tail-call, by index. */
+export interface Runtime {
+  readonly handlerType: number;
+  /** Function index of a runtime helper by name, with its arguments' types and its result's. */
+  helper(name: string, args: readonly Type[], result?: Type): number;
+  /** Handler-typed: an exception is recorded in exit_*; stop at this instruction. */
+  readonly fault: number;
+  /** (rec, cpu, fuel, vector, hasError, error): record an exception and stop at this instruction. */
+  readonly raise: number;
+  /** (cpu, left, target: i64): continue at a linear address, after a poll. */
+  readonly go: number;
+  /** Handler-typed: taken direct branch whose record is not linked yet. */
+  readonly branchSlow: number;
+  /** (rec, cpu, fuel, reason, vector, error, next). */
+  readonly exit: number;
+  /** Handler-typed: run this record again, after a poll. */
+  readonly again: number;
+  /** (cpu, left, rip): leave with PREEMPT at rip. */
+  readonly preempt: number;
+  readonly probeRead: number;
+  readonly probeWrite: number;
+  readonly commit: number;
+}
+
+export interface EmitOptions {
+  readonly address: AddressForm;
+  /** Function index of the slow twin; absent: this is the twin (or the form has no memory access). */
+  readonly slow?: number;
+  readonly long: boolean;
+  readonly fpu: boolean;
+  /** Operand index of the second immediate (enter), which the record holds in the upper half of `imm`. */
+  readonly secondImmediate?: number;
+  /** Byte offset from `rec` to this instruction's record (fused pairs: the second one is at 32). */
+  readonly recordOffset?: number;
+}
+
+/** Does the description access guest memory (and so need a slow twin)? */
+export function touchesMemory(code: Code): boolean {
+  const any = (nodes: Node[]): boolean =>
+    nodes.some((n) => n.k === 'load' || n.k === 'probe' || (n.k === 'if' && (any(n.then) || any(n.else))));
+  return any(code.nodes);
+}
+
+/** Does the description have a memory operand (and so address forms)? */
+export function hasAddress(code: Code): boolean {
+  const any = (nodes: Node[]): boolean => nodes.some((n) => n.k === 'ea' || (n.k === 'if' && (any(n.then) || any(n.else))));
+  return any(code.nodes);
+}
+
+const LOAD: Record<string, string> = {
+  'i32:1:u': 'i32.load8_u',
+  'i32:1:s': 'i32.load8_s',
+  'i32:2:u': 'i32.load16_u',
+  'i32:2:s': 'i32.load16_s',
+  'i32:4:u': 'i32.load',
+  'i32:4:s': 'i32.load',
+  'i64:1:u': 'i64.load8_u',
+  'i64:1:s': 'i64.load8_s',
+  'i64:2:u': 'i64.load16_u',
+  'i64:2:s': 'i64.load16_s',
+  'i64:4:u': 'i64.load32_u',
+  'i64:4:s': 'i64.load32_s',
+  'i64:8:u': 'i64.load',
+  'i64:8:s': 'i64.load',
+  'f32:4:u': 'f32.load',
+  'f64:8:u': 'f64.load',
+  'v128:16:u': 'v128.load',
+  'v128:8:u': 'v128.load64_zero',
+  'v128:4:u': 'v128.load32_zero',
+};
+const STORE: Record<string, string> = {
+  'i32:1': 'i32.store8',
+  'i32:2': 'i32.store16',
+  'i32:4': 'i32.store',
+  'i64:1': 'i64.store8',
+  'i64:2': 'i64.store16',
+  'i64:4': 'i64.store32',
+  'i64:8': 'i64.store',
+  'f32:4': 'f32.store',
+  'f64:8': 'f64.store',
+  'v128:16': 'v128.store',
+};
+
+export function loadOp(t: Type, bytes: number, signed: boolean): string {
+  const op = LOAD[`${t}:${bytes}:${signed ? 's' : 'u'}`];
+  if (!op) throw new Error(`no load of ${bytes} bytes as ${t}`);
+  return op;
+}
+export function storeOp(t: Type, bytes: number): string {
+  const op = STORE[`${t}:${bytes}`];
+  if (!op) throw new Error(`no store of ${bytes} bytes from ${t}`);
+  return op;
+}
+
+/** How often each value is used, over all nested lists. */
+export function countUses(nodes: readonly Node[], uses: Int32Array): void {
+  const use = (v?: Val) => {
+    if (v) uses[v.id]++;
+  };
+  for (const n of nodes) {
+    switch (n.k) {
+      case 'op':
+      case 'call':
+        n.args.forEach(use);
+        break;
+      case 'setregop':
+      case 'set':
+        use(n.v);
+        break;
+      case 'load':
+        use(n.addr);
+        break;
+      case 'probe':
+        use(n.p.addr);
+        break;
+      case 'pstore':
+        use(n.v);
+        break;
+      case 'atomic':
+        use(n.v);
+        use(n.p.addr);
+        break;
+      case 'cmpxchg':
+        use(n.expected);
+        use(n.v);
+        use(n.p.addr);
+        break;
+      case 'flags':
+        use(n.z);
+        use(n.s);
+        use(n.c);
+        use(n.x);
+        break;
+      case 'if':
+        use(n.cond);
+        countUses(n.then, uses);
+        countUses(n.else, uses);
+        break;
+      case 'setvar':
+        use(n.val);
+        break;
+      case 'raise':
+        use(n.error);
+        break;
+      case 'exit':
+        use(n.vector);
+        use(n.error);
+        break;
+      case 'jump':
+        use(n.target);
+        break;
+      default:
+        break;
+    }
+  }
+}
+
+const REG_FIELD = ['r0', 'r1', 'r2'] as const;
+
+export class InterpreterEmitter {
+  private readonly f: Func;
+  private readonly rt: Runtime;
+  private readonly o: EmitOptions;
+  private readonly rec0: number;
+  private uses!: Int32Array;
+  private place!: Int32Array;
+  private vars: number[] = [];
+  private readonly probes = new Map<number, number>();
+  /** Lazy flag words known as locals (set earlier in this handler). */
+  private readonly known = new Map<string, number>();
+  /** Which value carries memory through probes, to re-check alignment. */
+  private ended = false;
+
+  constructor(f: Func, rt: Runtime, o: EmitOptions) {
+    this.f = f;
+    this.rt = rt;
+    this.o = o;
+    this.rec0 = o.recordOffset ?? 0;
+  }
+
+  /** Emit the description; `tail` emits what happens when it falls off its end (default: the next record). */
+  emit(code: Code, tail?: () => void): void {
+    this.uses = new Int32Array(code.values);
+    countUses(code.nodes, this.uses);
+    this.place = new Int32Array(code.values).fill(-1);
+    this.vars = code.vars.map((t) => this.f.local(t));
+    if (this.o.fpu) {
+      this.f.get(CPU).mem('i32.load8_u', CpuState.off.cr0).i32(8).op('i32.and').if();
+      this.args().i32(7).i32(0).i32(0).returnCall(this.rt.raise);
+      this.f.end();
+    }
+    const fell = this.list(code.nodes);
+    if (fell) (tail ?? (() => this.next()))();
+    else this.f.op('unreachable');
+  }
+
+  /** Known flag words, to hand to the second instruction of a fused pair. */
+  takeKnown(): Map<string, number> {
+    return this.known;
+  }
+  giveKnown(k: ReadonlyMap<string, number>): void {
+    for (const [w, l] of k) this.known.set(w, l);
+  }
+
+  /** rec (advanced to this instruction's record), cpu, fuel on the stack. */
+  private args(): Func {
+    return this.recArg().get(CPU).get(FUEL);
+  }
+  private recArg(): Func {
+    this.f.get(REC);
+    if (this.rec0) this.f.i32(this.rec0).op('i32.add');
+    return this.f;
+  }
+  private field(name: keyof typeof Record32.off, op: string): Func {
+    return this.f.get(REC).mem(op, this.rec0 + Record32.off[name]);
+  }
+
+  /** Continue with the record after this one. */
+  next(): void {
+    const at = this.rec0 + Record32.size;
+    this.f.get(REC).i32(at).op('i32.add').get(CPU).get(FUEL);
+    this.f.get(REC).mem('i32.load', at).returnCallIndirect(this.rt.handlerType);
+  }
+
+  private list(nodes: readonly Node[]): boolean {
+    for (const n of nodes) {
+      if (!this.node(n)) return false;
+    }
+    return true;
+  }
+
+  /** Push value v: inline when pure and used once, else from its local. */
+  private val(v: Val): Func {
+    const l = this.place[v.id];
+    if (l >= 0) return this.f.get(l);
+    const n = v.node;
+    if (n.k !== 'op') throw new Error(`value of ${n.k} used before it was made`);
+    this.pure(n);
+    return this.f;
+  }
+  private pure(n: Node & { k: 'op' }): void {
+    const f = this.f;
+    switch (n.op) {
+      case 'i32.const':
+        f.i32(Number(n.imm![0]));
+        return;
+      case 'i64.const':
+        f.i64(BigInt(n.imm![0]));
+        return;
+      case 'f64.const':
+        f.f64(Number(n.imm![0]));
+        return;
+      case 'f32.const':
+        f.f32(Number(n.imm![0]));
+        return;
+      case 'v128.const':
+        f.op('v128.const').body.raw(n.imm!.map(Number));
+        return;
+      case 'select':
+        if (n.out.t === 'v128') {
+          for (const a of n.args) this.val(a);
+          f.body.raw([0x1c, 1, 0x7b]);
+          return;
+        }
+        break;
+    }
+    for (const a of n.args) this.val(a);
+    f.op(n.op);
+    if (n.imm) for (const i of n.imm) f.body.u8(Number(i));
+  }
+  /** The value on the stack becomes v's. */
+  private keep(v: Val): void {
+    if (this.uses[v.id] === 0) {
+      this.f.op('drop');
+      return;
+    }
+    const l = this.f.local(v.t);
+    this.place[v.id] = l;
+    this.f.set(l);
+  }
+
+  /** cpu + slot named by a 16-bit record field. */
+  private slot(name: keyof typeof Record32.off): Func {
+    this.f.get(CPU);
+    return this.field(name, 'i32.load16_u').op('i32.add');
+  }
+
+  private emitEa(noseg: boolean): void {
+    const f = this.f;
+    const a = this.o.address;
+    this.slot('base').mem('i64.load');
+    if (a !== 0) {
+      this.slot('index').mem('i64.load');
+      this.field('scale', 'i64.load8_u').op('i64.shl').op('i64.add');
+    }
+    this.field('disp', 'i64.load32_s').op('i64.add');
+    if (a === 2) f.i64(0xffffffffn).op('i64.and');
+    if (a !== 0 && !noseg) {
+      this.slot('seg').mem('i64.load').op('i64.add');
+      if (!this.o.long) f.i64(0xffffffffn).op('i64.and');
+    }
+  }
+
+  /** addr local (i64) → host address local, or leave through the slow twin / fault. */
+  private probeAddress(addr: number, bytes: number, write: boolean, align: boolean): number {
+    const f = this.f;
+    const host = f.local('i32');
+    if (align) {
+      f.get(addr).i64(BigInt(bytes - 1)).op('i64.and').i64(0n).op('i64.ne').if();
+      this.args().i32(13).i32(1).i32(0).returnCall(this.rt.raise);
+      f.end();
+    }
+    if (this.o.slow !== undefined) {
+      const e = f.local('i32');
+      f.get(CPU).mem('i32.load', CpuState.off.tlb);
+      f.get(addr).i64(BigInt(12 - Math.log2(TlbEntry.size))).op('i64.shr_u').op('i32.wrap_i64');
+      f.i32((TLB_ENTRIES - 1) * TlbEntry.size).op('i32.and').op('i32.add').tee(e);
+      f.mem('i64.load', write ? TlbEntry.off.wtag : TlbEntry.off.rtag);
+      f.get(addr);
+      if (bytes > 1) f.i64(BigInt(bytes - 1)).op('i64.add');
+      f.i64(-4096n).op('i64.and').op('i64.ne').if();
+      this.recArg().get(CPU).get(FUEL).returnCall(this.o.slow);
+      f.end();
+      f.get(addr).op('i32.wrap_i64').get(e).mem('i32.load', TlbEntry.off.addend).op('i32.add').set(host);
+    } else {
+      f.get(CPU).get(addr).i32(bytes).call(write ? this.rt.probeWrite : this.rt.probeRead).tee(host);
+      f.op('i32.eqz').if();
+      this.args().returnCall(this.rt.fault);
+      f.end();
+    }
+    return host;
+  }
+  private localOf(v: Val): number {
+    if (this.place[v.id] >= 0) return this.place[v.id];
+    const l = this.f.local(v.t);
+    this.val(v);
+    this.f.set(l);
+    this.place[v.id] = l;
+    return l;
+  }
+  private hostOf(p: Probe): number {
+    const h = this.probes.get(p.id);
+    if (h === undefined) throw new Error('probe used outside its scope');
+    return h;
+  }
+
+  /** Returns false if the node ends the instruction on every path. */
+  private node(n: Node): boolean {
+    const f = this.f;
+    switch (n.k) {
+      case 'op':
+        // Constants and values used once are emitted where they are used.
+        if (this.uses[n.out.id] > 1 && !n.op.endsWith('.const')) {
+          this.pure(n);
+          this.keep(n.out);
+        }
+        return true;
+      case 'regop': {
+        const t = n.out.t;
+        if (this.uses[n.out.id] === 0) return true;
+        this.slot(REG_FIELD[n.i]).mem(loadOp(t, n.bytes, false));
+        this.keep(n.out);
+        return true;
+      }
+      case 'setregop': {
+        this.slot(REG_FIELD[n.i]);
+        if (n.bytes === 4 && n.v.t === 'i32') {
+          this.val(n.v).op('i64.extend_i32_u').mem('i64.store');
+        } else {
+          this.val(n.v).mem(storeOp(n.v.t, n.bytes));
+        }
+        return true;
+      }
+      case 'immop':
+        if (this.uses[n.out.id] === 0) return true;
+        if (n.i === this.o.secondImmediate) f.get(REC).mem('i32.load', this.rec0 + Record32.off.imm + 4);
+        else this.field('imm', n.t === 'i32' ? 'i32.load' : 'i64.load');
+        this.keep(n.out);
+        return true;
+      case 'ea':
+        if (this.uses[n.out.id] === 0) return true;
+        this.emitEa(n.noseg);
+        this.keep(n.out);
+        return true;
+      case 'get':
+        if (this.uses[n.out.id] === 0) return true;
+        f.get(CPU).mem(loadOp(n.t, n.bytes, n.signed), n.off);
+        this.keep(n.out);
+        return true;
+      case 'set':
+        f.get(CPU);
+        this.val(n.v).mem(storeOp(n.v.t, n.bytes), n.off);
+        return true;
+      case 'load': {
+        const host = this.probeAddress(this.localOf(n.addr), n.bytes, false, n.align);
+        f.get(host).mem(loadOp(n.t, n.bytes, n.signed));
+        this.keep(n.out);
+        return true;
+      }
+      case 'probe':
+        this.probes.set(n.p.id, this.probeAddress(this.localOf(n.p.addr), n.p.bytes, true, n.align));
+        return true;
+      case 'pload':
+        if (this.uses[n.out.id] === 0) return true;
+        f.get(this.hostOf(n.p)).mem(loadOp(n.t, n.bytes, n.signed), n.at);
+        this.keep(n.out);
+        return true;
+      case 'pstore':
+        f.get(this.hostOf(n.p));
+        this.val(n.v).mem(storeOp(n.v.t, n.bytes), n.at);
+        return true;
+      case 'commit':
+        this.commit(n.p);
+        return true;
+      case 'atomic':
+      case 'cmpxchg':
+        this.locked(n);
+        return true;
+      case 'flags':
+        this.flags(n);
+        return true;
+      case 'flagword': {
+        if (this.uses[n.out.id] === 0) return true;
+        const k = this.known.get(n.w);
+        if (k !== undefined) f.get(k);
+        else f.get(CPU).mem('i64.load', CpuState.off[`f${n.w}`]);
+        this.keep(n.out);
+        return true;
+      }
+      case 'if':
+        return this.cond(n);
+      case 'setvar':
+        this.val(n.val).set(this.vars[n.v]);
+        return true;
+      case 'getvar':
+        f.get(this.vars[n.v]);
+        this.keep(n.out);
+        return true;
+      case 'call': {
+        f.get(CPU);
+        for (const a of n.args) this.val(a);
+        f.call(
+          this.rt.helper(
+            n.name,
+            n.args.map((a) => a.t),
+            n.out?.t,
+          ),
+        );
+        if (n.out) this.keep(n.out);
+        // A helper may change anything, flags included.
+        this.known.clear();
+        return true;
+      }
+      case 'raise':
+        this.args().i32(n.vector).i32(n.error ? 1 : 0);
+        if (n.error) this.val(n.error);
+        else f.i32(0);
+        f.returnCall(this.rt.raise);
+        return false;
+      case 'exit':
+        this.args().i32(n.reason);
+        if (n.vector) this.val(n.vector);
+        else f.i32(0);
+        if (n.error) this.val(n.error);
+        else f.i32(0);
+        f.i32(n.next ? 1 : 0).returnCall(this.rt.exit);
+        return false;
+      case 'faulted':
+        this.args().returnCall(this.rt.fault);
+        return false;
+      case 'jump': {
+        f.get(CPU);
+        this.left();
+        this.val(n.target);
+        if (!this.o.long) f.i64(0xffffffffn).op('i64.and');
+        f.returnCall(this.rt.go);
+        return false;
+      }
+      case 'branch':
+        this.branch();
+        return false;
+      case 'again':
+        this.args().returnCall(this.rt.again);
+        return false;
+      case 'nextrip':
+        if (this.uses[n.out.id] === 0) return true;
+        f.get(CPU).mem('i64.load', CpuState.off.page);
+        this.field('next', 'i64.load16_u').op('i64.add');
+        if (!this.o.long) f.i64(0xffffffffn).op('i64.and');
+        this.keep(n.out);
+        return true;
+      case 'target':
+        if (this.uses[n.out.id] === 0) return true;
+        f.get(CPU).mem('i64.load', CpuState.off.page);
+        f.get(REC).mem('i64.load32_s', this.rec0 + Record32.off.imm + 4).op('i64.add');
+        if (!this.o.long) f.i64(0xffffffffn).op('i64.and');
+        this.keep(n.out);
+        return true;
+      case 'resync':
+        f.get(CPU);
+        this.left();
+        f.get(CPU).mem('i64.load', CpuState.off.rip).returnCall(this.rt.go);
+        return false;
+    }
+  }
+
+  /** Fuel left after this instruction: fuel - (rec + 32). */
+  private left(): Func {
+    return this.f.get(FUEL).get(REC).i32(this.rec0 + Record32.size).op('i32.add').op('i32.sub');
+  }
+
+  /** Taken direct branch: linked → tail-call the target's handler. */
+  private branch(): void {
+    const f = this.f;
+    const t = f.local('i32');
+    const left = f.local('i32');
+    f.get(REC).mem('i32.load', this.rec0 + Record32.off.imm).tee(t).op('i32.eqz');
+    this.left().tee(left).i32(0).op('i32.le_s').op('i32.or');
+    f.get(CPU).mem('i32.load', CpuState.off.pending).op('i32.or').if();
+    this.args().returnCall(this.rt.branchSlow);
+    f.end();
+    f.get(t).get(CPU).get(left).get(t).op('i32.add').get(t).mem('i32.load');
+    f.returnCallIndirect(this.rt.handlerType);
+  }
+
+  private commit(p: Probe): void {
+    if (this.o.slow !== undefined) return;
+    const f = this.f;
+    f.get(this.hostOf(p)).get(CPU).i32(CpuState.off.bounce).op('i32.add').op('i32.eq').if();
+    f.get(CPU).call(this.rt.commit).end();
+  }
+
+  private flags(n: Node & { k: 'flags' }): void {
+    const f = this.f;
+    const words = (['z', 's', 'c', 'x'] as const).filter((w) => n[w]);
+    // All values first: a word's new value may be made from old words.
+    const locals = words.map((w) => this.localOf(n[w]!));
+    for (const [i, w] of words.entries()) {
+      f.get(CPU).get(locals[i]).mem('i64.store', CpuState.off[`f${w}`]);
+      this.known.set(w, locals[i]);
+    }
+  }
+
+  private cond(n: Node & { k: 'if' }): boolean {
+    const f = this.f;
+    this.val(n.cond);
+    f.if();
+    const before = new Map(this.known);
+    const places = this.place.slice();
+    const probes = new Map(this.probes);
+    const a = this.list(n.then);
+    const afterThen = new Map(this.known);
+    this.known.clear();
+    for (const [k, v] of before) this.known.set(k, v);
+    this.place = places.slice();
+    this.probes.clear();
+    for (const [k, v] of probes) this.probes.set(k, v);
+    let b = true;
+    if (n.else.length) {
+      f.else();
+      b = this.list(n.else);
+    }
+    f.end();
+    const afterElse = new Map(this.known);
+    // What is known after: what both reaching branches agree on.
+    this.known.clear();
+    const merged = !a ? afterElse : !b ? afterThen : afterElse;
+    for (const [k, v] of merged) {
+      if (!a || !b || (afterThen.get(k) === v && afterElse.get(k) === v)) this.known.set(k, v);
+    }
+    this.place = places;
+    this.probes.clear();
+    for (const [k, v] of probes) this.probes.set(k, v);
+    return a || b;
+  }
+
+  /** Locked read-modify-write: an atomic when the address is aligned, else (slow twin only) the plain sequence. */
+  private locked(n: Node & { k: 'atomic' | 'cmpxchg' }): void {
+    const f = this.f;
+    const host = this.hostOf(n.p);
+    const { bytes } = n;
+    const t = bytes === 8 ? 'i64' : 'i32';
+    const old = f.local(t);
+    const atomic = () => {
+      const width = bytes === 1 ? '8' : bytes === 2 ? '16' : '';
+      const op = n.k === 'atomic' ? n.op : 'cmpxchg';
+      f.get(host);
+      if (n.k === 'cmpxchg') this.narrow(n.expected, bytes);
+      this.narrow(n.v, bytes);
+      f.mem(`${t}.atomic.rmw${width}.${op}${width ? '_u' : ''}`, 0, Math.log2(bytes)).set(old);
+    };
+    if (bytes === 1) {
+      atomic();
+    } else {
+      f.get(host).i32(bytes - 1).op('i32.and').op('i32.eqz').if();
+      atomic();
+      f.else();
+      if (this.o.slow !== undefined) {
+        this.args().returnCall(this.o.slow);
+      } else {
+        f.get(host).mem(loadOp(t, bytes, false)).set(old);
+        if (n.k === 'cmpxchg') {
+          f.get(old);
+          this.narrow(n.expected, bytes);
+          f.op(`${t}.eq`).if();
+          f.get(host);
+          this.val(n.v).mem(storeOp(n.v.t, bytes));
+          f.end();
+        } else {
+          f.get(host);
+          if (n.op === 'xchg') this.val(n.v);
+          else {
+            f.get(old);
+            this.val(n.v).op(`${t}.${n.op}`);
+          }
+          f.mem(storeOp(t, bytes));
+        }
+        this.commit(n.p);
+      }
+      f.end();
+    }
+    if (this.uses[n.out.id]) this.place[n.out.id] = old;
+  }
+  /** Push v cut to `bytes` (narrow atomics compare and store whole wasm values). */
+  private narrow(v: Val, bytes: number): void {
+    this.val(v);
+    if (bytes === 1) this.f.i32(0xff).op('i32.and');
+    else if (bytes === 2) this.f.i32(0xffff).op('i32.and');
+  }
+}

@@ -1,0 +1,445 @@
+/**
+ * The guest's memory management unit: long-mode page walks (Intel SDM vol. 3, 4.5) over machine memory and the software
+ * TLBs of one pCPU. Contexts hold several address spaces at once; the active one is named by CpuState.tlb and .xtlb.
+ *
+ * Tags: rtag is set by any fill; wtag only when the page may be written, its dirty bit is set and the frame holds no
+ * decoded code, so that dirty bits, read-only page tables and self-modifying code are caught by the write path.
+ */
+import {
+  AreaHeader, CpuState, EXIT, TLB_CONTEXTS, TLB_ENTRIES, TLB_INVALID, TlbContext, TlbEntry, VEC, XTLB_ENTRIES, XtlbEntry,
+} from '../../../build/abi/engine';
+import { area, setArea } from './percpu';
+
+/** Frame `mfn` is going to hold decoded code for `mode`: its offset table's address (made if need be). */
+@external("decoder", "code_table")
+declare function code_table(mfn: u32, mode: u32): u32;
+/** Guest bytes [offset, offset+len) of a frame with decoded code are about to change. */
+@external("decoder", "invalidate")
+declare function decoder_invalidate(mfn: u32, offset: u32, len: u32): void;
+
+const P: u64 = 1;
+const RW: u64 = 2;
+const US: u64 = 4;
+const A: u64 = 0x20;
+const D: u64 = 0x40;
+const PS: u64 = 0x80;
+const NX: u64 = 0x8000000000000000;
+const ADDR: u64 = 0x000ffffffffff000;
+
+export const READ: u32 = 0;
+export const WRITE: u32 = 1;
+export const EXEC: u32 = 2;
+
+const TLB_BYTES: u32 = TLB_ENTRIES * <u32>TlbEntry.SIZE;
+const XTLB_BYTES: u32 = XTLB_ENTRIES * <u32>XtlbEntry.SIZE;
+/** write_map: several entries have a write tag for the frame. */
+const SEVERAL: u32 = 1;
+
+/** Once per instance: this thread's engine area (laid out by the machine). */
+export function mmu_init(base: u32): void {
+  setArea(base);
+  tlb_reset();
+}
+
+/** Forget every translation in every context. */
+export function tlb_reset(): void {
+  const contexts = load<u32>(area, AreaHeader.contexts);
+  for (let i: u32 = 0; i < TLB_CONTEXTS; i++) clear_context(i);
+  memory.fill(contexts, 0, TLB_CONTEXTS * <u32>TlbContext.SIZE);
+  memory.fill(load<u32>(area, AreaHeader.write_map), 0, load<u32>(area, AreaHeader.mem_frames) << 2);
+}
+
+function clear_context(i: u32): void {
+  const tlb = load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES;
+  for (let e = tlb; e < tlb + TLB_BYTES; e += <u32>TlbEntry.SIZE) {
+    store<u64>(e, TLB_INVALID, TlbEntry.rtag);
+    store<u64>(e, TLB_INVALID, TlbEntry.wtag);
+  }
+  const xtlb = load<u32>(area, AreaHeader.xtlbs) + i * XTLB_BYTES;
+  for (let e = xtlb; e < xtlb + XTLB_BYTES; e += <u32>XtlbEntry.SIZE) store<u64>(e, TLB_INVALID, XtlbEntry.tag);
+}
+
+/**
+ * Make (domain, root) the active address space of this pCPU. `generation`: the domain's downgrade generation; a dormant
+ * context is reused only if it has not changed since the context was last active.
+ */
+export function tlb_switch(cpu: usize, root: u32, generation: u32): void {
+  const domain = load<u32>(cpu, CpuState.domain);
+  const contexts = load<u32>(area, AreaHeader.contexts);
+  const clock = load<u32>(area, AreaHeader.clock) + 1;
+  store<u32>(area, clock, AreaHeader.clock);
+  let victim: u32 = 0;
+  let oldest: u32 = u32.MAX_VALUE;
+  let found: i32 = -1;
+  for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
+    const c = contexts + i * <u32>TlbContext.SIZE;
+    if (load<u32>(c, TlbContext.root) == root && load<u32>(c, TlbContext.domain) == domain) {
+      found = i;
+      break;
+    }
+    const used = load<u32>(c, TlbContext.used);
+    if (used < oldest) {
+      oldest = used;
+      victim = i;
+    }
+  }
+  const i: u32 = found >= 0 ? <u32>found : victim;
+  const c = contexts + i * <u32>TlbContext.SIZE;
+  if (found < 0 || load<u32>(c, TlbContext.generation) != generation) {
+    clear_context(i);
+    store<u64>(cpu, load<u64>(cpu, CpuState.n_tlb_flush) + 1, CpuState.n_tlb_flush);
+    store<u32>(c, root, TlbContext.root);
+    store<u32>(c, domain, TlbContext.domain);
+    store<u32>(c, generation, TlbContext.generation);
+  }
+  store<u32>(c, clock, TlbContext.used);
+  store<u32>(area, i, AreaHeader.current);
+  store<u64>(cpu, <u64>root, CpuState.cr3);
+  store<u32>(cpu, load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES, CpuState.tlb);
+  store<u32>(cpu, load<u32>(area, AreaHeader.xtlbs) + i * XTLB_BYTES, CpuState.xtlb);
+}
+
+/** Forget every translation of the active context (a reload of CR3 without PCID). */
+export function tlb_flush_current(cpu: usize): void {
+  clear_context(load<u32>(area, AreaHeader.current));
+  store<u64>(cpu, load<u64>(cpu, CpuState.n_tlb_flush) + 1, CpuState.n_tlb_flush);
+}
+
+/** Forget every translation of the domain on this pCPU. */
+export function tlb_flush_domain(domain: u32): void {
+  const contexts = load<u32>(area, AreaHeader.contexts);
+  for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
+    const c = contexts + i * <u32>TlbContext.SIZE;
+    if (load<u32>(c, TlbContext.root) != 0 && load<u32>(c, TlbContext.domain) == domain) clear_context(i);
+  }
+}
+
+/** Drop contexts whose L4 table is the frame at `root` (it stops being a table, or its domain ends). */
+export function tlb_forget_root(root: u32): void {
+  const contexts = load<u32>(area, AreaHeader.contexts);
+  for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
+    const c = contexts + i * <u32>TlbContext.SIZE;
+    if (load<u32>(c, TlbContext.root) == root) {
+      clear_context(i);
+      store<u32>(c, 0, TlbContext.root);
+      store<u32>(c, 0, TlbContext.used);
+    }
+  }
+}
+
+/** Forget the translation of the page at `va` in every context of the domain on this pCPU. */
+export function tlb_flush_page(domain: u32, va: u64): void {
+  const contexts = load<u32>(area, AreaHeader.contexts);
+  for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
+    const c = contexts + i * <u32>TlbContext.SIZE;
+    if (load<u32>(c, TlbContext.root) == 0 || load<u32>(c, TlbContext.domain) != domain) continue;
+    const e = load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES + tlb_slot(va);
+    if (load<u64>(e, TlbEntry.rtag) == (va & ~0xfff)) {
+      store<u64>(e, TLB_INVALID, TlbEntry.rtag);
+      store<u64>(e, TLB_INVALID, TlbEntry.wtag);
+    }
+    const x = load<u32>(area, AreaHeader.xtlbs) + i * XTLB_BYTES + xtlb_slot(va);
+    if (load<u64>(x, XtlbEntry.tag) == (va & ~0xfff)) store<u64>(x, TLB_INVALID, XtlbEntry.tag);
+  }
+}
+
+/** After this no write tag on this pCPU maps the frame. */
+export function tlb_drop_writable(mfn: u32): void {
+  if (mfn >= load<u32>(area, AreaHeader.mem_frames)) return;
+  const slot = load<u32>(area, AreaHeader.write_map) + (mfn << 2);
+  const e = load<u32>(slot);
+  if (e == 0) return;
+  if (e != SEVERAL) {
+    // The entry may have been reused for another frame since; then nothing maps ours.
+    if (load<u32>(e, TlbEntry.mfn) == mfn) store<u64>(e, TLB_INVALID, TlbEntry.wtag);
+  } else {
+    const from = load<u32>(area, AreaHeader.tlbs);
+    const to = from + TLB_CONTEXTS * TLB_BYTES;
+    for (let p = from; p < to; p += <u32>TlbEntry.SIZE) {
+      if (load<u32>(p, TlbEntry.mfn) == mfn) store<u64>(p, TLB_INVALID, TlbEntry.wtag);
+    }
+  }
+  store<u32>(slot, 0);
+}
+
+/** After this no tag on this pCPU maps the frame, and no decoded code of it is reachable. */
+export function tlb_purge_frame(mfn: u32): void {
+  const from = load<u32>(area, AreaHeader.tlbs);
+  const to = from + TLB_CONTEXTS * TLB_BYTES;
+  for (let p = from; p < to; p += <u32>TlbEntry.SIZE) {
+    if (load<u32>(p, TlbEntry.mfn) == mfn) {
+      store<u64>(p, TLB_INVALID, TlbEntry.wtag);
+      store<u64>(p, TLB_INVALID, TlbEntry.rtag);
+    }
+  }
+  const xfrom = load<u32>(area, AreaHeader.xtlbs);
+  const xto = xfrom + TLB_CONTEXTS * XTLB_BYTES;
+  for (let p = xfrom; p < xto; p += <u32>XtlbEntry.SIZE) {
+    if (load<u32>(p, XtlbEntry.mfn) == mfn) store<u64>(p, TLB_INVALID, XtlbEntry.tag);
+  }
+  store<u32>(load<u32>(area, AreaHeader.write_map) + (mfn << 2), 0);
+}
+
+/** The frame has just got decoded code: writes to it must be seen from now on. */
+export function tlb_protect_code(mfn: u32): void {
+  tlb_drop_writable(mfn);
+}
+
+@inline function tlb_slot(va: u64): u32 {
+  return (<u32>(va >> 12) & (TLB_ENTRIES - 1)) * <u32>TlbEntry.SIZE;
+}
+@inline function xtlb_slot(va: u64): u32 {
+  return (<u32>(va >> 12) & (XTLB_ENTRIES - 1)) * <u32>XtlbEntry.SIZE;
+}
+@inline function canonical(va: u64): bool {
+  return <u64>((<i64>va << 16) >> 16) == va;
+}
+@inline function has_code(mfn: u32): bool {
+  return (load<u32>(load<u32>(area, AreaHeader.code_map0) + (mfn << 2)) |
+    load<u32>(load<u32>(area, AreaHeader.code_map1) + (mfn << 2))) != 0;
+}
+
+// Result of a walk: machine address of the byte's page, and the last entry with its address and whether it is large.
+let walk_page: u64 = 0;
+let walk_rights: u64 = 0;
+let walk_error: u32 = 0;
+let walk_leaf: u32 = 0;
+
+/** Set `bits` in the entry at `p` if it still is `e` in the parts that matter. */
+@inline function mark(p: u32, e: u64, bits: u64): void {
+  if ((e & bits) != bits) atomic.or<u64>(p, bits);
+}
+
+/**
+ * Walk the tables at `root`. On success walk_page is the frame's machine address, walk_rights the combined RW|US|NX and
+ * D of the leaf; A (and D for writes) are set in the entries as the CPU does. On failure walk_error is the #PF code.
+ */
+function walk(cpu: usize, root: u32, va: u64, access: u32, user: bool, set: bool): bool {
+  const limit = <u64>load<u32>(area, AreaHeader.mem_frames) << 12;
+  const nxe = (load<u64>(cpu, CpuState.efer) & 0x800) != 0;
+  let rights: u64 = RW | US;
+  let table = root;
+  let base: u32 = (user ? 4 : 0) | (access == WRITE ? 2 : 0) | (access == EXEC && nxe ? 16 : 0);
+  let shift: u32 = 39;
+  for (;;) {
+    const p = table + ((<u32>(va >> shift) & 511) << 3);
+    const e = atomic.load<u64>(p);
+    if (!(e & P)) {
+      walk_error = base;
+      return false;
+    }
+    const large = shift != 12 && shift != 39 && (e & PS) != 0;
+    if ((e & ADDR) >= limit || (!nxe && (e & NX) != 0) || (shift == 39 && (e & PS) != 0)) {
+      walk_error = base | 1 | 8;
+      return false;
+    }
+    rights = (rights & (e | ~(RW | US))) | (e & NX);
+    if (shift == 12 || large) {
+      if ((user && !(rights & US)) || (access == WRITE && !(rights & RW) && (user || (load<u64>(cpu, CpuState.cr0) & 0x10000) != 0)) ||
+        (access == EXEC && (rights & NX) != 0)) {
+        walk_error = base | 1;
+        return false;
+      }
+      if (set) mark(p, e, access == WRITE ? A | D : A);
+      const span = (<u64>1 << shift) - 1;
+      walk_page = ((e & ADDR & ~span) | (va & span)) & ~0xfff;
+      if (walk_page >= limit) {
+        walk_error = base | 1 | 8;
+        return false;
+      }
+      walk_rights = rights | (access == WRITE ? D : e & D);
+      walk_leaf = p;
+      return true;
+    }
+    if (set) mark(p, e, A);
+    table = <u32>(e & ADDR);
+    shift -= 9;
+  }
+}
+
+/** Record an exception; generated code then stops at its instruction. */
+export function raise(cpu: usize, vector: u32, has_error: u32, error: u32): void {
+  store<u32>(cpu, vector, CpuState.exit_vector);
+  store<u32>(cpu, has_error, CpuState.exit_has_error);
+  store<u32>(cpu, error, CpuState.exit_error);
+  store<u32>(cpu, EXIT.EXCEPTION, CpuState.exit_reason);
+}
+
+function fault(cpu: usize, va: u64): u32 {
+  store<u64>(cpu, va, CpuState.cr2);
+  raise(cpu, VEC.PF, 1, walk_error);
+  return 0;
+}
+
+@inline function is_user(cpu: usize): bool {
+  return load<u32>(cpu, CpuState.cpl) == 3;
+}
+
+/** Translate one byte for data access, fill the TLB; host address or 0 with the fault recorded. */
+function fill(cpu: usize, va: u64, access: u32): u32 {
+  store<u64>(cpu, load<u64>(cpu, CpuState.n_tlb_miss) + 1, CpuState.n_tlb_miss);
+  if (!canonical(va)) {
+    // Stack accesses raise #SS; the stack segment is not known here, and every OS treats them alike.
+    raise(cpu, VEC.GP, 1, 0);
+    return 0;
+  }
+  if (!walk(cpu, <u32>load<u64>(cpu, CpuState.cr3), va, access, is_user(cpu), true)) return fault(cpu, va);
+  const page = <u32>walk_page;
+  const mfn = page >> 12;
+  const e = load<u32>(cpu, CpuState.tlb) + tlb_slot(va);
+  const tag = va & ~0xfff;
+  store<u64>(e, tag, TlbEntry.rtag);
+  store<u32>(e, page - <u32>tag, TlbEntry.addend);
+  store<u32>(e, mfn, TlbEntry.mfn);
+  if ((walk_rights & (RW | D)) == (RW | D) && !has_code(mfn)) {
+    store<u64>(e, tag, TlbEntry.wtag);
+    const slot = load<u32>(area, AreaHeader.write_map) + (mfn << 2);
+    const was = load<u32>(slot);
+    if (was == 0) store<u32>(slot, e);
+    else if (was != e) {
+      // Still live elsewhere? If the earlier entry has moved on, this one is the only one.
+      const live = was != SEVERAL && (load<u32>(was, TlbEntry.mfn) != mfn || load<u64>(was, TlbEntry.wtag) == TLB_INVALID);
+      store<u32>(slot, live ? e : SEVERAL);
+    }
+  } else {
+    store<u64>(e, TLB_INVALID, TlbEntry.wtag);
+  }
+  return page | (<u32>va & 0xfff);
+}
+
+@inline function lookup_read(cpu: usize, va: u64): u32 {
+  const e = load<u32>(cpu, CpuState.tlb) + tlb_slot(va);
+  if (load<u64>(e, TlbEntry.rtag) == (va & ~0xfff)) return <u32>va + load<u32>(e, TlbEntry.addend);
+  return fill(cpu, va, READ);
+}
+
+@inline function lookup_write(cpu: usize, va: u64): u32 {
+  const e = load<u32>(cpu, CpuState.tlb) + tlb_slot(va);
+  if (load<u64>(e, TlbEntry.wtag) == (va & ~0xfff)) return <u32>va + load<u32>(e, TlbEntry.addend);
+  return fill(cpu, va, WRITE);
+}
+
+/** In compatibility mode linear addresses wrap at 4 GiB. */
+@inline function wrap(cpu: usize, va: u64): u64 {
+  return load<u32>(cpu, CpuState.mode) == 0 ? va : va & 0xffffffff;
+}
+
+/** Host address of `bytes` (at most 64) to read, the bounce buffer with a copy, or 0 with the fault recorded. */
+export function probe_read(cpu: usize, va: u64, bytes: u32): u32 {
+  const h = lookup_read(cpu, va);
+  const first = 4096 - (<u32>va & 0xfff);
+  if (bytes <= first || !h) return h;
+  const h1 = lookup_read(cpu, wrap(cpu, va + first));
+  if (!h1) return 0;
+  const b = <u32>cpu + <u32>CpuState.bounce;
+  memory.copy(b, h, first);
+  memory.copy(b + first, h1, bytes - first);
+  return b;
+}
+
+/** Host address of `bytes` (at most 64) to read and write, or the bounce buffer (then `commit` must follow), or 0. */
+export function probe_write(cpu: usize, va: u64, bytes: u32): u32 {
+  const h = lookup_write(cpu, va);
+  if (!h) return 0;
+  const first = 4096 - (<u32>va & 0xfff);
+  if (bytes <= first) {
+    smc(h, bytes);
+    return h;
+  }
+  const h1 = lookup_write(cpu, wrap(cpu, va + first));
+  if (!h1) return 0;
+  smc(h, first);
+  smc(h1, bytes - first);
+  const b = <u32>cpu + <u32>CpuState.bounce;
+  memory.copy(b, h, first);
+  memory.copy(b + first, h1, bytes - first);
+  store<u32>(cpu, h, CpuState.bounce_host0);
+  store<u32>(cpu, h1, CpuState.bounce_host1);
+  store<u32>(cpu, first, CpuState.bounce_len0);
+  store<u32>(cpu, bytes, CpuState.bounce_len);
+  return b;
+}
+
+/** Move the bounce buffer's bytes to the two places of the last crossing `probe_write`. */
+export function commit(cpu: usize): void {
+  const b = <u32>cpu + <u32>CpuState.bounce;
+  const first = load<u32>(cpu, CpuState.bounce_len0);
+  memory.copy(load<u32>(cpu, CpuState.bounce_host0), b, first);
+  memory.copy(load<u32>(cpu, CpuState.bounce_host1), b + first, load<u32>(cpu, CpuState.bounce_len) - first);
+}
+
+/** A write to machine bytes [h, h+len) within one frame: drop decoded code that lies there. */
+@inline function smc(h: u32, len: u32): void {
+  if (has_code(h >> 12)) decoder_invalidate(h >> 12, h & 0xfff, len);
+}
+
+/** Fill the execute TLB for rip's page; the entry's address, or 0 with the fault recorded. */
+export function probe_exec(cpu: usize, rip: u64): u32 {
+  const e = load<u32>(cpu, CpuState.xtlb) + xtlb_slot(rip);
+  const tag = rip & ~0xfff;
+  if (load<u64>(e, XtlbEntry.tag) == tag) return e;
+  store<u64>(cpu, load<u64>(cpu, CpuState.n_xtlb_miss) + 1, CpuState.n_xtlb_miss);
+  if (!canonical(rip)) {
+    raise(cpu, VEC.GP, 1, 0);
+    return 0;
+  }
+  if (!walk(cpu, <u32>load<u64>(cpu, CpuState.cr3), rip, EXEC, is_user(cpu), true)) return fault(cpu, rip);
+  const mfn = <u32>walk_page >> 12;
+  const code = code_table(mfn, load<u32>(cpu, CpuState.mode));
+  store<u32>(e, code, XtlbEntry.code);
+  store<u32>(e, mfn, XtlbEntry.mfn);
+  store<u64>(e, tag, XtlbEntry.tag);
+  return e;
+}
+
+// ── for the hypervisor ────────────────────────────────────────────────────────────────────────────────────────
+
+/** Machine address of the byte at va in the vCPU's address space, or 0. Nothing is recorded in exit_*. */
+export function guest_translate(cpu: usize, va: u64, write: u32): u32 {
+  const e = load<u32>(cpu, CpuState.tlb) + tlb_slot(va);
+  if (load<u64>(e, write ? TlbEntry.wtag : TlbEntry.rtag) == (va & ~0xfff)) return <u32>va + load<u32>(e, TlbEntry.addend);
+  if (!canonical(va)) return 0;
+  if (!walk(cpu, <u32>load<u64>(cpu, CpuState.cr3), va, write, is_user(cpu), true)) return 0;
+  return <u32>walk_page | (<u32>va & 0xfff);
+}
+
+/** Copy from the vCPU's address space; returns the number of bytes NOT copied. */
+export function guest_read(cpu: usize, va: u64, dst: u32, len: u32): u32 {
+  while (len) {
+    const h = guest_translate(cpu, va, READ);
+    if (!h) return len;
+    const n = min(len, 4096 - (h & 0xfff));
+    memory.copy(dst, h, n);
+    dst += n;
+    va += n;
+    len -= n;
+  }
+  return 0;
+}
+
+/** Copy to the vCPU's address space; returns the number of bytes NOT copied. */
+export function guest_write(cpu: usize, va: u64, src: u32, len: u32): u32 {
+  while (len) {
+    const h = guest_translate(cpu, va, WRITE);
+    if (!h) return len;
+    const n = min(len, 4096 - (h & 0xfff));
+    smc(h, n);
+    memory.copy(h, src, n);
+    src += n;
+    va += n;
+    len -= n;
+  }
+  return 0;
+}
+
+/** Machine address of the leaf entry that maps va in the active address space (present or not: then 0). */
+export function walk_pte(cpu: usize, va: u64): u32 {
+  if (!canonical(va)) return 0;
+  if (!walk(cpu, <u32>load<u64>(cpu, CpuState.cr3), va, READ, false, false)) return 0;
+  return walk_leaf;
+}
+
+/** The hypervisor changed guest bytes itself. */
+export function code_written(mfn: u32, offset: u32, len: u32): void {
+  if (mfn < load<u32>(area, AreaHeader.mem_frames) && has_code(mfn)) decoder_invalidate(mfn, offset, len);
+}
