@@ -248,6 +248,7 @@ export class Builder {
     switch (o.kind) {
       case 'imm':
       case 'rel':
+      case 'st':
         return this.val(t, (out) => ({ k: 'immop', i, t: t as 'i32' | 'i64', out }));
       case 'mem': {
         if (this.modified.has(i)) return this.pload(this.operandProbe(i), 0, o.bytes, t);
@@ -457,7 +458,6 @@ export class Builder {
     const v = base();
     return cc & 1 ? this.xor(v, this.i32(1)) : v;
   }
-  /** A value that is evaluated when used in another place many times costs nothing: values are computed once. */
 
   // ── control ─────────────────────────────────────────────────────────────────────────────────────────────────
   /** A mutable variable. */
