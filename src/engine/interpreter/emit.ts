@@ -511,6 +511,11 @@ export class InterpreterEmitter {
         if (!this.o.long) f.i64(0xffffffffn).op('i64.and');
         this.keep(n.out);
         return true;
+      case 'length':
+        if (this.uses[n.out.id] === 0) return true;
+        this.field('len', 'i32.load8_u');
+        this.keep(n.out);
+        return true;
       case 'target':
         if (this.uses[n.out.id] === 0) return true;
         f.get(CPU).mem('i64.load', CpuState.off.page);

@@ -548,6 +548,10 @@ export class Builder {
   nextRip(): Val {
     return this.val('i64', (out) => ({ k: 'nextrip', out }));
   }
+  /** Length of this instruction in bytes (i32). */
+  length(): Val {
+    return this.val('i32', (out) => ({ k: 'length', out }));
+  }
   /** Address of the direct branch target (masked to 32 bits in compatibility mode). */
   target(): Val {
     return this.val('i64', (out) => ({ k: 'target', out }));

@@ -66,6 +66,8 @@ export type Node =
   | { k: 'again' }
   /** Linear address of the next instruction (i64). */
   | { k: 'nextrip'; out: Val }
+  /** Length of this instruction in bytes (i32). */
+  | { k: 'length'; out: Val }
   /** Direct branch target address (i64). */
   | { k: 'target'; out: Val }
   /** Like falling through, but the next instruction is looked up anew (cpu.rip is taken from the field). */
