@@ -107,6 +107,10 @@ export const CpuState = struct(
     ['n_decoded', 'u64'],
     ['n_smc', 'u64'],
     ['n_tlb_flush', 'u64'],
+    /** Result of the runtime's SIMD helpers. */
+    ['simd_r', 'v128'],
+    /** Image that fxsave, xsave and their counterparts build or take apart: legacy region and XSAVE header. */
+    ['xsave_image', 'v128', 36],
   ],
   { align: 64 },
 );

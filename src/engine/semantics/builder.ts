@@ -276,6 +276,11 @@ export class Builder {
       this.stmt({ k: 'setregop', i, bytes: o.bytes, v });
     }
   }
+  /** Write `bytes` at byte offset `at` of the slot of register operand i; the rest of the register stays. */
+  writeAt(i: number, at: number, bytes: number, v: Val): void {
+    this.change(`write of operand ${i}`);
+    this.stmt({ k: 'setregop', i, bytes, v, at });
+  }
   /** Probe memory operand i for writing without reading it (needed when other changes come before its write). */
   probeOperand(i: number): void {
     this.modified.add(i);

@@ -25,7 +25,8 @@ export type Node =
   | { k: 'op'; op: string; args: Val[]; imm?: (number | bigint)[]; out: Val }
   /** Register operand i, `bytes` wide (i32 for 1, 2, 4, zero-extended; i64 for 8; v128 for 16; f32/f64 if float). */
   | { k: 'regop'; i: number; bytes: number; float: boolean; out: Val }
-  | { k: 'setregop'; i: number; bytes: number; v: Val }
+  /** `at`: byte offset in the register's slot (the exponent of an MMX register), default 0. */
+  | { k: 'setregop'; i: number; bytes: number; v: Val; at?: number }
   /** Immediate operand, sign-extended to t. */
   | { k: 'immop'; i: number; t: 'i32' | 'i64'; out: Val }
   /** Linear address (segment base included) of memory operand i: i64. */
