@@ -50,6 +50,8 @@ export interface EmitOptions {
   readonly slow?: number;
   readonly long: boolean;
   readonly fpu: boolean;
+  /** The memory operand is an absolute address, held whole in the record's `imm` (moffs). */
+  readonly moffs?: boolean;
   /** Operand index of the second immediate (enter), which the record holds in the upper half of `imm`. */
   readonly secondImmediate?: number;
   /** Byte offset from `rec` to this instruction's record (fused pairs: the second one is at 32). */
@@ -65,7 +67,8 @@ export function touchesMemory(code: Code): boolean {
 
 /** Does the description have a memory operand (and so address forms)? */
 export function hasAddress(code: Code): boolean {
-  const any = (nodes: Node[]): boolean => nodes.some((n) => n.k === 'ea' || (n.k === 'if' && (any(n.then) || any(n.else))));
+  const any = (nodes: Node[]): boolean =>
+    nodes.some((n) => n.k === 'ea' || (n.k === 'if' && (any(n.then) || any(n.else))));
   return any(code.nodes);
 }
 
@@ -310,6 +313,11 @@ export class InterpreterEmitter {
   private emitEa(noseg: boolean): void {
     const f = this.f;
     const a = this.o.address;
+    if (this.o.moffs) {
+      this.field('imm', 'i64.load');
+      this.slot('seg').mem('i64.load').op('i64.add');
+      return;
+    }
     this.slot('base').mem('i64.load');
     if (a !== 0) {
       this.slot('index').mem('i64.load');
@@ -328,15 +336,26 @@ export class InterpreterEmitter {
     const f = this.f;
     const host = f.local('i32');
     if (align) {
-      f.get(addr).i64(BigInt(bytes - 1)).op('i64.and').i64(0n).op('i64.ne').if();
+      f.get(addr)
+        .i64(BigInt(bytes - 1))
+        .op('i64.and')
+        .i64(0n)
+        .op('i64.ne')
+        .if();
       this.args().i32(13).i32(1).i32(0).returnCall(this.rt.raise);
       f.end();
     }
     if (this.o.slow !== undefined) {
       const e = f.local('i32');
       f.get(CPU).mem('i32.load', CpuState.off.tlb);
-      f.get(addr).i64(BigInt(12 - Math.log2(TlbEntry.size))).op('i64.shr_u').op('i32.wrap_i64');
-      f.i32((TLB_ENTRIES - 1) * TlbEntry.size).op('i32.and').op('i32.add').tee(e);
+      f.get(addr)
+        .i64(BigInt(12 - Math.log2(TlbEntry.size)))
+        .op('i64.shr_u')
+        .op('i32.wrap_i64');
+      f.i32((TLB_ENTRIES - 1) * TlbEntry.size)
+        .op('i32.and')
+        .op('i32.add')
+        .tee(e);
       f.mem('i64.load', write ? TlbEntry.off.wtag : TlbEntry.off.rtag);
       f.get(addr);
       if (bytes > 1) f.i64(BigInt(bytes - 1)).op('i64.add');
@@ -345,7 +364,11 @@ export class InterpreterEmitter {
       f.end();
       f.get(addr).op('i32.wrap_i64').get(e).mem('i32.load', TlbEntry.off.addend).op('i32.add').set(host);
     } else {
-      f.get(CPU).get(addr).i32(bytes).call(write ? this.rt.probeWrite : this.rt.probeRead).tee(host);
+      f.get(CPU)
+        .get(addr)
+        .i32(bytes)
+        .call(write ? this.rt.probeWrite : this.rt.probeRead)
+        .tee(host);
       f.op('i32.eqz').if();
       this.args().returnCall(this.rt.fault);
       f.end();
@@ -389,7 +412,7 @@ export class InterpreterEmitter {
         if (n.bytes === 4 && n.v.t === 'i32') {
           this.val(n.v).op('i64.extend_i32_u').mem('i64.store');
         } else {
-          this.val(n.v).mem(storeOp(n.v.t, n.bytes));
+          this.val(n.v).mem(storeOp(n.v.t, n.bytes), n.at ?? 0);
         }
         return true;
       }
@@ -474,7 +497,9 @@ export class InterpreterEmitter {
         return true;
       }
       case 'raise':
-        this.args().i32(n.vector).i32(n.error ? 1 : 0);
+        this.args()
+          .i32(n.vector)
+          .i32(n.error ? 1 : 0);
         if (n.error) this.val(n.error);
         else f.i32(0);
         f.returnCall(this.rt.raise);
@@ -519,7 +544,9 @@ export class InterpreterEmitter {
       case 'target':
         if (this.uses[n.out.id] === 0) return true;
         f.get(CPU).mem('i64.load', CpuState.off.page);
-        f.get(REC).mem('i64.load32_s', this.rec0 + Record32.off.imm + 4).op('i64.add');
+        f.get(REC)
+          .mem('i64.load32_s', this.rec0 + Record32.off.imm + 4)
+          .op('i64.add');
         if (!this.o.long) f.i64(0xffffffffn).op('i64.and');
         this.keep(n.out);
         return true;
@@ -533,7 +560,12 @@ export class InterpreterEmitter {
 
   /** Fuel left after this instruction: fuel - (rec + 32). */
   private left(): Func {
-    return this.f.get(FUEL).get(REC).i32(this.rec0 + Record32.size).op('i32.add').op('i32.sub');
+    return this.f
+      .get(FUEL)
+      .get(REC)
+      .i32(this.rec0 + Record32.size)
+      .op('i32.add')
+      .op('i32.sub');
   }
 
   /** Taken direct branch: linked → tail-call the target's handler. */
@@ -541,7 +573,10 @@ export class InterpreterEmitter {
     const f = this.f;
     const t = f.local('i32');
     const left = f.local('i32');
-    f.get(REC).mem('i32.load', this.rec0 + Record32.off.imm).tee(t).op('i32.eqz');
+    f.get(REC)
+      .mem('i32.load', this.rec0 + Record32.off.imm)
+      .tee(t)
+      .op('i32.eqz');
     this.left().tee(left).i32(0).op('i32.le_s').op('i32.or');
     f.get(CPU).mem('i32.load', CpuState.off.pending).op('i32.or').if();
     this.args().returnCall(this.rt.branchSlow);
@@ -619,13 +654,19 @@ export class InterpreterEmitter {
     if (bytes === 1) {
       atomic();
     } else {
-      f.get(host).i32(bytes - 1).op('i32.and').op('i32.eqz').if();
+      f.get(host)
+        .i32(bytes - 1)
+        .op('i32.and')
+        .op('i32.eqz')
+        .if();
       atomic();
       f.else();
       if (this.o.slow !== undefined) {
         this.args().returnCall(this.o.slow);
       } else {
-        f.get(host).mem(loadOp(t, bytes, false)).set(old);
+        f.get(host)
+          .mem(loadOp(t, bytes, false))
+          .set(old);
         if (n.k === 'cmpxchg') {
           f.get(old);
           this.narrow(n.expected, bytes);

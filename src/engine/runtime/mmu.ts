@@ -180,6 +180,22 @@ export function tlb_purge_frame(mfn: u32): void {
   store<u32>(load<u32>(area, AreaHeader.write_map) + (mfn << 2), 0);
 }
 
+/** Forget every execute translation in every context (all decoded code is being dropped). */
+export function xtlb_reset(): void {
+  const from = load<u32>(area, AreaHeader.xtlbs);
+  const to = from + TLB_CONTEXTS * XTLB_BYTES;
+  for (let p = from; p < to; p += <u32>XtlbEntry.SIZE) store<u64>(p, TLB_INVALID, XtlbEntry.tag);
+}
+
+/** The frame's decoded code is gone: its pages must be looked up anew. */
+export function xtlb_forget_frame(mfn: u32): void {
+  const from = load<u32>(area, AreaHeader.xtlbs);
+  const to = from + TLB_CONTEXTS * XTLB_BYTES;
+  for (let p = from; p < to; p += <u32>XtlbEntry.SIZE) {
+    if (load<u32>(p, XtlbEntry.mfn) == mfn) store<u64>(p, TLB_INVALID, XtlbEntry.tag);
+  }
+}
+
 /** The frame has just got decoded code: writes to it must be seen from now on. */
 export function tlb_protect_code(mfn: u32): void {
   tlb_drop_writable(mfn);

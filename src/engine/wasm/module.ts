@@ -200,6 +200,14 @@ export class Module {
     const index = this.imports.length + this.funcs.push({ type }) - 1;
     return { index, func: new Func(this.types[type]) };
   }
+  /** A function body to be added later (or not) with `add`. */
+  newFunc(params: readonly WasmType[], results: readonly WasmType[]): Func {
+    return new Func(this.types[this.type(params, results)]);
+  }
+  /** Add a finished function; gives its index. */
+  add(params: readonly WasmType[], results: readonly WasmType[], code: Uint8Array): number {
+    return this.imports.length + this.funcs.push({ type: this.type(params, results), code }) - 1;
+  }
   define(index: number, code: Uint8Array): void {
     this.funcs[index - this.imports.length].code = code;
   }
@@ -225,7 +233,13 @@ export class Module {
     }
     section(1, types);
     const imports = new Bytes().u32(this.imports.length + 1);
-    imports.name('env').name('memory').u8(2).u8(this.memory.shared ? 3 : 1).u32(this.memory.min).u32(this.memory.max);
+    imports
+      .name('env')
+      .name('memory')
+      .u8(2)
+      .u8(this.memory.shared ? 3 : 1)
+      .u32(this.memory.min)
+      .u32(this.memory.max);
     for (const i of this.imports) imports.name(i.module).name(i.name).u8(0).u32(i.type);
     section(2, imports);
     const decls = new Bytes().u32(this.funcs.length);

@@ -28,11 +28,18 @@ run(
 );
 const cmpI = 'eqz eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u';
 const cmpF = 'eq ne lt gt le ge';
-const withType = (t: string, names: string) => names.split(/\s+/).map((n) => `${t}.${n}`).join(' ');
+const withType = (t: string, names: string) =>
+  names
+    .split(/\s+/)
+    .map((n) => `${t}.${n}`)
+    .join(' ');
 run(0x45, `${withType('i32', cmpI)} ${withType('i64', cmpI)} ${withType('f32', cmpF)} ${withType('f64', cmpF)}`);
 const arithI = 'clz ctz popcnt add sub mul div_s div_u rem_s rem_u and or xor shl shr_s shr_u rotl rotr';
 const arithF = 'abs neg ceil floor trunc nearest sqrt add sub mul div min max copysign';
-run(0x67, `${withType('i32', arithI)} ${withType('i64', arithI)} ${withType('f32', arithF)} ${withType('f64', arithF)}`);
+run(
+  0x67,
+  `${withType('i32', arithI)} ${withType('i64', arithI)} ${withType('f32', arithF)} ${withType('f64', arithF)}`,
+);
 run(
   0xa7,
   `i32.wrap_i64 i32.trunc_f32_s i32.trunc_f32_u i32.trunc_f64_s i32.trunc_f64_u i64.extend_i32_s i64.extend_i32_u

@@ -1,0 +1,359 @@
+/**
+ * Decoded code of one pCPU: offset tables (a u32 per byte of a code page: record address or 0) and runs of records in the
+ * engine area's arena, which the interpreter's handlers walk. Records are kept per machine frame and mode, so every
+ * address space that maps a frame shares them; nothing in a record names a linear address.
+ *
+ * Writes to a frame with decoded code come here (`invalidate`): overwritten instructions' records become STALE.
+ */
+import type { AreaLayout } from '../area.ts';
+import type { InterpreterTables } from '../interpreter/generate.ts';
+import { SPECIAL } from '../interpreter/special.ts';
+import type { Encoding } from '../semantics/table.ts';
+import { CpuState, Record32, VEC, XtlbEntry } from '../state.ts';
+import { type Decoded, InstructionDecoder, MAX_LENGTH } from './decode.ts';
+
+const PAGE = 4096;
+const TABLE_BYTES = PAGE * 4;
+/** Longest run decoded at once. */
+const RUN = 64;
+/** Writes beside the code of a frame before its decoded code is dropped as a whole (data shares the page). */
+const MISSES = 64;
+
+/** What the cache needs of the runtime's exports. */
+export interface CacheRuntime {
+  probe_exec(cpu: number, rip: bigint): number;
+  probe_read(cpu: number, va: bigint, bytes: number): number;
+  tlb_protect_code(mfn: number): void;
+  xtlb_forget_frame(mfn: number): void;
+  xtlb_reset(): void;
+  raise(cpu: number, vector: number, hasError: number, error: number): void;
+}
+
+interface Page {
+  readonly mfn: number;
+  readonly mode: 0 | 1;
+  /** Address of the offset table. */
+  readonly table: number;
+  /** Writes seen that hit no code. */
+  misses: number;
+}
+
+/** How a form is executed. */
+interface Row {
+  readonly handlers: readonly [number, number, number];
+  readonly ends: boolean;
+}
+
+const { off } = CpuState;
+const R = Record32.off;
+const SLOT = {
+  zero: off.zero,
+  page: off.page,
+};
+
+export class CodeCache {
+  private readonly u8: Uint8Array;
+  private readonly i32: Int32Array;
+  private readonly u16: Uint16Array;
+  private readonly view: DataView;
+  private readonly area: AreaLayout;
+  private readonly encodings: readonly Encoding[];
+  private readonly decoder: InstructionDecoder;
+  private readonly rows: Map<number, Row> = new Map();
+  private readonly fused: Map<number, Map<number, number>> = new Map();
+  private readonly firstFused: number;
+  private readonly pages: Map<number, Page> = new Map();
+  private next: number;
+  private readonly bytes = new Uint8Array(PAGE + MAX_LENGTH);
+  rt!: CacheRuntime;
+  /** Whether pairs of records run as superinstructions. */
+  fuse = true;
+  /** Statistics. */
+  readonly stats = { decoded: 0, invalidated: 0, pages: 0, flushes: 0, dropped: 0 };
+
+  constructor(memory: WebAssembly.Memory, area: AreaLayout, encodings: readonly Encoding[], tables: InterpreterTables) {
+    this.u8 = new Uint8Array(memory.buffer);
+    this.i32 = new Int32Array(memory.buffer);
+    this.u16 = new Uint16Array(memory.buffer);
+    this.view = new DataView(memory.buffer);
+    this.area = area;
+    this.next = area.arena;
+    this.encodings = encodings;
+    this.decoder = new InstructionDecoder(encodings);
+    if (tables.encodings.length !== encodings.length || tables.encodings.some((t, i) => t !== encodings[i].text)) {
+      throw new Error('build/interpreter.json does not match the instruction tables: run `npm run build`');
+    }
+    for (const r of tables.rows) this.rows.set(r.encoding * 4096 + r.key, { handlers: r.handlers, ends: r.ends });
+    this.firstFused = tables.firstFused;
+    for (const [k, v] of Object.entries(tables.fused)) {
+      const [a, b] = k.split(',').map(Number);
+      let m = this.fused.get(a);
+      if (!m) this.fused.set(a, (m = new Map()));
+      m.set(b, v);
+    }
+  }
+
+  // ── pages ───────────────────────────────────────────────────────────────────────────────────────────────────
+  /** Offset table of a frame for a mode (decoder import `code_table`). */
+  codeTable(mfn: number, mode: 0 | 1): number {
+    const map = (this.area.codeMap[mode] >>> 2) + mfn;
+    const t = this.i32[map];
+    if (t) return t;
+    if (this.next + TABLE_BYTES > this.area.arenaEnd) this.flush();
+    const table = this.next;
+    this.next += TABLE_BYTES;
+    this.u8.fill(0, table, table + TABLE_BYTES);
+    this.i32[map] = table;
+    this.pages.set(mfn * 2 + mode, { mfn, mode, table, misses: 0 });
+    this.stats.pages++;
+    this.rt.tlb_protect_code(mfn);
+    return table;
+  }
+
+  /** Forget all decoded code. No record may be in use. */
+  flush(): void {
+    this.stats.flushes++;
+    for (const p of this.pages.values()) this.i32[(this.area.codeMap[p.mode] >>> 2) + p.mfn] = 0;
+    this.pages.clear();
+    this.straddlers.clear();
+    this.next = this.area.arena;
+    this.rt.xtlb_reset();
+  }
+
+  /** Guest bytes [offset, offset+len) of a frame change (decoder import `invalidate`). */
+  invalidate(mfn: number, offset: number, len: number): void {
+    for (const mode of [0, 1] as const) {
+      const page = this.pages.get(mfn * 2 + mode);
+      if (!page) continue;
+      if (this.dropRange(page, offset, len)) {
+        this.stats.invalidated++;
+      } else if (++page.misses > MISSES || len >= PAGE) {
+        this.dropPage(page);
+      }
+    }
+  }
+
+  /** Make records that overlap the range stale; false if there were none. */
+  private dropRange(page: Page, offset: number, len: number): boolean {
+    let hit = false;
+    const t = page.table >>> 2;
+    // Two instructions may be fused, so look back the length of two.
+    const from = Math.max(0, offset - 2 * MAX_LENGTH);
+    const to = Math.min(PAGE, offset + len);
+    for (let o = from; o < to; o++) {
+      const rec = this.i32[t + o] >>> 0;
+      if (!rec) continue;
+      let end = this.u16[(rec + R.next) >>> 1];
+      if (this.i32[rec >>> 2] >= this.firstFused) end = this.u16[(rec + 32 + R.next) >>> 1];
+      if (o < offset && end <= offset) continue;
+      this.i32[rec >>> 2] = SPECIAL.STALE;
+      this.i32[t + o] = 0;
+      hit = true;
+    }
+    return hit;
+  }
+
+  private dropPage(page: Page): void {
+    this.stats.dropped++;
+    const t = page.table >>> 2;
+    for (let o = 0; o < PAGE; o++) {
+      const rec = this.i32[t + o] >>> 0;
+      if (rec) this.i32[rec >>> 2] = SPECIAL.STALE;
+    }
+    this.i32.fill(0, t, t + PAGE);
+    this.i32[(this.area.codeMap[page.mode] >>> 2) + page.mfn] = 0;
+    this.pages.delete(page.mfn * 2 + page.mode);
+    this.rt.xtlb_forget_frame(page.mfn);
+  }
+
+  // ── decoding ────────────────────────────────────────────────────────────────────────────────────────────────
+  /** Record for CpuState.rip, decoding as needed (decoder import `translate`); 0: exception recorded. */
+  translate(cpu: number): number {
+    const rip = this.view.getBigUint64(cpu + off.rip, true);
+    if (this.next + (RUN + 2) * Record32.size + TABLE_BYTES > this.area.arenaEnd) this.flush();
+    const x = this.rt.probe_exec(cpu, rip) >>> 0;
+    if (!x) return 0;
+    const mfn = this.i32[(x + XtlbEntry.off.mfn) >>> 2] >>> 0;
+    const table = this.i32[(x + XtlbEntry.off.code) >>> 2] >>> 0;
+    this.view.setBigUint64(cpu + off.page, rip & ~0xfffn, true);
+    const at = Number(rip & 0xfffn);
+    const known = this.i32[(table >>> 2) + at];
+    if (known) return known;
+    return this.run(cpu, mfn, table, at);
+  }
+
+  /** Decode a run from page offset `at`. */
+  private run(cpu: number, mfn: number, table: number, at: number): number {
+    const mode = this.view.getUint32(cpu + off.mode, true) as 0 | 1;
+    const start = this.next;
+    const t = table >>> 2;
+    const base = mfn * PAGE;
+    let o = at;
+    let n = 0;
+    let done = false;
+    while (!done) {
+      if (o >= PAGE || n >= RUN) {
+        this.special(SPECIAL.NEXT, o, 0);
+        break;
+      }
+      const there = this.i32[t + o] >>> 0;
+      if (there) {
+        this.special(SPECIAL.GOTO, o, 0, there);
+        break;
+      }
+      // A copy, so that decoding sees one state of the bytes.
+      const avail = Math.min(MAX_LENGTH, PAGE - o);
+      this.bytes.set(this.u8.subarray(base + o, base + o + avail), 0);
+      const d = this.decoder.decode(this.bytes, 0, avail, mode);
+      const rec = this.next;
+      this.i32[t + o] = rec;
+      if (typeof d === 'string') {
+        if (d === 'short') this.special(SPECIAL.STRADDLE, PAGE, PAGE - o, 0);
+        else this.special(d === 'ud' ? SPECIAL.UD : SPECIAL.GP, o + 1, 1);
+        done = true;
+      } else {
+        const row = this.put(d, o);
+        if (!row) {
+          this.special(SPECIAL.UD, o + d.length, d.length);
+          done = true;
+        } else {
+          if (this.fuse && n > 0) this.tryFuse(rec);
+          done = row.ends;
+        }
+        o += d.length;
+      }
+      n++;
+    }
+    this.stats.decoded += n;
+    return start;
+  }
+
+  private tryFuse(rec: number): void {
+    const prev = rec - Record32.size;
+    const f = this.fused.get(this.i32[prev >>> 2])?.get(this.i32[rec >>> 2]);
+    if (f !== undefined) this.i32[prev >>> 2] = f;
+  }
+
+  private special(handler: number, next: number, len: number, target = 0): void {
+    const rec = this.next;
+    this.u8.fill(0, rec, rec + Record32.size);
+    this.i32[rec >>> 2] = handler;
+    this.u16[(rec + R.next) >>> 1] = next;
+    this.u8[rec + R.len] = len;
+    this.i32[(rec + R.imm) >>> 2] = target;
+    this.next += Record32.size;
+  }
+
+  /** Write the record of a decoded instruction at page offset o. Undefined: no form for it. */
+  private put(d: Decoded, o: number): Row | undefined {
+    const row = this.rows.get(d.encoding * 4096 + d.key);
+    if (!row) return undefined;
+    const e = this.encodings[d.encoding];
+    const rec = this.next;
+    const next = o + d.length;
+    let form = 0;
+    let base: number = SLOT.zero;
+    let index: number = SLOT.zero;
+    let disp = d.disp;
+    if (d.memory) {
+      if (d.base === 16) {
+        base = SLOT.page;
+        disp = (disp + next) | 0;
+      } else if (d.base >= 0) base = off.gpr + d.base * 8;
+      if (d.index >= 0) index = off.gpr + d.index * 8;
+      form = d.addr32 ? 2 : d.index >= 0 || d.seg >= 0 ? 1 : 0;
+    }
+    const { i32, u16, u8 } = this;
+    i32[rec >>> 2] = row.handlers[form];
+    u16[(rec + R.r0) >>> 1] = this.slot(e, 0, d);
+    u16[(rec + R.r1) >>> 1] = this.slot(e, 1, d);
+    u16[(rec + R.r2) >>> 1] = this.slot(e, 2, d);
+    u16[(rec + R.base) >>> 1] = base;
+    u16[(rec + R.index) >>> 1] = index;
+    u16[(rec + R.seg) >>> 1] = d.seg >= 0 ? off.segbase + d.seg * 8 : SLOT.zero;
+    u8[rec + R.scale] = d.scale;
+    u8[rec + R.len] = d.length;
+    u16[(rec + R.next) >>> 1] = next;
+    i32[(rec + R.disp) >>> 2] = disp;
+    if (e.operands.some((x) => x.code === 'J')) {
+      i32[(rec + R.imm) >>> 2] = 0;
+      i32[(rec + R.imm + 4) >>> 2] = (next + d.rel) | 0;
+    } else if (e.operands.filter((x) => x.code === 'I').length > 1) {
+      i32[(rec + R.imm) >>> 2] = Number(BigInt.asIntN(32, d.imm));
+      i32[(rec + R.imm + 4) >>> 2] = d.imm2;
+    } else this.view.setBigInt64(rec + R.imm, d.imm, true);
+    this.next += Record32.size;
+    return row;
+  }
+
+  /** Slot of operand i's register. */
+  private slot(e: Encoding, i: number, d: Decoded): number {
+    const n = d.regs[i];
+    if (n === undefined || n < 0) return SLOT.zero;
+    switch (e.operands[i].code) {
+      case 'V':
+      case 'W':
+      case 'U':
+        return off.xmm + n * 16;
+      case 'P':
+      case 'Q':
+      case 'N':
+        return off.st + n * 16;
+      case 'S':
+        return off.sel + n * 2;
+      case 'D':
+        return off.dr + (n & 7) * 8;
+      case 'C':
+        return SLOT.zero;
+      default:
+        return n & 0x100 ? off.gpr + (n & 3) * 8 + 1 : off.gpr + n * 8;
+    }
+  }
+
+  // ── instructions across two pages ───────────────────────────────────────────────────────────────────────────
+  private readonly straddlers: Map<number, { shadow: number; tail: Uint8Array; mfn: number }> = new Map();
+
+  /**
+   * The record `rec` stands for an instruction that crosses into the next page (decoder import `straddle`): check both
+   * pages and give the record to run, or 0 with the exception recorded.
+   */
+  straddle(cpu: number, rec: number): number {
+    const mode = this.view.getUint32(cpu + off.mode, true) as 0 | 1;
+    const page = this.view.getBigUint64(cpu + off.page, true);
+    const head = this.u8[rec + R.len];
+    const o = PAGE - head;
+    let second = page + 4096n;
+    if (mode) second &= 0xffffffffn;
+    const x0 = this.rt.probe_exec(cpu, page) >>> 0;
+    if (!x0) return 0;
+    const mfn0 = this.i32[(x0 + XtlbEntry.off.mfn) >>> 2] >>> 0;
+    const x1 = this.rt.probe_exec(cpu, second) >>> 0;
+    if (!x1) return 0;
+    const mfn1 = this.i32[(x1 + XtlbEntry.off.mfn) >>> 2] >>> 0;
+    // Probing the second page may have emptied the arena: then rec is gone with it, and its bytes are read anew below.
+    const known = this.straddlers.get(rec);
+    const need = MAX_LENGTH - head;
+    if (known && known.mfn === mfn1) {
+      let same = true;
+      for (let i = 0; i < known.tail.length; i++) if (this.u8[mfn1 * PAGE + i] !== known.tail[i]) same = false;
+      if (same) return known.shadow;
+    }
+    if (this.next + 2 * Record32.size > this.area.arenaEnd) {
+      // No room: run it from the last slots, which the next translate() flushes.
+      this.next = this.area.arenaEnd - 2 * Record32.size;
+    }
+    this.bytes.set(this.u8.subarray(mfn0 * PAGE + o, mfn0 * PAGE + PAGE), 0);
+    this.bytes.set(this.u8.subarray(mfn1 * PAGE, mfn1 * PAGE + need), head);
+    const d = this.decoder.decode(this.bytes, 0, MAX_LENGTH, mode);
+    const shadow = this.next;
+    if (typeof d === 'string' || !this.put(d, o)) {
+      const long = d === 'long' || d === 'short';
+      this.rt.raise(cpu, long ? VEC.GP : VEC.UD, long ? 1 : 0, 0);
+      return 0;
+    }
+    this.special(SPECIAL.NEXT, o + d.length, 0);
+    this.straddlers.set(rec, { shadow, tail: this.u8.slice(mfn1 * PAGE, mfn1 * PAGE + d.length - head), mfn: mfn1 });
+    this.stats.decoded++;
+    return shadow;
+  }
+}

@@ -1,0 +1,476 @@
+/**
+ * Makes the interpreter: every form of every instruction becomes a wasm handler (emit.ts), in one module whose function
+ * table is indexed by Record32.handler. Handlers with equal bodies share a slot. Also returns what the decoder needs:
+ * which handler serves which form.
+ */
+import { Builder } from '../semantics/builder.ts';
+import { type FormOf, forms } from '../semantics/forms.ts';
+import type { Code, Node, Type } from '../semantics/ir.ts';
+import type { Encoding } from '../semantics/table.ts';
+import { CpuState, EXIT, Record32, VEC, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
+import { type Func, Module } from '../wasm/module.ts';
+import {
+  type AddressForm,
+  type EmitOptions,
+  hasAddress,
+  InterpreterEmitter,
+  type Runtime,
+  touchesMemory,
+} from './emit.ts';
+import { SPECIAL, SPECIALS } from './special.ts';
+
+/** Which handler serves a form: by address form (all equal when the form has no memory operand). */
+export interface HandlerRow {
+  readonly encoding: number;
+  readonly key: number;
+  readonly handlers: readonly [number, number, number];
+  /** The instruction never falls through to the next one. */
+  readonly ends: boolean;
+}
+
+export interface InterpreterTables {
+  /** Texts of all encodings, to notice a stale build. */
+  readonly encodings: readonly string[];
+  readonly rows: readonly HandlerRow[];
+  /** "first,second" handler → fused handler. */
+  readonly fused: Readonly<Record<string, number>>;
+  /** Table slots from here on are fused pairs. */
+  readonly firstFused: number;
+}
+
+/** Pairs of handlers worth a superinstruction: chosen by what follows what at run time (bench/pairs). */
+export interface FusionPlan {
+  readonly pairs: readonly (readonly [string, string])[];
+}
+
+const RUNTIME_FIXED: Record<string, { args: Type[]; result?: Type }> = {
+  probe_read: { args: ['i64', 'i32'], result: 'i32' },
+  probe_write: { args: ['i64', 'i32'], result: 'i32' },
+  commit: { args: [] },
+  raise: { args: ['i32', 'i32', 'i32'] },
+};
+
+/** Record a form's description. */
+export function describe(e: Encoding, f: FormOf): Code {
+  const b = new Builder(f.form);
+  try {
+    e.insn.describe(b);
+  } catch (err) {
+    throw new Error(
+      `${e.insn.name} "${e.text}" (opsize ${f.opsize}, ${f.memory ? 'memory' : 'register'}): ${(err as Error).message}`,
+    );
+  }
+  return b.finish();
+}
+
+/** Does control never reach the end of the list? */
+export function endsAlways(nodes: readonly Node[]): boolean {
+  const n = nodes.at(-1);
+  if (!n) return false;
+  if (n.k === 'if') return n.else.length > 0 && endsAlways(n.then) && endsAlways(n.else);
+  return ['raise', 'exit', 'faulted', 'jump', 'branch', 'again', 'resync'].includes(n.k);
+}
+
+/** Helpers that the descriptions call: name → signature. */
+function collectHelpers(codes: Iterable<Code>): Map<string, { args: Type[]; result?: Type }> {
+  const found = new Map(Object.entries(RUNTIME_FIXED));
+  const walk = (nodes: readonly Node[]) => {
+    for (const n of nodes) {
+      if (n.k === 'if') {
+        walk(n.then);
+        walk(n.else);
+      } else if (n.k === 'call') {
+        const sig = { args: n.args.map((a) => a.t), result: n.out?.t };
+        const was = found.get(n.name);
+        if (was && (was.args.join() !== sig.args.join() || was.result !== sig.result)) {
+          throw new Error(`helper ${n.name} called with (${sig.args})→${sig.result} and (${was.args})→${was.result}`);
+        }
+        found.set(n.name, sig);
+      }
+    }
+  };
+  for (const c of codes) walk(c.nodes);
+  return found;
+}
+
+export function secondImmediate(f: FormOf): number | undefined {
+  const imms = f.form.operands.flatMap((o, i) => (o.kind === 'imm' ? [i] : []));
+  return imms[1];
+}
+
+export interface Interpreter {
+  readonly wasm: Uint8Array<ArrayBuffer>;
+  readonly tables: InterpreterTables;
+  readonly helpers: readonly string[];
+  readonly handlers: number;
+}
+
+export function generateInterpreter(encodings: readonly Encoding[], plan: FusionPlan = { pairs: [] }): Interpreter {
+  const all: { e: Encoding; index: number; f: FormOf; code: Code }[] = [];
+  for (const [index, e] of encodings.entries()) {
+    for (const f of forms(e)) all.push({ e, index, f, code: describe(e, f) });
+  }
+  const m = new Module();
+  m.memory = { min: 16, max: 65536, shared: true };
+  const H = ['i32', 'i32', 'i32'] as const;
+  const handlerType = m.type(H, ['i32']);
+  const helperIndex = new Map<string, number>();
+  const sigs = collectHelpers(all.map((a) => a.code));
+  for (const [name, s] of sigs) {
+    helperIndex.set(name, m.import('runtime', name, ['i32', ...s.args], s.result ? [s.result] : []));
+  }
+  const translate = m.import('decoder', 'translate', ['i32'], ['i32']);
+  const straddle = m.import('decoder', 'straddle', ['i32', 'i32'], ['i32']);
+  const helper = (name: string) => {
+    const i = helperIndex.get(name);
+    if (i === undefined) throw new Error(`no helper ${name}`);
+    return i;
+  };
+  const shared = {
+    fault: m.declare(H, ['i32']),
+    raise: m.declare([...H, 'i32', 'i32', 'i32'], ['i32']),
+    go: m.declare(['i32', 'i32', 'i64'], ['i32']),
+    goSlow: m.declare(['i32', 'i32', 'i64'], ['i32']),
+    branchSlow: m.declare(H, ['i32']),
+    exit: m.declare([...H, 'i32', 'i32', 'i32', 'i32'], ['i32']),
+    again: m.declare(H, ['i32']),
+    preempt: m.declare(['i32', 'i32', 'i64'], ['i32']),
+    run: m.declare(['i32'], ['i32']),
+  };
+  const rt: Runtime = {
+    handlerType,
+    helper,
+    fault: shared.fault.index,
+    raise: shared.raise.index,
+    go: shared.go.index,
+    branchSlow: shared.branchSlow.index,
+    exit: shared.exit.index,
+    again: shared.again.index,
+    preempt: shared.preempt.index,
+    probeRead: helper('probe_read'),
+    probeWrite: helper('probe_write'),
+    commit: helper('commit'),
+  };
+  emitShared(m, shared, rt, translate, straddle);
+
+  const table: number[] = [];
+  for (let i = 0; i < SPECIALS; i++) table.push(-1);
+  emitSpecials(m, table, rt, straddle);
+
+  const byBody = new Map<string, number>();
+  const slotOf = new Map<number, number>();
+  const define = (emit: (f: Func) => void): number => {
+    const f = m.newFunc(H, ['i32']);
+    emit(f);
+    const code = f.encode();
+    const key = Buffer.from(code).toString('latin1');
+    let index = byBody.get(key);
+    if (index === undefined) {
+      index = m.add(H, ['i32'], code);
+      byBody.set(key, index);
+    }
+    return index;
+  };
+  const slot = (index: number): number => {
+    let s = slotOf.get(index);
+    if (s === undefined) {
+      s = table.push(index) - 1;
+      slotOf.set(index, s);
+    }
+    return s;
+  };
+
+  const rows: HandlerRow[] = [];
+  const sources = new Map<number, { code: Code; o: EmitOptions; ends: boolean; name: string }>();
+  for (const { e, index, f, code } of all) {
+    const moffs = e.operands.some((o) => o.code === 'O');
+    const base = { long: f.form.long, fpu: !!e.insn.fpu, secondImmediate: secondImmediate(f), moffs };
+    const memory = touchesMemory(code);
+    const addressed = hasAddress(code);
+    const make = (address: AddressForm): number => {
+      const slow = memory
+        ? define((fn) => new InterpreterEmitter(fn, rt, { ...base, address: address === 0 ? 1 : address }).emit(code))
+        : undefined;
+      const o: EmitOptions = { ...base, address, slow };
+      const s = slot(define((fn) => new InterpreterEmitter(fn, rt, o).emit(code)));
+      if (!sources.has(s)) sources.set(s, { code, o, ends: endsAlways(code.nodes), name: handlerName(e, f, address) });
+      return s;
+    };
+    const handlers: [number, number, number] = addressed
+      ? f.form.long
+        ? [make(0), make(1), make(2)]
+        : (Array(3).fill(make(2)) as [number, number, number])
+      : (Array(3).fill(make(0)) as [number, number, number]);
+    rows.push({ encoding: index, key: f.key, handlers, ends: endsAlways(code.nodes) });
+  }
+
+  const firstFused = table.length;
+  const fused: Record<string, number> = {};
+  const byName = new Map<string, number>();
+  for (const [s, src] of sources) if (!byName.has(src.name)) byName.set(src.name, s);
+  for (const [a, b] of plan.pairs) {
+    const sa = byName.get(a);
+    const sb = byName.get(b);
+    if (sa === undefined || sb === undefined) continue;
+    const A = sources.get(sa)!;
+    const B = sources.get(sb)!;
+    if (A.ends) continue;
+    const index = define((fn) => {
+      const first = new InterpreterEmitter(fn, rt, A.o);
+      first.emit(A.code, () => {
+        const second = new InterpreterEmitter(fn, rt, { ...B.o, recordOffset: Record32.size });
+        second.giveKnown(first.takeKnown());
+        second.emit(B.code);
+      });
+    });
+    fused[`${sa},${sb}`] = table.push(index) - 1;
+  }
+
+  m.export('run', shared.run.index);
+  m.setTable(table);
+  m.exportTable = 'table';
+  return {
+    wasm: m.encode(),
+    tables: { encodings: encodings.map((e) => e.text), rows, fused, firstFused },
+    helpers: [...sigs.keys()],
+    handlers: table.length,
+  };
+}
+
+/** Stable name of a handler, for fusion plans and profiles: encoding, operand size, r/m kind, address form. */
+export function handlerName(e: Encoding, f: FormOf, address: AddressForm): string {
+  const rm = f.memory === null ? '' : f.memory ? ` m${address}` : ' r';
+  return `${e.insn.name}${f.opsize * 8} ${e.text.split(';')[0].trim()}${rm}${f.lock ? ' lock' : ''}${f.rep ? ` ${f.rep}` : ''}${e.cc ? ` cc${f.cc}` : ''}${f.mode ? ' compat' : ''}`;
+}
+
+type Decl = ReturnType<Module['declare']>;
+
+/** Linear address of the record's instruction, on the stack. */
+function pushRip(f: Func): Func {
+  f.get(1).mem('i64.load', CpuState.off.page).get(0).mem('i64.load16_u', Record32.off.next).op('i64.add');
+  f.get(0).mem('i64.load8_u', Record32.off.len).op('i64.sub');
+  return maskMode(f);
+}
+
+/** In compatibility mode instruction addresses wrap at 4 GiB: & (mode ? 2^32-1 : -1). */
+function maskMode(f: Func): Func {
+  f.i64(0xffffffffn).i64(-1n).get(1).mem('i32.load', CpuState.off.mode).op('select').op('i64.and');
+  return f;
+}
+
+function emitShared(m: Module, s: Record<string, Decl>, rt: Runtime, translate: number, straddle: number): void {
+  void straddle;
+  const { off } = CpuState;
+  {
+    // fault(rec, cpu, fuel)
+    const f = s.fault.func;
+    f.get(1);
+    pushRip(f).mem('i64.store', off.rip);
+    f.get(1).get(2).get(0).op('i32.sub').mem('i32.store', off.fuel);
+    f.get(1).get(0).mem('i32.load8_u', Record32.off.len).mem('i32.store', off.exit_len);
+    f.get(1).mem('i32.load', off.exit_reason);
+    m.define(s.fault.index, f.encode());
+  }
+  {
+    // raise(rec, cpu, fuel, vector, hasError, error)
+    const f = s.raise.func;
+    f.get(1).get(3).get(4).get(5).call(rt.helper('raise', []));
+    f.get(0).get(1).get(2).returnCall(rt.fault);
+    m.define(s.raise.index, f.encode());
+  }
+  {
+    // preempt(cpu, left, rip)
+    const f = s.preempt.func;
+    f.get(0).get(2).mem('i64.store', off.rip);
+    f.get(0).get(1).mem('i32.store', off.fuel);
+    f.get(0).i32(EXIT.PREEMPT).mem('i32.store', off.exit_reason);
+    f.i32(EXIT.PREEMPT);
+    m.define(s.preempt.index, f.encode());
+  }
+  {
+    // go(cpu, left, target): poll, then the execute TLB
+    const f = s.go.func;
+    f.get(1).i32(0).op('i32.le_s').get(0).mem('i32.load', off.pending).op('i32.or').if();
+    f.get(0).get(1).get(2).returnCall(rt.preempt);
+    f.end();
+    f.get(0).get(1).get(2).returnCall(s.goSlow.index);
+    m.define(s.go.index, f.encode());
+  }
+  {
+    // goSlow(cpu, left, target): no poll
+    const f = s.goSlow.func;
+    const e = f.local('i32');
+    const rec = f.local('i32');
+    const page = f.local('i64');
+    f.get(0).mem('i32.load', off.xtlb);
+    f.get(2)
+      .i64(BigInt(12 - Math.log2(XtlbEntry.size)))
+      .op('i64.shr_u')
+      .op('i32.wrap_i64');
+    f.i32((XTLB_ENTRIES - 1) * XtlbEntry.size)
+      .op('i32.and')
+      .op('i32.add')
+      .tee(e)
+      .mem('i64.load', XtlbEntry.off.tag);
+    f.get(2).i64(-4096n).op('i64.and').tee(page).op('i64.eq').if();
+    f.get(e).mem('i32.load', XtlbEntry.off.code);
+    f.get(2)
+      .op('i32.wrap_i64')
+      .i32(4095)
+      .op('i32.and')
+      .i32(2)
+      .op('i32.shl')
+      .op('i32.add')
+      .mem('i32.load')
+      .tee(rec)
+      .if();
+    f.get(0).get(page).mem('i64.store', off.page);
+    f.get(rec).get(0).get(1).get(rec).op('i32.add').get(rec).mem('i32.load').returnCallIndirect(rt.handlerType);
+    f.end().end();
+    // Not decoded, or not in the TLB.
+    f.get(0).get(2).mem('i64.store', off.rip);
+    f.get(0).get(1).mem('i32.store', off.fuel);
+    f.get(0).call(translate).tee(rec).op('i32.eqz').if();
+    f.get(0).i32(0).mem('i32.store', off.exit_len);
+    f.get(0).mem('i32.load', off.exit_reason).op('return').end();
+    f.get(rec).get(0).get(1).get(rec).op('i32.add').get(rec).mem('i32.load').returnCallIndirect(rt.handlerType);
+    m.define(s.goSlow.index, f.encode());
+  }
+  {
+    // branchSlow(rec, cpu, fuel): direct branch not linked, or time to poll
+    const f = s.branchSlow.func;
+    const left = f.local('i32');
+    const target = f.local('i64');
+    const e = f.local('i32');
+    const t = f.local('i32');
+    f.get(1)
+      .mem('i64.load', off.page)
+      .get(0)
+      .mem('i64.load32_s', Record32.off.imm + 4)
+      .op('i64.add');
+    maskMode(f).set(target);
+    f.get(2).get(0).i32(Record32.size).op('i32.add').op('i32.sub').set(left);
+    // Same page and decoded: link.
+    f.get(0).mem('i32.load', Record32.off.imm).op('i32.eqz');
+    f.get(target)
+      .get(1)
+      .mem('i64.load', off.page)
+      .op('i64.xor')
+      .i64(-4096n)
+      .op('i64.and')
+      .op('i64.eqz')
+      .op('i32.and')
+      .if();
+    f.get(1).mem('i32.load', off.xtlb);
+    f.get(target)
+      .i64(BigInt(12 - Math.log2(XtlbEntry.size)))
+      .op('i64.shr_u')
+      .op('i32.wrap_i64');
+    f.i32((XTLB_ENTRIES - 1) * XtlbEntry.size)
+      .op('i32.and')
+      .op('i32.add')
+      .tee(e)
+      .mem('i64.load', XtlbEntry.off.tag);
+    f.get(target).i64(-4096n).op('i64.and').op('i64.eq').if();
+    f.get(e).mem('i32.load', XtlbEntry.off.code);
+    f.get(target).op('i32.wrap_i64').i32(4095).op('i32.and').i32(2).op('i32.shl').op('i32.add').mem('i32.load').set(t);
+    f.get(0).get(t).mem('i32.store', Record32.off.imm);
+    f.end().end();
+    f.get(1).get(left).get(target).returnCall(rt.go);
+    m.define(s.branchSlow.index, f.encode());
+  }
+  {
+    // exit(rec, cpu, fuel, reason, vector, error, next)
+    const f = s.exit.func;
+    f.get(1).get(3).mem('i32.store', off.exit_reason);
+    f.get(1).get(4).mem('i32.store', off.exit_vector);
+    f.get(1).get(5).mem('i32.store', off.exit_error);
+    f.get(1).i32(0).mem('i32.store', off.exit_has_error);
+    f.get(0).get(1).get(2).call(rt.fault).op('drop');
+    f.get(6).if();
+    f.get(1).get(1).mem('i64.load', off.rip).get(0).mem('i64.load8_u', Record32.off.len).op('i64.add');
+    maskMode(f).mem('i64.store', off.rip);
+    f.end();
+    // The instruction counts as retired.
+    f.get(1).get(1).mem('i32.load', off.fuel).i32(Record32.size).op('i32.sub').mem('i32.store', off.fuel);
+    f.get(3);
+    m.define(s.exit.index, f.encode());
+  }
+  {
+    // again(rec, cpu, fuel): one turn of a string instruction is one unit of fuel
+    const f = s.again.func;
+    const left = f.local('i32');
+    f.get(2).get(0).i32(Record32.size).op('i32.add').op('i32.sub').tee(left).i32(0).op('i32.le_s');
+    f.get(1).mem('i32.load', off.pending).op('i32.or').if();
+    f.get(1).get(left);
+    pushRip(f).returnCall(rt.preempt);
+    f.end();
+    f.get(0).get(1).get(2).i32(Record32.size).op('i32.sub').get(0).mem('i32.load').returnCallIndirect(rt.handlerType);
+    m.define(s.again.index, f.encode());
+  }
+  {
+    // run(cpu)
+    const f = s.run.func;
+    const fuel = f.local('i32');
+    const reason = f.local('i32');
+    f.get(0).get(0).mem('i32.load', off.fuel).tee(fuel).get(0).mem('i64.load', off.rip).call(rt.go).set(reason);
+    f.get(0).get(0).mem('i64.load', off.icount);
+    f.get(fuel)
+      .get(0)
+      .mem('i32.load', off.fuel)
+      .op('i32.sub')
+      .i32(5)
+      .op('i32.shr_u')
+      .op('i64.extend_i32_u')
+      .op('i64.add');
+    f.mem('i64.store', off.icount);
+    f.get(reason);
+    m.define(s.run.index, f.encode());
+  }
+}
+
+function emitSpecials(m: Module, table: number[], rt: Runtime, straddle: number): void {
+  const H = ['i32', 'i32', 'i32'] as const;
+  const special = (n: number, emit: (f: Func) => void) => {
+    const d = m.declare(H, ['i32']);
+    emit(d.func);
+    m.define(d.index, d.func.encode());
+    table[n] = d.index;
+  };
+  const left = (f: Func) => f.get(2).get(0).op('i32.sub');
+  special(SPECIAL.UNSET, (f) => f.op('unreachable'));
+  special(SPECIAL.STALE, (f) => {
+    f.get(1);
+    left(f);
+    pushRip(f).returnCall(rt.go);
+  });
+  special(SPECIAL.GOTO, (f) => {
+    const t = f.local('i32');
+    f.get(0).mem('i32.load', Record32.off.imm).tee(t).get(1);
+    left(f).get(t).op('i32.add').get(t).mem('i32.load').returnCallIndirect(rt.handlerType);
+  });
+  special(SPECIAL.NEXT, (f) => {
+    f.get(1);
+    left(f);
+    f.get(1).mem('i64.load', CpuState.off.page).get(0).mem('i64.load16_u', Record32.off.next).op('i64.add');
+    maskMode(f).returnCall(rt.go);
+  });
+  const raises = (n: number, vector: number, hasError: number) =>
+    special(n, (f) => f.get(0).get(1).get(2).i32(vector).i32(hasError).i32(0).returnCall(rt.raise));
+  raises(SPECIAL.UD, VEC.UD, 0);
+  raises(SPECIAL.GP, VEC.GP, 1);
+  special(SPECIAL.STRADDLE, (f) => {
+    const t = f.local('i32');
+    f.get(1).get(0).call(straddle).tee(t).op('i32.eqz').if();
+    f.get(0).get(1).get(2).returnCall(rt.fault);
+    f.end();
+    f.get(t).get(1);
+    left(f).get(t).op('i32.add').get(t).mem('i32.load').returnCallIndirect(rt.handlerType);
+  });
+  special(SPECIAL.STOP, (f) => {
+    f.get(1);
+    left(f);
+    f.get(1).mem('i64.load', CpuState.off.page).get(0).mem('i64.load16_u', Record32.off.next).op('i64.add');
+    maskMode(f).returnCall(rt.preempt);
+  });
+}
