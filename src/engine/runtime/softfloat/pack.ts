@@ -5,7 +5,7 @@ import { shr_jam } from './bits';
 
 /**
  * (-1)^s * sig * 2^(e - 63), bit 63 of sig set, lowest bit sticky, to the nearest number of the format by `rc`. Sets
- * OE UE PE in `fl`, and `rup`. P: significand bits (24 or 53), BIAS: 127 or 1023. Gives the raw bits.
+ * OE UE PE in `fl`, and `rup`; the result has no meaning if one of OE and UE is unmasked. P: significand bits (24 or 53), BIAS: 127 or 1023. Gives the raw bits.
  */
 // @ts-ignore: decorator
 @inline
@@ -21,6 +21,11 @@ function pack(P: i32, BIAS: i32, s: u32, e: i32, sig: u64): u64 {
   if (be <= 0) {
     // Tiny unless rounding as if the exponent had no bound would reach the least normal number.
     tiny = be < 0 || sig + inc >= sig;
+    if (tiny && (unmasked & UE) != 0) {
+      // The trap handler's result has an unbounded exponent; it may be exact.
+      fl |= (sig & MASK) != 0 ? UE | PE : UE;
+      return sign;
+    }
     sig = shr_jam(sig, 1 - be);
     be = 0;
   }
@@ -41,12 +46,12 @@ function pack(P: i32, BIAS: i32, s: u32, e: i32, sig: u64): u64 {
       rup = 0;
       return sign;
     }
-    if (lost != 0 || (unmasked & UE) != 0) fl |= UE;
+    if (lost != 0) fl |= UE;
   }
   // The leading bit of m carries into the exponent field.
   const r = be == 0 ? m : (u64(be - 1) << (P - 1)) + m;
   if (i32(r >> (P - 1)) >= INF || be >= INF) {
-    fl |= OE | PE;
+    fl |= unmasked & OE ? OE : OE | PE;
     rup = u32(inc != 0);
     return sign | ((u64(INF) << (P - 1)) - u64(inc == 0));
   }

@@ -157,7 +157,7 @@ function finite_or_special(op: u32, a: u64, b: u64, single: bool): bool {
   if (mb == 0) {
     if (ma == 0) special = invalid();
     else {
-      fl |= ZE;
+      fl = ZE; // and not DE
       special = sx | INF;
     }
     return true;
