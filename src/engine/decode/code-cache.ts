@@ -209,7 +209,7 @@ export class CodeCache {
       this.i32[t + o] = rec;
       if (typeof d === 'string') {
         if (d === 'short') this.special(SPECIAL.STRADDLE, PAGE, PAGE - o, 0);
-        else this.special(d === 'ud' ? SPECIAL.UD : SPECIAL.GP, o + 1, 1);
+        else this.special(d === 'ud' ? SPECIAL.UD : SPECIAL.GP, o + MAX_LENGTH, MAX_LENGTH);
         done = true;
       } else {
         const row = this.put(d, o);

@@ -237,7 +237,7 @@ function walk(cpu: usize, root: u32, va: u64, access: u32, user: bool, set: bool
   let table = root;
   let base: u32 = (user ? 4 : 0) | (access == WRITE ? 2 : 0) | (access == EXEC && nxe ? 16 : 0);
   let shift: u32 = 39;
-  for (;;) {
+  while (true) {
     const p = table + ((<u32>(va >> shift) & 511) << 3);
     const e = atomic.load<u64>(p);
     if (!(e & P)) {
@@ -271,6 +271,7 @@ function walk(cpu: usize, root: u32, va: u64, access: u32, user: bool, set: bool
     table = <u32>(e & ADDR);
     shift -= 9;
   }
+  return false;
 }
 
 /** Record an exception; generated code then stops at its instruction. */
@@ -343,7 +344,7 @@ function fill(cpu: usize, va: u64, access: u32): u32 {
 /** Host address of `bytes` (at most 64) to read, the bounce buffer with a copy, or 0 with the fault recorded. */
 export function probe_read(cpu: usize, va: u64, bytes: u32): u32 {
   const h = lookup_read(cpu, va);
-  const first = 4096 - (<u32>va & 0xfff);
+  const first: u32 = 4096 - (<u32>va & 0xfff);
   if (bytes <= first || !h) return h;
   const h1 = lookup_read(cpu, wrap(cpu, va + first));
   if (!h1) return 0;
@@ -357,7 +358,7 @@ export function probe_read(cpu: usize, va: u64, bytes: u32): u32 {
 export function probe_write(cpu: usize, va: u64, bytes: u32): u32 {
   const h = lookup_write(cpu, va);
   if (!h) return 0;
-  const first = 4096 - (<u32>va & 0xfff);
+  const first: u32 = 4096 - (<u32>va & 0xfff);
   if (bytes <= first) {
     smc(h, bytes);
     return h;
@@ -413,7 +414,7 @@ export function probe_exec(cpu: usize, rip: u64): u32 {
 /** Machine address of the byte at va in the vCPU's address space, or 0. Nothing is recorded in exit_*. */
 export function guest_translate(cpu: usize, va: u64, write: u32): u32 {
   const e = load<u32>(cpu, CpuState.tlb) + tlb_slot(va);
-  if (load<u64>(e, write ? TlbEntry.wtag : TlbEntry.rtag) == (va & ~0xfff)) return <u32>va + load<u32>(e, TlbEntry.addend);
+  if ((write ? load<u64>(e, TlbEntry.wtag) : load<u64>(e, TlbEntry.rtag)) == (va & ~0xfff)) return <u32>va + load<u32>(e, TlbEntry.addend);
   if (!canonical(va)) return 0;
   if (!walk(cpu, <u32>load<u64>(cpu, CpuState.cr3), va, write, is_user(cpu), true)) return 0;
   return <u32>walk_page | (<u32>va & 0xfff);

@@ -1,0 +1,86 @@
+/**
+ * One pCPU's engine: the runtime, the interpreter and the decoder over a shared machine memory and a private engine area.
+ * `exports` is what the hypervisor imports as module "engine".
+ */
+import { AreaHeader, areaLayout } from './area.ts';
+import { CodeCache, type CacheRuntime } from './decode/code-cache.ts';
+import type { InterpreterTables } from './interpreter/generate.ts';
+import { allEncodings } from './semantics/index.ts';
+
+/** What the engine asks of the machine it is part of (clock, entropy). */
+export interface EngineHost {
+  /** Nanoseconds since machine boot. */
+  now(): number;
+  /** 64 random bits. */
+  random(): bigint;
+}
+
+/** The built parts, loaded by the platform (files in Node, fetch in a browser). Modules can be posted to workers. */
+export interface EngineParts {
+  readonly runtime: WebAssembly.Module;
+  readonly interpreter: WebAssembly.Module;
+  readonly tables: InterpreterTables;
+}
+
+export interface EngineOptions extends EngineParts {
+  readonly memory: WebAssembly.Memory;
+  /** Address of this pCPU's engine area (area.ts) and the machine's number of frames. */
+  readonly area: number;
+  readonly frames: number;
+  readonly arenaSize?: number;
+  readonly host: EngineHost;
+}
+
+/** Write an area's header; once, before any engine uses it. */
+export function prepareArea(memory: WebAssembly.Memory, area: number, frames: number, arenaSize?: number): void {
+  const l = areaLayout(area, frames, arenaSize);
+  const v = new DataView(memory.buffer, area);
+  const set = (name: keyof typeof AreaHeader.off, value: number) => v.setUint32(AreaHeader.off[name], value, true);
+  set('contexts', l.contexts);
+  set('tlbs', l.tlbs);
+  set('xtlbs', l.xtlbs);
+  set('write_map', l.writeMap);
+  set('code_map0', l.codeMap[0]);
+  set('code_map1', l.codeMap[1]);
+  set('arena', l.arena);
+  set('arena_end', l.arenaEnd);
+  set('arena_next', l.arena);
+  set('mem_frames', frames);
+}
+
+type Fn = (...args: never[]) => unknown;
+
+export interface Engine {
+  readonly cache: CodeCache;
+  /** run(cpu) and the runtime's exports. */
+  readonly exports: Record<string, Fn> & { run(cpu: number): number };
+}
+
+export function createEngine(o: EngineOptions): Engine {
+  const cache = new CodeCache(o.memory, areaLayout(o.area, o.frames, o.arenaSize), allEncodings(), o.tables);
+  const runtime = new WebAssembly.Instance(o.runtime, {
+    env: {
+      memory: o.memory,
+      abort: () => {
+        throw new Error('engine runtime: abort');
+      },
+    },
+    decoder: {
+      code_table: (mfn: number, mode: number) => cache.codeTable(mfn, mode as 0 | 1),
+      invalidate: (mfn: number, offset: number, len: number) => cache.invalidate(mfn, offset, len),
+    },
+    host: { now: () => o.host.now(), random: () => o.host.random() },
+  });
+  const rt = runtime.exports as Record<string, Fn>;
+  cache.rt = rt as unknown as CacheRuntime;
+  const interpreter = new WebAssembly.Instance(o.interpreter, {
+    env: { memory: o.memory },
+    runtime: rt as WebAssembly.ModuleImports,
+    decoder: {
+      translate: (cpu: number) => cache.translate(cpu),
+      straddle: (cpu: number, rec: number) => cache.straddle(cpu, rec),
+    },
+  });
+  (rt.mmu_init as (area: number) => void)(o.area);
+  return { cache, exports: { ...rt, run: interpreter.exports.run as (cpu: number) => number } };
+}

@@ -1,0 +1,2 @@
+/** Everything runtime.wasm exports: the MMU, and the helpers that instruction descriptions call. */
+export * from './mmu';

@@ -1,0 +1,31 @@
+/** Loads what scripts/build.ts made (Node). */
+import { readFileSync } from 'node:fs';
+import type { EngineParts } from '../engine/engine.ts';
+
+const BUILD = new URL('../../build/', import.meta.url);
+
+export interface MachineParts extends EngineParts {
+  readonly hypervisor: WebAssembly.Module;
+}
+
+const wasm = (name: string) => new WebAssembly.Module(readFileSync(new URL(name, BUILD)));
+
+/** runtime.wasm, interpreter.wasm and its tables. */
+export function loadEngineParts(): EngineParts {
+  return {
+    runtime: wasm('runtime.wasm'),
+    interpreter: wasm('interpreter.wasm'),
+    tables: JSON.parse(readFileSync(new URL('interpreter.json', BUILD), 'utf8')),
+  };
+}
+
+/** All of build/. */
+export function loadParts(): MachineParts {
+  return { ...loadEngineParts(), hypervisor: wasm('hypervisor.wasm') };
+}
+
+/** Sizes in bytes of the built modules. */
+export function partSizes(): { hypervisor: number; runtime: number; interpreter: number } {
+  const n = (name: string) => readFileSync(new URL(name, BUILD)).length;
+  return { hypervisor: n('hypervisor.wasm'), runtime: n('runtime.wasm'), interpreter: n('interpreter.wasm') };
+}
