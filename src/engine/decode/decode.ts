@@ -136,6 +136,7 @@ export class InstructionDecoder {
       }
       if (e.attrs.has('w1') && !rexW) return false;
       if (e.attrs.has('w0') && rexW) return false;
+      if (e.attrs.has('b0') && rexB) return false;
       return e.sizes[mode].length > 0;
     });
     if (!found) return 'ud';
@@ -203,6 +204,7 @@ export class InstructionDecoder {
                 : 0;
         p += dispBytes;
         if (ripRelative) base = 16;
+        if (base === 4 && e.attrs.has('pop')) disp += opsize;
       }
     }
     if (lock && !(e.attrs.has('lock') && isMemoryOperand(e.operands[0], mem))) return 'ud';

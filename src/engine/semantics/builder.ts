@@ -231,6 +231,18 @@ export class Builder {
   offset(i: number): Val {
     return this.val('i64', (out) => ({ k: 'ea', i, noseg: true, out }));
   }
+  /** Segment base of memory operand i (modulo 2^32 in compatibility mode), for helpers that take base and offset apart. */
+  segbase(i: number): Val {
+    return this.sub(this.ea(i), this.offset(i));
+  }
+  /** From here on memory operand i lies `delta` bytes (i64, signed) further on; not accessed before. */
+  moveOperand(i: number, delta: Val): void {
+    if (this.probes.has(i)) throw new Error(`operand ${i} moved after its access`);
+    const whole = this.form.long && this.form.addrsize === 8;
+    if (whole) this.eas.set(i, this.add(this.ea(i), delta));
+    else if (!this.form.long) this.eas.set(i, this.zx(this.add(this.ea(i), delta), 4));
+    else this.eas.set(i, this.add(this.segbase(i), this.zx(this.add(this.offset(i), delta), 4)));
+  }
   private operandProbe(i: number): Probe {
     let p = this.probes.get(i);
     if (!p) {
@@ -401,20 +413,27 @@ export class Builder {
     }
     this.flags({ z: s, s, c, x: this.to('i64', this.xor(a, b)) });
   }
+  /** Bit 63 of an i64 as i32, 0 or 1 (as a comparison, so that `if` and `select` branch on it directly). */
+  private sign(w: Val, clear = false): Val {
+    return this.cmp(clear ? 'ge_s' : 'lt_s', w, this.i64(0));
+  }
+  /** Bit 63 = OF. */
+  private overflowWord(): Val {
+    const c = this.flagWord('c');
+    return this.xor(c, this.shl(c, 1));
+  }
   /** CF, ZF, SF, PF, OF, AF as i32, 0 or 1. */
   flag(f: 'c' | 'z' | 's' | 'p' | 'o' | 'a'): Val {
     const bit = (w: Val, n: number) => this.to('i32', this.and(this.shrU(w, n), this.i64(1)));
     switch (f) {
       case 'c':
-        return this.to('i32', this.shrU(this.flagWord('c'), 63));
+        return this.sign(this.flagWord('c'));
       case 'z':
         return this.eqz(this.flagWord('z'));
       case 's':
-        return this.to('i32', this.shrU(this.flagWord('s'), 63));
-      case 'o': {
-        const c = this.flagWord('c');
-        return this.to('i32', this.shrU(this.xor(c, this.shl(c, 1)), 63));
-      }
+        return this.sign(this.flagWord('s'));
+      case 'o':
+        return this.sign(this.overflowWord());
       case 'a':
         return bit(this.xor(this.flagWord('x'), this.flagWord('s')), 4);
       case 'p': {
@@ -440,28 +459,27 @@ export class Builder {
   }
   /** Condition code 0..15 (Intel SDM appendix B: o no b nb e ne be nbe s ns p np l nl le nle), as i32 0 or 1. */
   cond(cc: number): Val {
-    const base = (): Val => {
-      switch (cc >> 1) {
-        case 0:
-          return this.flag('o');
-        case 1:
-          return this.flag('c');
-        case 2:
-          return this.flag('z');
-        case 3:
-          return this.or(this.flag('c'), this.flag('z'));
-        case 4:
-          return this.flag('s');
-        case 5:
-          return this.flag('p');
-        case 6:
-          return this.xor(this.flag('s'), this.flag('o'));
-        default:
-          return this.or(this.flag('z'), this.xor(this.flag('s'), this.flag('o')));
-      }
-    };
-    const v = base();
-    return cc & 1 ? this.xor(v, this.i32(1)) : v;
+    const not = (cc & 1) === 1;
+    const flip = (v: Val) => (not ? this.xor(v, this.i32(1)) : v);
+    const less = () => this.xor(this.flagWord('s'), this.overflowWord());
+    switch (cc >> 1) {
+      case 0:
+        return this.sign(this.overflowWord(), not);
+      case 1:
+        return this.sign(this.flagWord('c'), not);
+      case 2:
+        return not ? this.cmp('ne', this.flagWord('z'), this.i64(0)) : this.flag('z');
+      case 3:
+        return flip(this.or(this.flag('c'), this.flag('z')));
+      case 4:
+        return this.sign(this.flagWord('s'), not);
+      case 5:
+        return flip(this.flag('p'));
+      case 6:
+        return this.sign(less(), not);
+      default:
+        return flip(this.or(this.flag('z'), this.sign(less())));
+    }
   }
 
   // ── control ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -577,13 +595,14 @@ export class Builder {
   }
   /**
    * Call a helper that can fault: returns i32 0 when it recorded an exception in exit_* (then this instruction ends with
-   * it), else 1. What it changed before must be restartable.
+   * it), else a non-zero value, which is the result here. What it changed before must be restartable.
    */
-  callFaulting(name: string, args: readonly Val[]): void {
+  callFaulting(name: string, args: readonly Val[]): Val {
     this.before(`helper ${name}`);
     const ok = this.val('i32', (out) => ({ k: 'call', name, args: [...args], out }));
     this.if(this.eqz(ok), () => this.end({ k: 'faulted' }));
     this.change(`helper ${name}`);
+    return ok;
   }
 
   /** The recorded description. */

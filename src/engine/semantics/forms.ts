@@ -22,7 +22,15 @@ export interface FormOf {
 const REPS = ['', 'rep', 'repne'] as const;
 
 /** Packs what tells the forms of one encoding apart into a number below 4096. */
-export function formKey(mode: number, opsize: number, mem: boolean, lock: boolean, rep: number, addr32: boolean, cc: number) {
+export function formKey(
+  mode: number,
+  opsize: number,
+  mem: boolean,
+  lock: boolean,
+  rep: number,
+  addr32: boolean,
+  cc: number,
+) {
   return (mode << 11) | (Math.log2(opsize) << 9) | (+mem << 8) | (+lock << 7) | (rep << 5) | (+addr32 << 4) | cc;
 }
 
@@ -70,7 +78,12 @@ function operandForm(s: OperandSpec, opsize: number, mem: boolean, long: boolean
     case 'Y':
       return { kind: 'mem', bytes, float: false, align: s.size === 'x' };
     case 'W':
-      return { kind: mem ? 'mem' : 'xmm', bytes, float: s.size === 'ss' || s.size === 'sd', align: mem && s.size === 'x' };
+      return {
+        kind: mem ? 'mem' : 'xmm',
+        bytes,
+        float: s.size === 'ss' || s.size === 'sd',
+        align: mem && s.size === 'x',
+      };
     case 'V':
     case 'U':
       return { kind: 'xmm', bytes, float: s.size === 'ss' || s.size === 'sd', align: false };

@@ -14,7 +14,9 @@
  *     E G R M   r/m, modrm.reg, r/m that must be a register, r/m that must be memory (general registers)
  *     Z         register in the opcode's low 3 bits
  *     V W U     xmm in modrm.reg, xmm-or-memory r/m, xmm r/m;   P Q N the same for mmx
- *     I J O     immediate, relative branch target, moffs (memory without modrm)
+ *     I J O     immediate, relative branch target, moffs (memory without modrm). Two immediates: the first in the low,
+ *               the second in the high half of Record32.imm
+ *     X Y       memory without modrm at DS:rSI (DS may be overridden) and ES:rDI; at most one of them per encoding
  *     S C D     segment, control, debug register in modrm.reg
  *     STi       x87 stack index in modrm.rm (immediate-like: read() gives i32 0..7)
  *     AL CL AX DX rAX   fixed registers (rAX: by operand size);   1: the constant 1
@@ -28,6 +30,8 @@
  *               says so)   y (4, or 8 with REX.W, though no operand says so)   a (address size matters though there is no
  *               memory operand: string instructions, loop, jrcxz)   w1 / w0 (REX.W must be 1 / 0)
  *               mem / reg (only the memory / register form of an E/W/Q operand)
+ *               b0 (only without REX.B: 90 is nop, 41 90 is xchg)   pop (a memory operand based on rSP is addressed with
+ *               rSP already incremented by the operand size: pop m)
  */
 import type { Builder } from './builder.ts';
 
@@ -57,7 +61,7 @@ export function insn(
 export type SizeCode = 'b' | 'w' | 'd' | 'q' | 'v' | 'z' | 'y' | 'x' | 'u' | 'ss' | 'sd' | 'bs' | '';
 
 export interface OperandSpec {
-  /** E G R M Z V W U P Q N I J O S C D, or 'fix' (fixed register), 'one', 'sti'. */
+  /** E G R M Z V W U P Q N I J O X Y S C D, or 'fix' (fixed register), 'one', 'sti'. */
   readonly code: string;
   readonly size: SizeCode;
   /** Register number of a fixed register. */
@@ -98,7 +102,7 @@ function parseOperand(s: string, line: string): OperandSpec {
   if (s === 'STi') return { code: 'sti', size: 'b', fixed: 0 };
   const f = FIXED[s];
   if (f) return { code: 'fix', size: f[1], fixed: f[0] };
-  const m = /^([EGRMZVWUPQNIJOSCD])(ss|sd|bs|[bwdqvzyxu])?$/.exec(s);
+  const m = /^([EGRMZVWUPQNIJOXYSCD])(ss|sd|bs|[bwdqvzyxu])?$/.exec(s);
   if (!m) throw new Error(`encoding "${line}": operand ${s}?`);
   return { code: m[1], size: (m[2] ?? '') as SizeCode, fixed: 0 };
 }
@@ -109,7 +113,10 @@ export function parseEncoding(owner: Insn, text: string): Encoding {
   const attrs = new Set(attrText.trim().split(/\s+/).filter(Boolean));
   const words = main.trim().split(/\s+/);
   let prefix: Encoding['prefix'] = '';
-  if (words[0] === 'NP' || ((words[0] === '66' || words[0] === 'F3' || words[0] === 'F2') && words.length > 1 && words[1] === '0F')) {
+  if (
+    words[0] === 'NP' ||
+    ((words[0] === '66' || words[0] === 'F3' || words[0] === 'F2') && words.length > 1 && words[1] === '0F')
+  ) {
     prefix = words.shift() as Encoding['prefix'];
   }
   const bytes: number[] = [];
@@ -137,7 +144,12 @@ export function parseEncoding(owner: Insn, text: string): Encoding {
     modrm = Number.parseInt(w.slice(1, 3), 16);
     if (w.endsWith('+i')) modrmSpan = 8;
   }
-  const operands = words.length ? words.join('').split(',').map((s) => parseOperand(s, text)) : [];
+  const operands = words.length
+    ? words
+        .join('')
+        .split(',')
+        .map((s) => parseOperand(s, text))
+    : [];
   const has = (codes: string) => operands.some((o) => o.code.length === 1 && codes.includes(o.code));
   const hasModrm = digit >= 0 || modrm >= 0 || has('EGRMVWUPQNSCD');
   const anyV = operands.some((o) => o.size === 'v' || o.size === 'z' || o.size === 'bs') || attrs.has('v');
@@ -159,7 +171,10 @@ export function parseEncoding(owner: Insn, text: string): Encoding {
     long = compat = [byteOnly ? 1 : attrs.has('f64') || attrs.has('d64') ? 8 : 4];
     if (attrs.has('f64') || attrs.has('d64')) compat = [4];
   }
-  if (attrs.has('w1')) long = [8];
+  if (attrs.has('w1')) {
+    long = [8];
+    compat = [];
+  }
   if (attrs.has('i64')) long = [];
   if (attrs.has('o64')) compat = [];
   return {
