@@ -32,7 +32,8 @@ function* files(path: string): Generator<string> {
 function digest(inputs: readonly string[]): string {
   const h = createHash('sha256');
   for (const i of inputs) {
-    for (const f of files(join(ROOT, i))) h.update(f.slice(ROOT.length)).update('\0').update(readFileSync(f)).update('\0');
+    for (const f of files(join(ROOT, i)))
+      h.update(f.slice(ROOT.length)).update('\0').update(readFileSync(f)).update('\0');
   }
   return h.digest('hex');
 }
@@ -111,7 +112,10 @@ const PARTS: readonly Part[] = [
 ];
 
 /** Build everything that is out of date; `log` gets a line per part. */
-export async function build(log: (line: string) => void = (l) => console.error(l), only?: readonly string[]): Promise<void> {
+export async function build(
+  log: (line: string) => void = (l) => console.error(l),
+  only?: readonly string[],
+): Promise<void> {
   process.chdir(ROOT);
   mkdirSync(BUILD, { recursive: true });
   const stampFile = join(BUILD, 'stamps.json');

@@ -36,6 +36,8 @@ export const AreaHeader = struct('AreaHeader', [
   ['current', 'u32'],
   ['clock', 'u32'],
   ['mem_frames', 'u32'],
+  /** Another thread asks (atomically) that this pCPU forget everything before it runs guest code again. */
+  ['flush_request', 'u32'],
 ]);
 
 const page = (n: number) => Math.ceil(n / 4096) * 4096;

@@ -67,6 +67,7 @@ export function createEngine(o: EngineOptions): Engine {
     },
     decoder: {
       code_table: (mfn: number, mode: number) => cache.codeTable(mfn, mode as 0 | 1),
+      flush: () => cache.flush(),
       invalidate: (mfn: number, offset: number, len: number) => cache.invalidate(mfn, offset, len),
     },
     host: { now: () => o.host.now(), random: () => o.host.random() },

@@ -47,6 +47,7 @@ const RUNTIME_FIXED: Record<string, { args: Type[]; result?: Type }> = {
   probe_read: { args: ['i64', 'i32'], result: 'i32' },
   probe_write: { args: ['i64', 'i32'], result: 'i32' },
   commit: { args: [] },
+  enter: { args: [] },
   raise: { args: ['i32', 'i32', 'i32'] },
 };
 
@@ -413,6 +414,7 @@ function emitShared(m: Module, s: Record<string, Decl>, rt: Runtime, translate: 
     const f = s.run.func;
     const fuel = f.local('i32');
     const reason = f.local('i32');
+    f.get(0).call(rt.helper('enter', []));
     f.get(0).get(0).mem('i32.load', off.fuel).tee(fuel).get(0).mem('i64.load', off.rip).call(rt.go).set(reason);
     f.get(0).get(0).mem('i64.load', off.icount);
     f.get(fuel)

@@ -17,6 +17,10 @@ declare function code_table(mfn: u32, mode: u32): u32;
 @external("decoder", "invalidate")
 declare function decoder_invalidate(mfn: u32, offset: u32, len: u32): void;
 
+/** All decoded code is to be dropped. */
+@external("decoder", "flush")
+declare function decoder_flush(): void;
+
 const P: u64 = 1;
 const RW: u64 = 2;
 const US: u64 = 4;
@@ -47,6 +51,19 @@ export function tlb_reset(): void {
   for (let i: u32 = 0; i < TLB_CONTEXTS; i++) clear_context(i);
   memory.fill(contexts, 0, TLB_CONTEXTS * <u32>TlbContext.SIZE);
   memory.fill(load<u32>(area, AreaHeader.write_map), 0, load<u32>(area, AreaHeader.mem_frames) << 2);
+}
+
+/** Before guest code runs: obey requests of other threads. */
+export function enter(cpu: usize): void {
+  if (!atomic.load<u32>(area, AreaHeader.flush_request)) return;
+  atomic.store<u32>(area, 0, AreaHeader.flush_request);
+  decoder_flush();
+  const contexts = load<u32>(area, AreaHeader.contexts);
+  const c = contexts + load<u32>(area, AreaHeader.current) * <u32>TlbContext.SIZE;
+  const root = load<u32>(c, TlbContext.root);
+  const generation = load<u32>(c, TlbContext.generation);
+  tlb_reset();
+  tlb_switch(cpu, root, generation);
 }
 
 function clear_context(i: u32): void {

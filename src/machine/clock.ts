@@ -1,0 +1,30 @@
+/** The only reader of the host's clocks. One per thread; all threads of a machine agree on its boot time. */
+
+export interface BootTime {
+  /** Host's monotonic clock at machine boot, in ns (of `monotonic()`). */
+  readonly mono: number;
+  /** Nanoseconds since 1970 at machine boot. */
+  readonly wall: number;
+}
+
+/** Host monotonic time in ns, the same clock in every thread of this process. */
+function monotonic(): number {
+  // performance.now() counts from timeOrigin, which differs between threads.
+  if (typeof process !== 'undefined' && process.hrtime) return Number(process.hrtime.bigint());
+  return (performance.timeOrigin + performance.now()) * 1e6;
+}
+
+export function bootTime(): BootTime {
+  return { mono: monotonic(), wall: Date.now() * 1e6 };
+}
+
+/** ns since machine boot, cheap (about 55 ns a call) and never backwards in one thread. */
+export function createClock(boot: BootTime): () => number {
+  const offset = monotonic() - performance.now() * 1e6 - boot.mono;
+  let last = 0;
+  return () => {
+    const t = performance.now() * 1e6 + offset;
+    if (t > last) last = t;
+    return last;
+  };
+}

@@ -1,0 +1,126 @@
+/**
+ * What every thread that enters the hypervisor sets up: its own instances of the engine runtime and of the hypervisor
+ * over the machine's memory. pCPU workers also run guest code; threads of TypeScript domains only make hypercalls.
+ */
+import { createEngine, type Engine } from '../engine/engine.ts';
+import { AreaHeader } from '../engine/area.ts';
+import { type BootTime, createClock } from './clock.ts';
+import type { MachineParts } from './parts.ts';
+
+export interface ThreadOptions {
+  readonly parts: MachineParts;
+  readonly memory: WebAssembly.Memory;
+  readonly frames: number;
+  readonly slot: number;
+  /** Engine area of this slot, and those of the pCPUs. */
+  readonly area: number;
+  readonly arenaSize: number;
+  readonly pcpuAreas: readonly number[];
+  readonly boot: BootTime;
+  /** Seed of the random source in deterministic mode; absent: real entropy. */
+  readonly seed?: number;
+  readonly log: (text: string) => void;
+}
+
+export interface HypervisorExports {
+  boot(cpus: number): void;
+  cpu_init(slot: number, kind: number): void;
+  pcpu_main(): void;
+  hypercall(op: number, a1: bigint, a2: bigint, a3: bigint, a4: bigint, a5: bigint): bigint;
+  foreign_page(domid: number, mfn: number): number;
+  [name: string]: unknown;
+}
+
+export interface HypervisorThread {
+  readonly engine: Engine;
+  readonly hypervisor: HypervisorExports;
+}
+
+/** The hypervisor found one of its invariants broken; the machine has stopped. */
+export class HypervisorPanic extends Error {}
+
+function randomSource(seed?: number): () => bigint {
+  if (seed === undefined) {
+    const buf = new BigUint64Array(64);
+    let at = buf.length;
+    return () => {
+      if (at === buf.length) {
+        crypto.getRandomValues(buf);
+        at = 0;
+      }
+      return buf[at++];
+    };
+  }
+  // splitmix64: reproducible, for deterministic mode only.
+  let s = BigInt(seed);
+  const M = (1n << 64n) - 1n;
+  return () => {
+    s = (s + 0x9e3779b97f4a7c15n) & M;
+    let z = s;
+    z = ((z ^ (z >> 30n)) * 0xbf58476d1ce4e5b9n) & M;
+    z = ((z ^ (z >> 27n)) * 0x94d049bb133111ebn) & M;
+    return z ^ (z >> 31n);
+  };
+}
+
+export function createThread(o: ThreadOptions): HypervisorThread {
+  const now = createClock(o.boot);
+  const random = randomSource(o.seed);
+  const engine = createEngine({
+    ...o.parts,
+    memory: o.memory,
+    area: o.area,
+    frames: o.frames,
+    arenaSize: o.arenaSize,
+    host: { now, random },
+  });
+  const i32 = new Int32Array(o.memory.buffer);
+  const u8 = new Uint8Array(o.memory.buffer);
+  const text = (ptr: number, len: number) => new TextDecoder().decode(u8.slice(ptr >>> 0, (ptr >>> 0) + len));
+  const others = o.pcpuAreas.filter((a) => a !== o.area).map((a) => (a + AreaHeader.off.flush_request) >>> 2);
+  // Translations and decoded code of other pCPUs are dropped as a whole before they run guest code again.
+  const alsoElsewhere =
+    <A extends unknown[]>(local: (...a: A) => void) =>
+    (...a: A) => {
+      local(...a);
+      for (const w of others) Atomics.store(i32, w, 1);
+    };
+  const e = engine.exports as Record<string, (...a: number[]) => unknown>;
+  const shared = others.length
+    ? Object.fromEntries(
+        [
+          'tlb_flush_domain',
+          'tlb_flush_page',
+          'tlb_drop_writable',
+          'tlb_purge_frame',
+          'tlb_forget_root',
+          'code_written',
+        ].map((n) => [n, alsoElsewhere(e[n] as (...a: number[]) => void)]),
+      )
+    : {};
+  const instance = new WebAssembly.Instance(o.parts.hypervisor, {
+    env: {
+      memory: o.memory,
+      abort: () => {
+        throw new HypervisorPanic('hypervisor: abort');
+      },
+    },
+    engine: { ...engine.exports, ...shared } as WebAssembly.ModuleImports,
+    host: {
+      now,
+      wall: () => o.boot.wall,
+      wait: (addr: number, expected: number, timeout: number) => {
+        Atomics.wait(i32, addr >>> 2, expected | 0, timeout < 0 ? Number.POSITIVE_INFINITY : timeout / 1e6);
+      },
+      notify: (addr: number) => {
+        Atomics.notify(i32, addr >>> 2);
+      },
+      log: (ptr: number, len: number) => o.log(text(ptr, len)),
+      panic: (ptr: number, len: number) => {
+        throw new HypervisorPanic(text(ptr, len));
+      },
+      random: () => BigInt.asIntN(64, random()),
+    },
+  });
+  return { engine, hypervisor: instance.exports as unknown as HypervisorExports };
+}

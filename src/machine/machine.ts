@@ -1,0 +1,168 @@
+/**
+ * A machine: one shared memory, pCPU workers, and the hypervisor booted on them (docs/architecture.md). The calling thread
+ * becomes dom0's: `hypercall` enters the hypervisor on its CPU slot.
+ */
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { areaLayout, ARENA_SIZE } from '../engine/area.ts';
+import { prepareArea } from '../engine/engine.ts';
+import { bootTime } from './clock.ts';
+import { createThread, type HypervisorThread, type ThreadOptions } from './hypervisor-thread.ts';
+import { AREA_BASE, MACHINE_INFO_ADDRESS, MACHINE_MAGIC, MachineInfo } from './layout.ts';
+import { loadParts, type MachineParts } from './parts.ts';
+import type { FromPcpu } from './pcpu-worker.ts';
+
+export interface MachineOptions {
+  /** Machine address space in MiB, 128 to 4096; pages are touched as needed. Default 4096. */
+  readonly memoryMiB?: number;
+  /** Physical CPUs; default: the host's less one, at least one. */
+  readonly pcpus?: number;
+  /** Guest time from retired instructions, random numbers from `seed`; needs one pCPU. */
+  readonly deterministic?: boolean;
+  readonly seed?: number;
+  readonly parts?: MachineParts;
+  /** Lines of the hypervisor's log. */
+  readonly log?: (text: string) => void;
+}
+
+/** Guest TSC frequency in kHz: one tick a nanosecond. */
+export const TSC_KHZ = 1_000_000;
+/** Arena of a thread that never runs guest code. */
+const SMALL_ARENA = 1 << 16;
+
+export class Machine {
+  readonly memory: WebAssembly.Memory;
+  readonly frames: number;
+  readonly pcpus: number;
+  private readonly thread: HypervisorThread;
+  private readonly workers: Worker[] = [];
+  private readonly i32: Int32Array;
+  private stopping = false;
+  private failedWith: Error | undefined;
+  private readonly failListeners = new Set<(e: Error) => void>();
+  /** What each pCPU's decoder counted, known after stop(). */
+  readonly decoderStats: Record<string, number>[] = [];
+
+  private constructor(memory: WebAssembly.Memory, frames: number, pcpus: number, thread: HypervisorThread) {
+    this.memory = memory;
+    this.frames = frames;
+    this.pcpus = pcpus;
+    this.thread = thread;
+    this.i32 = new Int32Array(memory.buffer);
+  }
+
+  static async create(o: MachineOptions = {}): Promise<Machine> {
+    const memoryMiB = o.memoryMiB ?? 4096;
+    if (!Number.isInteger(memoryMiB) || memoryMiB < 128 || memoryMiB > 4096) {
+      throw new RangeError(`machine memory of ${memoryMiB} MiB: it must be a whole number from 128 to 4096`);
+    }
+    const pcpus = o.pcpus ?? (o.deterministic ? 1 : Math.max(1, availableParallelism() - 1));
+    if (!Number.isInteger(pcpus) || pcpus < 1 || pcpus > 64)
+      throw new RangeError(`${pcpus} pCPUs: 1 to 64 are possible`);
+    if (o.deterministic && pcpus !== 1) throw new RangeError('deterministic mode needs exactly one pCPU');
+    const parts = o.parts ?? loadParts();
+    const log = o.log ?? (() => {});
+    const boot = bootTime();
+    const seed = o.deterministic ? (o.seed ?? 1) : undefined;
+    const frames = memoryMiB * 256;
+    const memory = new WebAssembly.Memory({ initial: memoryMiB * 16, maximum: 65536, shared: true });
+    // Engine areas: the pCPUs', then dom0's thread.
+    const arenaSize = Math.min(ARENA_SIZE, (memoryMiB << 20) / 32);
+    const areas: { area: number; arenaSize: number }[] = [];
+    let at = AREA_BASE;
+    for (let slot = 0; slot <= pcpus; slot++) {
+      const size = slot < pcpus ? arenaSize : SMALL_ARENA;
+      prepareArea(memory, at, frames, size);
+      areas.push({ area: at, arenaSize: size });
+      at += areaLayout(at, frames, size).size;
+    }
+    const info = new DataView(memory.buffer, MACHINE_INFO_ADDRESS);
+    const set = (name: keyof typeof MachineInfo.off, v: number) => info.setUint32(MachineInfo.off[name], v, true);
+    set('magic', MACHINE_MAGIC);
+    set('mem_frames', frames);
+    set('pcpus', pcpus);
+    set('slots', pcpus + 1);
+    set('area_base', AREA_BASE);
+    set('area_size', areaLayout(AREA_BASE, frames, arenaSize).size);
+    set('heap_start', at);
+    set('deterministic', o.deterministic ? 1 : 0);
+    set('tsc_khz', TSC_KHZ);
+    info.setBigUint64(MachineInfo.off.wall_boot_ns, BigInt(Math.round(boot.wall)), true);
+
+    const common: Omit<ThreadOptions, 'slot' | 'area' | 'arenaSize' | 'log'> = {
+      parts,
+      memory,
+      frames,
+      pcpuAreas: areas.slice(0, pcpus).map((a) => a.area),
+      boot,
+      seed,
+    };
+    const thread = createThread({ ...common, slot: pcpus, ...areas[pcpus], log });
+    thread.hypervisor.boot(pcpus);
+    thread.hypervisor.cpu_init(pcpus, 1);
+    const m = new Machine(memory, frames, pcpus, thread);
+    await Promise.all(areas.slice(0, pcpus).map((a, slot) => m.startPcpu({ ...common, slot, ...a }, log)));
+    return m;
+  }
+
+  private startPcpu(data: Omit<ThreadOptions, 'log'>, log: (t: string) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const w = new Worker(new URL(`./pcpu-worker${import.meta.url.slice(-3)}`, import.meta.url), { workerData: data });
+      this.workers.push(w);
+      w.on('message', (m: FromPcpu) => {
+        if (m.k === 'ready') resolve();
+        else if (m.k === 'log') log(m.text);
+        else if (m.k === 'stopped') this.decoderStats[data.slot] = m.stats;
+        else this.fail(new Error(`pCPU ${data.slot}: ${m.message}`), reject);
+      });
+      w.on('error', (e) => this.fail(e as Error, reject));
+      w.on('exit', (code) => {
+        if (!this.stopping) this.fail(new Error(`pCPU ${data.slot} ended (${code})`), reject);
+      });
+    });
+  }
+
+  private fail(e: Error, reject: (e: Error) => void): void {
+    if (this.failedWith) return;
+    this.failedWith = e;
+    reject(e);
+    for (const f of this.failListeners) f(e);
+  }
+
+  /** Called (at once, if it already has) when the machine breaks: a panic of the hypervisor or a lost pCPU. */
+  onFailure(f: (e: Error) => void): void {
+    this.failListeners.add(f);
+    if (this.failedWith) f(this.failedWith);
+  }
+
+  /** dom0's hypercall; guest handles are machine addresses. */
+  hypercall(op: number, a1 = 0n, a2 = 0n, a3 = 0n, a4 = 0n, a5 = 0n): bigint {
+    return this.thread.hypervisor.hypercall(op, a1, a2, a3, a4, a5);
+  }
+
+  /** The hypervisor's exports on dom0's CPU slot. */
+  get hypervisor(): HypervisorThread['hypervisor'] {
+    return this.thread.hypervisor;
+  }
+
+  /** Stop every pCPU and give the workers back. Guests are not asked. */
+  async stop(): Promise<void> {
+    if (this.stopping) return;
+    this.stopping = true;
+    Atomics.store(this.i32, (MACHINE_INFO_ADDRESS + MachineInfo.off.stop) >>> 2, 1);
+    const kick = this.thread.hypervisor.kick_all as (() => void) | undefined;
+    kick?.();
+    await Promise.all(
+      this.workers.map(
+        (w) =>
+          new Promise<void>((resolve) => {
+            const late = setTimeout(() => void w.terminate(), 2000);
+            w.once('exit', () => {
+              clearTimeout(late);
+              resolve();
+            });
+          }),
+      ),
+    );
+  }
+}
