@@ -29,3 +29,14 @@ export let lo: u64 = 0;
 
 /** Result that needs no rounding (binary64 bits). */
 export let special: u64 = 0;
+
+/** x87 precision control: 0 single, 2 double, 3 extended (1 is reserved and acts as extended). */
+export let pc: u32 = 0;
+/** Physical number of ST(0). */
+export let top: u32 = 0;
+
+// A number in the 80-bit format: sign and exponent (16 bits), significand; `oden` is DE if it was denormal in the
+// format it was converted from.
+export let ose: u32 = 0;
+export let osig: u64 = 0;
+export let oden: u32 = 0;

@@ -1,0 +1,185 @@
+/** x87 arithmetic, comparison and classification (SDM vol. 1 8.3.4-8.3.6). */
+import { CpuState } from '../../../build/abi/engine';
+import { fl, ose, osig, oden, unmasked, rup, zs } from './softfloat/percpu';
+import { DE, IE, PE, ZE } from './softfloat/flags';
+import {
+  arith80, compare80, from_f32, from_f64, from_int, nan80, set80, snan80, sqrt80, unsupported80, invalid80, propagate80,
+} from './softfloat/f80';
+import { empty, fp_begin, fp_end, fp_end_cc, pop, pop_n, se_at, st, underflow } from './x87-stack';
+import { C0, C2, C3 } from './x87-stack';
+
+/** Exceptions found before computing: unmasked, they leave the operands and the stack as they were. */
+const EARLY: u32 = IE | DE | ZE;
+
+/** ST(dst) = ST(dst) op ST(src), and perhaps pop. `op` as in the modrm digit (f80.ts). */
+export function fp_arith(cpu: usize, op: u32, dst: u32, src: u32, pops: u32): u32 {
+  fp_begin(cpu);
+  if (empty(cpu, dst) || empty(cpu, src)) {
+    if (!underflow(cpu, dst)) return fp_end(cpu);
+  } else {
+    const p = st(cpu, dst);
+    const q = st(cpu, src);
+    ose = se_at(q);
+    osig = load<u64>(q);
+    oden = 0;
+    arith80(op, p, se_at(p), load<u64>(p));
+    if (fl & unmasked & EARLY) return fp_end(cpu);
+  }
+  if (pops) pop(cpu);
+  return fp_end(cpu);
+}
+
+/** ST(0) = ST(0) op ose:osig. */
+// @ts-ignore: decorator
+@inline
+function arith_memory(cpu: usize, op: u32): u32 {
+  if (empty(cpu, 0)) underflow(cpu, 0);
+  else {
+    const p = st(cpu, 0);
+    arith80(op, p, se_at(p), load<u64>(p));
+  }
+  return fp_end(cpu);
+}
+
+export function fp_arith_f32(cpu: usize, op: u32, v: u32): u32 {
+  fp_begin(cpu);
+  from_f32(v);
+  return arith_memory(cpu, op);
+}
+
+export function fp_arith_f64(cpu: usize, op: u32, v: u64): u32 {
+  fp_begin(cpu);
+  from_f64(v);
+  return arith_memory(cpu, op);
+}
+
+export function fp_arith_int(cpu: usize, op: u32, v: i32): u32 {
+  fp_begin(cpu);
+  from_int(i64(v));
+  return arith_memory(cpu, op);
+}
+
+// @ts-ignore: decorator
+@inline
+function codes(order: u32): u32 {
+  return order == 0 ? C3 : order == 1 ? C0 : order == 2 ? 0 : C0 | C2 | C3;
+}
+
+/** Compare ST(0) with ose:osig; set the condition codes and pop. */
+// @ts-ignore: decorator
+@inline
+function compare(cpu: usize, quiet: bool, pops: u32): u32 {
+  const p = st(cpu, 0);
+  return compared(cpu, compare80(se_at(p), load<u64>(p), quiet), pops);
+}
+
+// @ts-ignore: decorator
+@inline
+function compared(cpu: usize, order: u32, pops: u32): u32 {
+  if (fl & unmasked) return fp_end(cpu);
+  pop_n(cpu, pops);
+  return fp_end_cc(cpu, codes(order));
+}
+
+/** fcom, fucom and their popping forms with ST(i); fcompp, fucompp. */
+export function fp_compare(cpu: usize, i: u32, quiet: u32, pops: u32): u32 {
+  fp_begin(cpu);
+  if (empty(cpu, 0) || empty(cpu, i)) {
+    fl |= IE | 64;
+    return compared(cpu, 3, pops);
+  }
+  const q = st(cpu, i);
+  ose = se_at(q);
+  osig = load<u64>(q);
+  oden = 0;
+  return compare(cpu, quiet != 0, pops);
+}
+
+// @ts-ignore: decorator
+@inline
+function compare_memory(cpu: usize, pops: u32): u32 {
+  if (empty(cpu, 0)) {
+    fl |= IE | 64;
+    return compared(cpu, 3, pops);
+  }
+  return compare(cpu, false, pops);
+}
+
+export function fp_compare_f32(cpu: usize, v: u32, pops: u32): u32 {
+  fp_begin(cpu);
+  from_f32(v);
+  return compare_memory(cpu, pops);
+}
+
+export function fp_compare_f64(cpu: usize, v: u64, pops: u32): u32 {
+  fp_begin(cpu);
+  from_f64(v);
+  return compare_memory(cpu, pops);
+}
+
+/** ficom; ftst with 0. */
+export function fp_compare_int(cpu: usize, v: i32, pops: u32): u32 {
+  fp_begin(cpu);
+  from_int(i64(v));
+  return compare_memory(cpu, pops);
+}
+
+/** fcomi, fucomi: the order (0 equal, 1 less, 2 greater, 3 unordered), or 4: unmasked exception, flags stay. */
+export function fp_compare_flags(cpu: usize, i: u32, quiet: u32, pops: u32): u32 {
+  fp_begin(cpu);
+  let order: u32 = 3;
+  if (empty(cpu, 0) || empty(cpu, i)) fl |= IE | 64;
+  else {
+    const p = st(cpu, 0);
+    const q = st(cpu, i);
+    ose = se_at(q);
+    osig = load<u64>(q);
+    oden = 0;
+    order = compare80(se_at(p), load<u64>(p), quiet != 0);
+  }
+  if (fl & unmasked) {
+    fp_end(cpu);
+    return 4;
+  }
+  if (pops) pop(cpu);
+  fp_end(cpu);
+  return order;
+}
+
+/** fxam. */
+export function fp_examine(cpu: usize): void {
+  fp_begin(cpu);
+  const p = st(cpu, 0);
+  const se = se_at(p);
+  const sig = load<u64>(p);
+  const e = se & 0x7fff;
+  let cc: u32;
+  if (empty(cpu, 0)) cc = C3 | C0;
+  else if (unsupported80(se, sig)) cc = 0;
+  else if (e == 0x7fff) cc = sig << 1 != 0 ? C0 : C2 | C0;
+  else if (e != 0) cc = C2;
+  else cc = sig == 0 ? C3 : C3 | C2;
+  rup = se >> 15;
+  fp_end_cc(cpu, cc);
+}
+
+/** fchs (1) and fabs (0). */
+export function fp_sign(cpu: usize, change: u32): u32 {
+  fp_begin(cpu);
+  if (empty(cpu, 0)) underflow(cpu, 0);
+  else {
+    const p = st(cpu, 0);
+    store<u16>(p, u16(change ? se_at(p) ^ 0x8000 : se_at(p) & 0x7fff), 8);
+  }
+  return fp_end(cpu);
+}
+
+export function fp_sqrt(cpu: usize): u32 {
+  fp_begin(cpu);
+  if (empty(cpu, 0)) underflow(cpu, 0);
+  else {
+    const p = st(cpu, 0);
+    sqrt80(p, se_at(p), load<u64>(p));
+  }
+  return fp_end(cpu);
+}
