@@ -85,7 +85,7 @@ export function createThread(o: ThreadOptions): HypervisorThread {
       local(...a);
       for (const w of others) Atomics.store(i32, w, 1);
     };
-  const e = engine.exports as Record<string, (...a: number[]) => unknown>;
+  const e = engine.exports as unknown as Record<string, (...a: number[]) => unknown>;
   const shared = others.length
     ? Object.fromEntries(
         [

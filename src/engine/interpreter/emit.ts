@@ -683,9 +683,9 @@ export class InterpreterEmitter {
           }
           f.mem(storeOp(t, bytes));
         }
-        this.commit(n.p);
       }
       f.end();
+      this.commit(n.p);
     }
     if (this.uses[n.out.id]) this.place[n.out.id] = old;
   }
