@@ -309,7 +309,6 @@ export class InstructionDecoder {
       }
     }
     if (p - at > MAX_LENGTH) return 'long';
-    if (e.attrs.has('pop') && mem && base === 4) disp = (disp + opsize) | 0;
     const key = formKey(
       mode,
       opsize,
