@@ -1,0 +1,60 @@
+/** xenconsoled: the consoles of all domains. Follows Xen's tools/console/daemon. */
+import { join } from 'node:path';
+import { Console } from './console.ts';
+import { DEFAULT_LOG_LIMIT, LogFile } from './log.ts';
+import type { ConsolePage } from './ring.ts';
+
+export { Console } from './console.ts';
+export type { ConsolePage } from './ring.ts';
+export { streamViewer, type Viewer } from './viewer.ts';
+
+export interface XenConsoledOptions {
+  /** Where the logs go, `guest-<name>.log` each; without it there are none. */
+  logDir?: string;
+  /** Bytes of a log before it is turned over. */
+  logLimit?: number;
+  /** A log that cannot be written. */
+  onLogError?: (path: string, error: Error) => void;
+}
+
+export class XenConsoled {
+  readonly #options: XenConsoledOptions;
+  readonly #consoles = new Map<number, Console>();
+
+  constructor(options: XenConsoledOptions = {}) {
+    this.#options = options;
+  }
+
+  /** Serves a domain's console from now on. The page must stay the domain's until `release`. */
+  introduce(domid: number, name: string, page: ConsolePage): Console {
+    this.release(domid);
+    const { logDir, logLimit = DEFAULT_LOG_LIMIT, onLogError } = this.#options;
+    let log: LogFile | undefined;
+    if (logDir !== undefined) {
+      const path = join(logDir, `guest-${fileName(name)}.log`);
+      log = new LogFile(path, logLimit, (error) => onLogError?.(path, error));
+    }
+    const console = new Console(page, { log });
+    this.#consoles.set(domid, console);
+    console.event();
+    return console;
+  }
+
+  /** The domain signalled its console's event channel. */
+  event(domid: number): void {
+    this.#consoles.get(domid)?.event();
+  }
+
+  console(domid: number): Console | undefined {
+    return this.#consoles.get(domid);
+  }
+
+  /** Takes the last output; the page is not touched after this. */
+  release(domid: number): void {
+    this.#consoles.get(domid)?.close();
+    this.#consoles.delete(domid);
+  }
+}
+
+/** A domain's name as part of a file name. */
+const fileName = (name: string) => name.replaceAll(/[^A-Za-z0-9._-]/g, '_');
