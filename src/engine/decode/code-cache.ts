@@ -87,9 +87,8 @@ export class CodeCache {
     this.firstFused = tables.firstFused;
     for (const [k, v] of Object.entries(tables.fused)) {
       const [a, b] = k.split(',').map(Number);
-      let m = this.fused.get(a);
-      if (!m) this.fused.set(a, (m = new Map()));
-      m.set(b, v);
+      const m = this.fused.get(a) ?? new Map<number, number>();
+      this.fused.set(a, m.set(b, v));
     }
   }
 

@@ -39,7 +39,7 @@ interface Candidate {
   readonly index: number;
 }
 
-const SEGMENT_PREFIX: Record<number, number> = { 0x26: 0, 0x2e: 1, 0x36: 2, 0x3e: 3, 0x64: 4, 0x65: 5 };
+const SEGMENT_PREFIX: Record<number, number> = { 38: 0, 46: 1, 54: 2, 62: 3, 100: 4, 101: 5 };
 
 export class InstructionDecoder {
   private readonly maps: Candidate[][] = Array.from({ length: 4 * 256 }, () => []);

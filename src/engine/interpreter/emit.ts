@@ -11,6 +11,7 @@
  */
 import type { Code, Node, Probe, Type, Val } from '../semantics/ir.ts';
 import { CpuState, Record32, TLB_ENTRIES, TlbEntry } from '../state.ts';
+import { IrEmitter, type Leaf, loadOp, storeOp } from '../wasm/ir-emitter.ts';
 import type { Func } from '../wasm/module.ts';
 
 const REC = 0;
@@ -72,132 +73,15 @@ export function hasAddress(code: Code): boolean {
   return any(code.nodes);
 }
 
-const LOAD: Record<string, string> = {
-  'i32:1:u': 'i32.load8_u',
-  'i32:1:s': 'i32.load8_s',
-  'i32:2:u': 'i32.load16_u',
-  'i32:2:s': 'i32.load16_s',
-  'i32:4:u': 'i32.load',
-  'i32:4:s': 'i32.load',
-  'i64:1:u': 'i64.load8_u',
-  'i64:1:s': 'i64.load8_s',
-  'i64:2:u': 'i64.load16_u',
-  'i64:2:s': 'i64.load16_s',
-  'i64:4:u': 'i64.load32_u',
-  'i64:4:s': 'i64.load32_s',
-  'i64:8:u': 'i64.load',
-  'i64:8:s': 'i64.load',
-  'f32:4:u': 'f32.load',
-  'f64:8:u': 'f64.load',
-  'v128:16:u': 'v128.load',
-  'v128:8:u': 'v128.load64_zero',
-  'v128:4:u': 'v128.load32_zero',
-};
-const STORE: Record<string, string> = {
-  'i32:1': 'i32.store8',
-  'i32:2': 'i32.store16',
-  'i32:4': 'i32.store',
-  'i64:1': 'i64.store8',
-  'i64:2': 'i64.store16',
-  'i64:4': 'i64.store32',
-  'i64:8': 'i64.store',
-  'f32:4': 'f32.store',
-  'f64:8': 'f64.store',
-  'v128:16': 'v128.store',
-};
-
-export function loadOp(t: Type, bytes: number, signed: boolean): string {
-  const op = LOAD[`${t}:${bytes}:${signed ? 's' : 'u'}`];
-  if (!op) throw new Error(`no load of ${bytes} bytes as ${t}`);
-  return op;
-}
-export function storeOp(t: Type, bytes: number): string {
-  const op = STORE[`${t}:${bytes}`];
-  if (!op) throw new Error(`no store of ${bytes} bytes from ${t}`);
-  return op;
-}
-
-/** How often each value is used, over all nested lists. */
-export function countUses(nodes: readonly Node[], uses: Int32Array): void {
-  const use = (v?: Val) => {
-    if (v) uses[v.id]++;
-  };
-  for (const n of nodes) {
-    switch (n.k) {
-      case 'op':
-      case 'call':
-        n.args.forEach(use);
-        break;
-      case 'setregop':
-      case 'set':
-        use(n.v);
-        break;
-      case 'load':
-        use(n.addr);
-        break;
-      case 'probe':
-        use(n.p.addr);
-        break;
-      case 'pstore':
-        use(n.v);
-        break;
-      case 'atomic':
-        use(n.v);
-        use(n.p.addr);
-        break;
-      case 'cmpxchg':
-        use(n.expected);
-        use(n.v);
-        use(n.p.addr);
-        break;
-      case 'flags':
-        use(n.z);
-        use(n.s);
-        use(n.c);
-        use(n.x);
-        break;
-      case 'if':
-        use(n.cond);
-        countUses(n.then, uses);
-        countUses(n.else, uses);
-        break;
-      case 'setvar':
-        use(n.val);
-        break;
-      case 'raise':
-        use(n.error);
-        break;
-      case 'exit':
-        use(n.vector);
-        use(n.error);
-        break;
-      case 'jump':
-        use(n.target);
-        break;
-      default:
-        break;
-    }
-  }
-}
-
 const REG_FIELD = ['r0', 'r1', 'r2'] as const;
 
-export class InterpreterEmitter {
-  private readonly f: Func;
+export class InterpreterEmitter extends IrEmitter {
   private readonly rt: Runtime;
   private readonly o: EmitOptions;
   private readonly rec0: number;
-  private uses!: Int32Array;
-  private place!: Int32Array;
-  private vars: number[] = [];
-  private readonly probes = new Map<number, number>();
-  /** Lazy flag words known as locals (set earlier in this handler). */
-  private readonly known = new Map<string, number>();
-  /** Which value carries memory through probes, to re-check alignment. */
-  private ended = false;
 
   constructor(f: Func, rt: Runtime, o: EmitOptions) {
-    this.f = f;
+    super(f);
     this.rt = rt;
     this.o = o;
     this.rec0 = o.recordOffset ?? 0;
@@ -205,16 +89,12 @@ export class InterpreterEmitter {
 
   /** Emit the description; `tail` emits what happens when it falls off its end (default: the next record). */
   emit(code: Code, tail?: () => void): void {
-    this.uses = new Int32Array(code.values);
-    countUses(code.nodes, this.uses);
-    this.place = new Int32Array(code.values).fill(-1);
-    this.vars = code.vars.map((t) => this.f.local(t));
     if (this.o.fpu) {
       this.f.get(CPU).mem('i32.load8_u', CpuState.off.cr0).i32(8).op('i32.and').if();
       this.args().i32(7).i32(0).i32(0).returnCall(this.rt.raise);
       this.f.end();
     }
-    const fell = this.list(code.nodes);
+    const fell = this.body(code);
     if (fell) (tail ?? (() => this.next()))();
     else this.f.op('unreachable');
   }
@@ -245,63 +125,6 @@ export class InterpreterEmitter {
     const at = this.rec0 + Record32.size;
     this.f.get(REC).i32(at).op('i32.add').get(CPU).get(FUEL);
     this.f.get(REC).mem('i32.load', at).returnCallIndirect(this.rt.handlerType);
-  }
-
-  private list(nodes: readonly Node[]): boolean {
-    for (const n of nodes) {
-      if (!this.node(n)) return false;
-    }
-    return true;
-  }
-
-  /** Push value v: inline when pure and used once, else from its local. */
-  private val(v: Val): Func {
-    const l = this.place[v.id];
-    if (l >= 0) return this.f.get(l);
-    const n = v.node;
-    if (n.k !== 'op') throw new Error(`value of ${n.k} used before it was made`);
-    this.pure(n);
-    return this.f;
-  }
-  private pure(n: Node & { k: 'op' }): void {
-    const f = this.f;
-    switch (n.op) {
-      case 'i32.const':
-        f.i32(Number(n.imm![0]));
-        return;
-      case 'i64.const':
-        f.i64(BigInt(n.imm![0]));
-        return;
-      case 'f64.const':
-        f.f64(Number(n.imm![0]));
-        return;
-      case 'f32.const':
-        f.f32(Number(n.imm![0]));
-        return;
-      case 'v128.const':
-        f.op('v128.const').body.raw(n.imm!.map(Number));
-        return;
-      case 'select':
-        if (n.out.t === 'v128') {
-          for (const a of n.args) this.val(a);
-          f.body.raw([0x1c, 1, 0x7b]);
-          return;
-        }
-        break;
-    }
-    for (const a of n.args) this.val(a);
-    f.op(n.op);
-    if (n.imm) for (const i of n.imm) f.body.u8(Number(i));
-  }
-  /** The value on the stack becomes v's. */
-  private keep(v: Val): void {
-    if (this.uses[v.id] === 0) {
-      this.f.op('drop');
-      return;
-    }
-    const l = this.f.local(v.t);
-    this.place[v.id] = l;
-    this.f.set(l);
   }
 
   /** cpu + slot named by a 16-bit record field. */
@@ -375,31 +198,10 @@ export class InterpreterEmitter {
     }
     return host;
   }
-  private localOf(v: Val): number {
-    if (this.place[v.id] >= 0) return this.place[v.id];
-    const l = this.f.local(v.t);
-    this.val(v);
-    this.f.set(l);
-    this.place[v.id] = l;
-    return l;
-  }
-  private hostOf(p: Probe): number {
-    const h = this.probes.get(p.id);
-    if (h === undefined) throw new Error('probe used outside its scope');
-    return h;
-  }
-
   /** Returns false if the node ends the instruction on every path. */
-  private node(n: Node): boolean {
+  protected leaf(n: Leaf): boolean {
     const f = this.f;
     switch (n.k) {
-      case 'op':
-        // Constants and values used once are emitted where they are used.
-        if (this.uses[n.out.id] > 1 && !n.op.endsWith('.const')) {
-          this.pure(n);
-          this.keep(n.out);
-        }
-        return true;
       case 'regop': {
         const t = n.out.t;
         if (this.uses[n.out.id] === 0) return true;
@@ -472,15 +274,6 @@ export class InterpreterEmitter {
         this.keep(n.out);
         return true;
       }
-      case 'if':
-        return this.cond(n);
-      case 'setvar':
-        this.val(n.val).set(this.vars[n.v]);
-        return true;
-      case 'getvar':
-        f.get(this.vars[n.v]);
-        this.keep(n.out);
-        return true;
       case 'call': {
         f.get(CPU);
         for (const a of n.args) this.val(a);
@@ -601,39 +394,6 @@ export class InterpreterEmitter {
       f.get(CPU).get(locals[i]).mem('i64.store', CpuState.off[`f${w}`]);
       this.known.set(w, locals[i]);
     }
-  }
-
-  private cond(n: Node & { k: 'if' }): boolean {
-    const f = this.f;
-    this.val(n.cond);
-    f.if();
-    const before = new Map(this.known);
-    const places = this.place.slice();
-    const probes = new Map(this.probes);
-    const a = this.list(n.then);
-    const afterThen = new Map(this.known);
-    this.known.clear();
-    for (const [k, v] of before) this.known.set(k, v);
-    this.place = places.slice();
-    this.probes.clear();
-    for (const [k, v] of probes) this.probes.set(k, v);
-    let b = true;
-    if (n.else.length) {
-      f.else();
-      b = this.list(n.else);
-    }
-    f.end();
-    const afterElse = new Map(this.known);
-    // What is known after: what both reaching branches agree on.
-    this.known.clear();
-    const merged = !a ? afterElse : !b ? afterThen : afterElse;
-    for (const [k, v] of merged) {
-      if (!a || !b || (afterThen.get(k) === v && afterElse.get(k) === v)) this.known.set(k, v);
-    }
-    this.place = places;
-    this.probes.clear();
-    for (const [k, v] of probes) this.probes.set(k, v);
-    return a || b;
   }
 
   /** Locked read-modify-write: an atomic when the address is aligned, else (slow twin only) the plain sequence. */
