@@ -79,6 +79,7 @@ export function createEngine(o: EngineOptions): Engine {
     runtime: rt as WebAssembly.ModuleImports,
     decoder: {
       translate: (cpu: number) => cache.translate(cpu),
+      step: (cpu: number) => cache.step(cpu),
       straddle: (cpu: number, rec: number) => cache.straddle(cpu, rec),
     },
   });

@@ -16,6 +16,8 @@ const PAGE = 4096;
 const TABLE_BYTES = PAGE * 4;
 /** Longest run decoded at once. */
 const RUN = 64;
+/** Room at the start of the arena for the records of a single step. */
+const STEP_BYTES = 4 * Record32.size;
 /** Writes beside the code of a frame before its decoded code is dropped as a whole (data shares the page). */
 const MISSES = 64;
 
@@ -77,7 +79,7 @@ export class CodeCache {
     this.u16 = new Uint16Array(memory.buffer);
     this.view = new DataView(memory.buffer);
     this.area = area;
-    this.next = area.arena;
+    this.next = area.arena + STEP_BYTES;
     this.encodings = encodings;
     this.decoder = new InstructionDecoder(encodings);
     if (tables.encodings.length !== encodings.length || tables.encodings.some((t, i) => t !== encodings[i].text)) {
@@ -115,7 +117,7 @@ export class CodeCache {
     for (const p of this.pages.values()) this.i32[(this.area.codeMap[p.mode] >>> 2) + p.mfn] = 0;
     this.pages.clear();
     this.straddlers.clear();
-    this.next = this.area.arena;
+    this.next = this.area.arena + STEP_BYTES;
     this.rt.xtlb_reset();
   }
 
@@ -307,6 +309,39 @@ export class CodeCache {
       default:
         return n & 0x100 ? off.gpr + (n & 3) * 8 + 1 : off.gpr + n * 8;
     }
+  }
+
+  // ── single steps ────────────────────────────────────────────────────────────────────────────────────────────
+  /**
+   * Records that do only the instruction at CpuState.rip and then stop (decoder import `step`); 0: exception recorded.
+   * They are decoded anew each time, in a place of their own.
+   */
+  step(cpu: number): number {
+    const mode = this.view.getUint32(cpu + off.mode, true) as 0 | 1;
+    const rip = this.view.getBigUint64(cpu + off.rip, true);
+    const o = Number(rip & 0xfffn);
+    let x = this.rt.probe_exec(cpu, rip) >>> 0;
+    if (!x) return 0;
+    const mfn = this.i32[(x + XtlbEntry.off.mfn) >>> 2] >>> 0;
+    const head = Math.min(MAX_LENGTH, PAGE - o);
+    this.bytes.set(this.u8.subarray(mfn * PAGE + o, mfn * PAGE + o + head), 0);
+    let d = this.decoder.decode(this.bytes, 0, head, mode);
+    if (d === 'short') {
+      const second = (rip & ~0xfffn) + 4096n;
+      x = this.rt.probe_exec(cpu, mode ? second & 0xffffffffn : second) >>> 0;
+      if (!x) return 0;
+      const mfn1 = this.i32[(x + XtlbEntry.off.mfn) >>> 2] >>> 0;
+      this.bytes.set(this.u8.subarray(mfn1 * PAGE, mfn1 * PAGE + MAX_LENGTH - head), head);
+      d = this.decoder.decode(this.bytes, 0, MAX_LENGTH, mode);
+    }
+    this.view.setBigUint64(cpu + off.page, rip & ~0xfffn, true);
+    const next = this.next;
+    this.next = this.area.arena;
+    if (typeof d === 'string') this.special(d === 'ud' ? SPECIAL.UD : SPECIAL.GP, o + MAX_LENGTH, MAX_LENGTH);
+    else if (this.put(d, o)) this.special(SPECIAL.STOP, o + d.length, 0);
+    else this.special(SPECIAL.UD, o + d.length, d.length);
+    this.next = next;
+    return this.area.arena;
   }
 
   // ── instructions across two pages ───────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
  * table is indexed by Record32.handler. Handlers with equal bodies share a slot. Also returns what the decoder needs:
  * which handler serves which form.
  */
+import { RFLAGS } from '../flags.ts';
 import { Builder } from '../semantics/builder.ts';
 import { type FormOf, forms } from '../semantics/forms.ts';
 import type { Code, Node, Type } from '../semantics/ir.ts';
@@ -18,6 +19,9 @@ import {
   touchesMemory,
 } from './emit.ts';
 import { SPECIAL, SPECIALS } from './special.ts';
+
+const DR6 = CpuState.off.dr + 6 * 8;
+const DR6_BS = 1n << 14n;
 
 /** Which handler serves a form: by address form (all equal when the form has no memory operand). */
 export interface HandlerRow {
@@ -104,9 +108,16 @@ export interface Interpreter {
   readonly tables: InterpreterTables;
   readonly helpers: readonly string[];
   readonly handlers: number;
+  /** Name of each table slot that is an instruction's (for profiles). */
+  readonly names: ReadonlyMap<number, string>;
 }
 
-export function generateInterpreter(encodings: readonly Encoding[], plan: FusionPlan = { pairs: [] }): Interpreter {
+/** `pairs`: address of a pair-count table (profiling build, see emit.ts). */
+export function generateInterpreter(
+  encodings: readonly Encoding[],
+  plan: FusionPlan = { pairs: [] },
+  pairs?: number,
+): Interpreter {
   const all: { e: Encoding; index: number; f: FormOf; code: Code }[] = [];
   for (const [index, e] of encodings.entries()) {
     for (const f of forms(e)) all.push({ e, index, f, code: describe(e, f) });
@@ -121,6 +132,7 @@ export function generateInterpreter(encodings: readonly Encoding[], plan: Fusion
     helperIndex.set(name, m.import('runtime', name, ['i32', ...s.args], s.result ? [s.result] : []));
   }
   const translate = m.import('decoder', 'translate', ['i32'], ['i32']);
+  const step = m.import('decoder', 'step', ['i32'], ['i32']);
   const straddle = m.import('decoder', 'straddle', ['i32', 'i32'], ['i32']);
   const helper = (name: string) => {
     const i = helperIndex.get(name);
@@ -152,7 +164,7 @@ export function generateInterpreter(encodings: readonly Encoding[], plan: Fusion
     probeWrite: helper('probe_write'),
     commit: helper('commit'),
   };
-  emitShared(m, shared, rt, translate, straddle);
+  emitShared(m, shared, rt, translate, step);
 
   const table: number[] = [];
   for (let i = 0; i < SPECIALS; i++) table.push(-1);
@@ -185,7 +197,7 @@ export function generateInterpreter(encodings: readonly Encoding[], plan: Fusion
   const sources = new Map<number, { code: Code; o: EmitOptions; ends: boolean; name: string }>();
   for (const { e, index, f, code } of all) {
     const moffs = e.operands.some((o) => o.code === 'O');
-    const base = { long: f.form.long, fpu: !!e.insn.fpu, secondImmediate: secondImmediate(f), moffs };
+    const base = { long: f.form.long, fpu: !!e.insn.fpu, secondImmediate: secondImmediate(f), moffs, pairs };
     const memory = touchesMemory(code);
     const addressed = hasAddress(code);
     const make = (address: AddressForm): number => {
@@ -235,6 +247,7 @@ export function generateInterpreter(encodings: readonly Encoding[], plan: Fusion
     tables: { encodings: encodings.map((e) => e.text), rows, fused, firstFused },
     helpers: [...sigs.keys()],
     handlers: table.length,
+    names: new Map([...sources].map(([slot, src]) => [slot, src.name])),
   };
 }
 
@@ -259,8 +272,7 @@ function maskMode(f: Func): Func {
   return f;
 }
 
-function emitShared(m: Module, s: Record<string, Decl>, rt: Runtime, translate: number, straddle: number): void {
-  void straddle;
+function emitShared(m: Module, s: Record<string, Decl>, rt: Runtime, translate: number, step: number): void {
   const { off } = CpuState;
   {
     // fault(rec, cpu, fuel)
@@ -410,12 +422,31 @@ function emitShared(m: Module, s: Record<string, Decl>, rt: Runtime, translate: 
     m.define(s.again.index, f.encode());
   }
   {
-    // run(cpu)
+    // run(cpu); with RFLAGS.TF set: one instruction, then #DB
     const f = s.run.func;
     const fuel = f.local('i32');
     const reason = f.local('i32');
+    const rec = f.local('i32');
     f.get(0).call(rt.helper('enter', []));
-    f.get(0).get(0).mem('i32.load', off.fuel).tee(fuel).get(0).mem('i64.load', off.rip).call(rt.go).set(reason);
+    f.get(0).mem('i32.load', off.fuel).set(fuel);
+    f.get(0).mem('i32.load', off.rflags).i32(RFLAGS.TF).op('i32.and').if();
+    f.get(0).i32(Record32.size).mem('i32.store', off.fuel);
+    f.get(0).i32(0).mem('i32.store', off.exit_len);
+    f.get(0).call(step).tee(rec).if('i32');
+    f.get(rec).get(0).get(rec).i32(Record32.size).op('i32.add').get(rec).mem('i32.load');
+    f.op('call_indirect').body.u32(rt.handlerType).u32(0);
+    f.else().get(0).mem('i32.load', off.exit_reason).end().set(reason);
+    f.get(reason).i32(EXIT.PREEMPT).op('i32.eq').if();
+    f.get(0).get(0).mem('i64.load', DR6).i64(DR6_BS).op('i64.or').mem('i64.store', DR6);
+    f.get(0).i32(VEC.DB).i32(0).i32(0).call(rt.helper('raise', []));
+    f.i32(EXIT.EXCEPTION).set(reason);
+    f.end();
+    // What is left of the caller's fuel.
+    f.get(0).get(fuel).i32(Record32.size).op('i32.sub').get(0).mem('i32.load', off.fuel).op('i32.add');
+    f.mem('i32.store', off.fuel);
+    f.else();
+    f.get(0).get(fuel).get(0).mem('i64.load', off.rip).call(rt.go).set(reason);
+    f.end();
     f.get(0).get(0).mem('i64.load', off.icount);
     f.get(fuel)
       .get(0)
