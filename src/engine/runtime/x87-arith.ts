@@ -1,10 +1,8 @@
 /** x87 arithmetic, comparison and classification (SDM vol. 1 8.3.4-8.3.6). */
 import { CpuState } from '../../../build/abi/engine';
-import { fl, ose, osig, oden, unmasked, rup, zs } from './softfloat/percpu';
-import { DE, IE, PE, ZE } from './softfloat/flags';
-import {
-  arith80, compare80, from_f32, from_f64, from_int, nan80, set80, snan80, sqrt80, unsupported80, invalid80, propagate80,
-} from './softfloat/f80';
+import { fl, oden, ose, osig, rup, unmasked } from './softfloat/percpu';
+import { DE, IE, SF, ZE } from './softfloat/flags';
+import { arith80, compare80, from_f32, from_f64, from_int, sqrt80, unsupported80 } from './softfloat/f80';
 import { empty, fp_begin, fp_end, fp_end_cc, pop, pop_n, se_at, st, underflow } from './x87-stack';
 import { C0, C2, C3 } from './x87-stack';
 
@@ -65,7 +63,10 @@ function codes(order: u32): u32 {
   return order == 0 ? C3 : order == 1 ? C0 : order == 2 ? 0 : C0 | C2 | C3;
 }
 
-/** Compare ST(0) with ose:osig; set the condition codes and pop. */
+/**
+ * Compare ST(0) with ose:osig; set the condition codes and pop. An unmasked exception keeps the stack, but (as AMD's
+ * CPUs do) not the condition codes.
+ */
 // @ts-ignore: decorator
 @inline
 function compare(cpu: usize, quiet: bool, pops: u32): u32 {
@@ -76,8 +77,7 @@ function compare(cpu: usize, quiet: bool, pops: u32): u32 {
 // @ts-ignore: decorator
 @inline
 function compared(cpu: usize, order: u32, pops: u32): u32 {
-  if (fl & unmasked) return fp_end(cpu);
-  pop_n(cpu, pops);
+  if ((fl & unmasked) == 0) pop_n(cpu, pops);
   return fp_end_cc(cpu, codes(order));
 }
 
@@ -85,7 +85,7 @@ function compared(cpu: usize, order: u32, pops: u32): u32 {
 export function fp_compare(cpu: usize, i: u32, quiet: u32, pops: u32): u32 {
   fp_begin(cpu);
   if (empty(cpu, 0) || empty(cpu, i)) {
-    fl |= IE | 64;
+    fl |= IE | SF;
     return compared(cpu, 3, pops);
   }
   const q = st(cpu, i);
@@ -99,7 +99,7 @@ export function fp_compare(cpu: usize, i: u32, quiet: u32, pops: u32): u32 {
 @inline
 function compare_memory(cpu: usize, pops: u32): u32 {
   if (empty(cpu, 0)) {
-    fl |= IE | 64;
+    fl |= IE | SF;
     return compared(cpu, 3, pops);
   }
   return compare(cpu, false, pops);
@@ -124,11 +124,14 @@ export function fp_compare_int(cpu: usize, v: i32, pops: u32): u32 {
   return compare_memory(cpu, pops);
 }
 
-/** fcomi, fucomi: the order (0 equal, 1 less, 2 greater, 3 unordered), or 4: unmasked exception, flags stay. */
+/**
+ * fcomi, fucomi: the order (0 equal, 1 less, 2 greater, 3 unordered), plus 4 if an unmasked exception was recorded. C1 is
+ * left alone but for stack underflow.
+ */
 export function fp_compare_flags(cpu: usize, i: u32, quiet: u32, pops: u32): u32 {
   fp_begin(cpu);
   let order: u32 = 3;
-  if (empty(cpu, 0) || empty(cpu, i)) fl |= IE | 64;
+  if (empty(cpu, 0) || empty(cpu, i)) fl |= IE | SF;
   else {
     const p = st(cpu, 0);
     const q = st(cpu, i);
@@ -137,13 +140,9 @@ export function fp_compare_flags(cpu: usize, i: u32, quiet: u32, pops: u32): u32
     oden = 0;
     order = compare80(se_at(p), load<u64>(p), quiet != 0);
   }
-  if (fl & unmasked) {
-    fp_end(cpu);
-    return 4;
-  }
-  if (pops) pop(cpu);
-  fp_end(cpu);
-  return order;
+  if (pops && (fl & unmasked) == 0) pop(cpu);
+  if ((fl & SF) == 0) rup = (u32(load<u16>(cpu, CpuState.fsw)) >> 9) & 1;
+  return order | (fp_end(cpu) << 2);
 }
 
 /** fxam. */

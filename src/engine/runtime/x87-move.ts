@@ -1,7 +1,7 @@
 /** x87 loads, stores and register moves (SDM vol. 1 8.3.1-8.3.3). */
 import { CpuState } from '../../../build/abi/engine';
 import { fl, oden, ose, osig, rup, top, unmasked, rc } from './softfloat/percpu';
-import { DE, IE, PE } from './softfloat/flags';
+import { IE, OE, PE, SF, UE } from './softfloat/flags';
 import {
   INT, NAN_SIG, QUIET, exp80, from_f32, from_f64, from_int, inf80, nan80, set80, sig80, snan80, unsupported80, zero80,
 } from './softfloat/f80';
@@ -13,10 +13,9 @@ import { empty, fill, fp_begin, fp_end, mark, pop, push, room, se_at, set_top, s
 @inline
 function push_converted(cpu: usize): u32 {
   if (room(cpu)) {
-    if (oden != 0) {
-      fl |= DE;
-      if (unmasked & DE) return fp_end(cpu);
-    } else if (snan80(ose, osig)) {
+    // A denormal is pushed even if DE is unmasked (as AMD's CPUs do).
+    fl |= oden;
+    if (snan80(ose, osig)) {
       fl |= IE;
       if (unmasked & IE) return fp_end(cpu);
       osig |= QUIET;
@@ -55,7 +54,7 @@ export function fp_push_st(cpu: usize, i: u32): u32 {
   fp_begin(cpu);
   if (!room(cpu)) return fp_end(cpu);
   if (empty(cpu, i)) {
-    fl |= IE | 64;
+    fl |= IE | SF;
     if (unmasked & IE) return fp_end(cpu);
     set_top(cpu, top - 1);
     fill(cpu, 0);
@@ -128,10 +127,17 @@ function invalid_store(cpu: usize, v: u64, pops: u32): u32 {
   return stored(cpu, v, pops);
 }
 
+/** An unmasked overflow or underflow stores and pops nothing, and tells nothing of precision. */
+function out_of_range(cpu: usize): u32 {
+  fl &= ~PE;
+  rup = 0;
+  return fp_end(cpu) << 1;
+}
+
 export function fp_get_f32(cpu: usize, pops: u32): u32 {
   fp_begin(cpu);
   if (empty(cpu, 0)) {
-    fl |= 64;
+    fl |= SF;
     return invalid_store(cpu, 0xffc00000, pops);
   }
   const p = st(cpu, 0);
@@ -147,8 +153,7 @@ export function fp_get_f32(cpu: usize, pops: u32): u32 {
   else if (zero80(se, sig)) r = s << 31;
   else {
     r = pack_f32(s, exp80(se, sig), sig80(sig));
-    // an unmasked overflow or underflow stores and pops nothing
-    if (fl & unmasked & ~PE) return fp_end(cpu) << 1;
+    if (fl & unmasked & (OE | UE)) return out_of_range(cpu);
   }
   return stored(cpu, r, pops);
 }
@@ -156,7 +161,7 @@ export function fp_get_f32(cpu: usize, pops: u32): u32 {
 export function fp_get_f64(cpu: usize, pops: u32): u32 {
   fp_begin(cpu);
   if (empty(cpu, 0)) {
-    fl |= 64;
+    fl |= SF;
     return invalid_store(cpu, 0xfff8000000000000, pops);
   }
   const p = st(cpu, 0);
@@ -172,7 +177,7 @@ export function fp_get_f64(cpu: usize, pops: u32): u32 {
   else if (zero80(se, sig)) r = s;
   else {
     r = pack_f64(se >> 15, exp80(se, sig), sig80(sig));
-    if (fl & unmasked & ~PE) return fp_end(cpu) << 1;
+    if (fl & unmasked & (OE | UE)) return out_of_range(cpu);
   }
   return stored(cpu, r, pops);
 }
@@ -181,7 +186,7 @@ export function fp_get_f64(cpu: usize, pops: u32): u32 {
 export function fp_get_f80(cpu: usize): u32 {
   fp_begin(cpu);
   if (empty(cpu, 0)) {
-    fl |= 64;
+    fl |= SF;
     store<u64>(cpu, 0xffff, CpuState.ret1);
     return invalid_store(cpu, NAN_SIG, 1);
   }
@@ -195,7 +200,7 @@ export function fp_get_int(cpu: usize, bytes: u32, truncate: u32, pops: u32): u3
   fp_begin(cpu);
   const indefinite: u64 = INT >> (64 - bytes * 8);
   if (empty(cpu, 0)) {
-    fl |= 64;
+    fl |= SF;
     return invalid_store(cpu, indefinite, pops);
   }
   if (truncate) rc = 3;
@@ -239,6 +244,14 @@ export function to_integer(se: u32, sig: u64): bool {
   return true;
 }
 
+/** fstpnce (D9 D8+i): as fstp, but an empty ST(0) is no error and only popped. */
+export function fp_store_st_quiet(cpu: usize, i: u32): u32 {
+  fp_begin(cpu);
+  if (!empty(cpu, 0)) return fp_store_st(cpu, i, 1);
+  pop(cpu);
+  return fp_end(cpu);
+}
+
 /** fst, fstp with a register. */
 export function fp_store_st(cpu: usize, i: u32, pops: u32): u32 {
   fp_begin(cpu);
@@ -259,7 +272,7 @@ export function fp_exchange(cpu: usize, i: u32): u32 {
   const none = empty(cpu, 0);
   const other = empty(cpu, i);
   if (none || other) {
-    fl |= IE | 64;
+    fl |= IE | SF;
     if (unmasked & IE) return fp_end(cpu);
     if (none) fill(cpu, 0);
     if (other) fill(cpu, i);
@@ -273,23 +286,26 @@ export function fp_exchange(cpu: usize, i: u32): u32 {
   return fp_end(cpu);
 }
 
-/** fcmovcc. */
+/** fcmovcc. C1 is left alone but for stack underflow. */
 export function fp_move_if(cpu: usize, cond: u32, i: u32): u32 {
   fp_begin(cpu);
-  if (empty(cpu, 0) || empty(cpu, i)) underflow(cpu, 0);
-  else if (cond) {
+  if (empty(cpu, 0) || empty(cpu, i)) {
+    underflow(cpu, 0);
+    return fp_end(cpu);
+  }
+  if (cond) {
     const q = st(cpu, i);
     set80(st(cpu, 0), se_at(q), load<u64>(q));
   }
-  return fp_end(cpu);
+  return 0;
 }
 
 /** ffree, ffreep. */
 export function fp_free(cpu: usize, i: u32, pops: u32): void {
-  const t = (u32(load<u16>(cpu, CpuState.fsw)) >> 11) & 7;
-  store<u16>(cpu, u16(load<u16>(cpu, CpuState.ftw) & ~(u32(1) << ((t + i) & 7))), CpuState.ftw);
-  top = t;
+  fp_begin(cpu);
+  store<u16>(cpu, u16(load<u16>(cpu, CpuState.ftw) & ~(u32(1) << ((top + i) & 7))), CpuState.ftw);
   if (pops) pop(cpu);
+  fp_end(cpu);
 }
 
 /** fincstp (1), fdecstp (7). */

@@ -1,7 +1,7 @@
 /** frndint, fscale, fxtract, fprem, fprem1, fbld, fbstp (SDM vol. 2). */
 import { CpuState } from '../../../build/abi/engine';
 import { fl, ose, osig, pc, rc, rup, top, unmasked, ze, zext, zs, zsig, lo } from './softfloat/percpu';
-import { DE, IE, PE, ZE } from './softfloat/flags';
+import { DE, IE, PE, SF, ZE } from './softfloat/flags';
 import {
   INT, NAN_SE, NAN_SIG, QUIET, denormal80, exp80, from_int, inf80, invalid80, nan80, propagate80, round80, set80, sig80, unsupported80, zero80,
 } from './softfloat/f80';
@@ -81,7 +81,7 @@ export function fp_scale(cpu: usize): u32 {
 export function fp_extract(cpu: usize): u32 {
   fp_begin(cpu);
   if (empty(cpu, 0) || !empty(cpu, 7)) {
-    fl |= IE | 64;
+    fl |= IE | SF;
     rup = u32(!empty(cpu, 0));
     if ((unmasked & IE) == 0) {
       fill(cpu, 0);
@@ -125,7 +125,7 @@ export function fp_prem(cpu: usize, nearest: u32): u32 {
   fp_begin(cpu);
   if (empty(cpu, 0) || empty(cpu, 1)) {
     underflow(cpu, 0);
-    return fp_end(cpu);
+    return undivided(cpu);
   }
   const p = st(cpu, 0);
   const q = st(cpu, 1);
@@ -135,18 +135,18 @@ export function fp_prem(cpu: usize, nearest: u32): u32 {
   const bsig = load<u64>(q);
   if (unsupported80(ase, asig) || unsupported80(bse, bsig)) {
     invalid80(p);
-    return fp_end_cc(cpu, 0);
+    return undivided(cpu);
   }
   if (nan80(ase, asig) || nan80(bse, bsig)) {
     propagate80(p, ase, asig, bse, bsig);
-    return fp_end_cc(cpu, 0);
+    return undivided(cpu);
   }
   if (inf80(ase, asig) || zero80(bse, bsig)) {
     invalid80(p);
-    return fp_end_cc(cpu, 0);
+    return undivided(cpu);
   }
   if (denormal80(ase, asig) || denormal80(bse, bsig)) fl |= DE;
-  if (fl & unmasked) return fp_end(cpu);
+  if (fl & unmasked) return undivided(cpu);
   if (zero80(ase, asig)) return fp_end_cc(cpu, 0);
   if (inf80(bse, bsig)) {
     if (denormal80(ase, asig)) remainder_done(p, ase >> 15, exp80(ase, asig), sig80(asig));
@@ -168,6 +168,11 @@ function remainder_done(p: usize, s: u32, e: i32, r: u64): void {
   zext = 0;
   pc = 3;
   round80(p);
+}
+
+/** No remainder: C1 and C2 become 0, C0 and C3 stay. */
+function undivided(cpu: usize): u32 {
+  return fp_end_cc(cpu, load<u16>(cpu, CpuState.fsw) & (C0 | C3));
 }
 
 function remainder(p: usize, s: u32, ea: i32, a: u64, eb: i32, b: u64, nearest: bool): u32 {
@@ -250,7 +255,7 @@ export function fp_get_bcd(cpu: usize): u32 {
   fp_begin(cpu);
   let ok = false;
   let se: u32 = 0;
-  if (empty(cpu, 0)) fl |= 64;
+  if (empty(cpu, 0)) fl |= SF;
   else {
     const p = st(cpu, 0);
     se = se_at(p);

@@ -1,7 +1,7 @@
 /** The x87 floating-point unit: helpers that the descriptions in src/engine/semantics/x87*.ts call. */
 export {
   fp_push_f32, fp_push_f64, fp_push_int, fp_push_f80, fp_push_st, fp_push_constant, fp_get_f32, fp_get_f64, fp_get_f80, fp_get_int,
-  fp_store_st, fp_exchange, fp_move_if, fp_free, fp_rotate,
+  fp_store_st, fp_store_st_quiet, fp_exchange, fp_move_if, fp_free, fp_rotate,
 } from './x87-move';
 export {
   fp_arith, fp_arith_f32, fp_arith_f64, fp_arith_int, fp_compare, fp_compare_f32, fp_compare_f64, fp_compare_int, fp_compare_flags,

@@ -71,9 +71,10 @@ export const x87Move: Insn[] = [
   storeFloat('fstp', 'DD /3 Mq', 1),
   fpu('fstp', 'DB /7 M', (b) => store(b, 10, 'fp_get_f80', [], tenBytes(b))),
   fpu('fst', 'DD =D0+i STi', (b) => compute(b, 'fp_store_st', [b.read(0), b.i32(0)])),
-  fpu('fstp', ['DD =D8+i STi', 'D9 =D8+i STi', 'DF =D0+i STi', 'DF =D8+i STi'], (b) => {
+  fpu('fstp', ['DD =D8+i STi', 'DF =D0+i STi', 'DF =D8+i STi'], (b) => {
     compute(b, 'fp_store_st', [b.read(0), b.i32(1)]);
   }),
+  fpu('fstpnce', 'D9 =D8+i STi', (b) => compute(b, 'fp_store_st_quiet', [b.read(0)])),
   storeInt('fist', ['DF /2 Mw', 'DB /2 Md'], 0, 0),
   storeInt('fistp', ['DF /3 Mw', 'DB /3 Md', 'DF /7 Mq'], 0, 1),
   storeInt('fisttp', ['DF /1 Mw', 'DB /1 Md', 'DD /1 Mq'], 1, 1),

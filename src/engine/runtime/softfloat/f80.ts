@@ -127,7 +127,7 @@ function round80_slow(dst: usize, e: i32): void {
       e += WRAP;
       if (e <= 0) {
         // Only fscale gets so far below.
-        if (rest != 0) fl |= PE;
+        fl |= PE;
         set80(dst, sign, 0);
         return;
       }
@@ -158,8 +158,11 @@ function round80_slow(dst: usize, e: i32): void {
       fl |= OE;
       e -= WRAP;
       if (e >= 0x7fff) {
-        e = 0x7fff;
-        sig = INT;
+        // fscale again
+        fl |= PE;
+        rup = 1;
+        set80(dst, sign | 0x7fff, INT);
+        return;
       }
     } else {
       fl |= OE | PE;
