@@ -14,7 +14,7 @@ import {
 import type { Builder, Val } from './builder.ts';
 import { Fp, fpConvert, fpFromInt, fpFromInts, fpNarrow, fpToInt, fpToInts, fpWiden, usualMxcsr } from './fp.ts';
 import { type Insn, insn } from './table.ts';
-import { FPU, lanes, low, mmxEnter, mmxLeave, mmxWrite, shuffle, splat64, vop, zero } from './vector.ts';
+import { FPU, lanes, low, mmxEnter, mmxWrite, shuffle, splat64, vop, zero } from './vector.ts';
 
 /** dst = f(src), all of dst. */
 const unary = (name: string, encoding: string, f: (b: Builder, s: Val) => Val): Insn =>
@@ -27,6 +27,11 @@ const lowHalf = (b: Builder, x: Val): Val => lanes(b, x, zero(b), 8, [0, 2]);
 const toGpr = (name: string, encoding: string, truncate: boolean): Insn =>
   insn(name, encoding, (b) => b.write(0, fpToInt(b, b.read(1), b.ty(b.bytes(0)), truncate)), FPU);
 
+/** As mmxLeave, but at once: processors switch to MMX before these instructions raise #XM. */
+const toMmxState = (b: Builder): void => {
+  b.call('mmx_state', [], 'i32', { pure: true });
+};
+
 /** Two floats or doubles to an MMX register. */
 const toMmx = (name: string, encoding: string, f: (b: Builder, s: Val) => Val): Insn =>
   insn(
@@ -34,9 +39,9 @@ const toMmx = (name: string, encoding: string, f: (b: Builder, s: Val) => Val): 
     encoding,
     (b) => {
       mmxEnter(b);
-      const r = f(b, b.read(1));
-      mmxWrite(b, 0, low(b, r));
-      mmxLeave(b);
+      const s = b.read(1);
+      toMmxState(b);
+      mmxWrite(b, 0, low(b, f(b, s)));
     },
     FPU,
   );
@@ -49,10 +54,11 @@ const fromMmx = (name: string, encoding: string, f: (b: Builder, s: Val) => Val,
     name,
     encoding,
     (b) => {
-      const mmx = !b.isMem(1);
-      if (mmx) mmxEnter(b);
+      if (!b.isMem(1)) {
+        mmxEnter(b);
+        toMmxState(b);
+      }
       write(b, f(b, splat64(b, b.read(1))));
-      if (mmx) mmxLeave(b);
     },
     FPU,
   );

@@ -1,5 +1,5 @@
 /** SSE…SSE4.1 moves, non-temporal and masked stores, fences and prefetches (SDM vol. 2). */
-import { CpuState, GPR } from '../state.ts';
+import { GPR } from '../state.ts';
 import type { Builder, Val } from './builder.ts';
 import { type Insn, insn } from './table.ts';
 import { FPU, high, lanes, low, mmxEnter, mmxLeave, splat64, vec, widen } from './vector.ts';
@@ -65,7 +65,7 @@ export const sseMove: Insn[] = [
 
   insn(
     'maskmovdqu',
-    ['66 0F F7 Vx,Ux ; a', 'NP 0F F7 Pq,Nq ; a'],
+    ['66 0F F7 Vx,Ux,X ; a', 'NP 0F F7 Pq,Nq,X ; a'],
     (b) =>
       masked(b, () => {
         const v = vec(b, 0);
@@ -83,10 +83,13 @@ export const sseMove: Insn[] = [
   insn('prefetch', ['0F 18 /0 M', '0F 18 /1 M', '0F 18 /2 M', '0F 18 /3 M'], () => {}),
 ];
 
-/** DS:rDI; the segment may be overridden, the register's size is the address size. */
+/**
+ * DS:rDI, where DS may be overridden and the register's size is the address size. The implicit operand X is DS:rSI, so its
+ * address less rSI is the segment's base.
+ */
 function maskmovAddress(b: Builder): Val {
-  const rdi = b.reg(GPR.RDI, b.form.addrsize === 8 ? 8 : 4);
-  const ds = b.get(CpuState.off.segbase + 3 * 8, 8);
-  const at = b.add(b.to('i64', rdi), ds);
+  const bytes = b.form.addrsize === 8 ? 8 : 4;
+  const base = b.sub(b.ea(2), b.to('i64', b.reg(GPR.RSI, bytes)));
+  const at = b.add(base, b.to('i64', b.reg(GPR.RDI, bytes)));
   return b.form.long ? at : b.and(at, b.i64(0xffffffffn));
 }

@@ -119,3 +119,10 @@ export function store_mxcsr(cpu: usize): void {
   store<u32>(image(cpu), load<u32>(cpu, CpuState.mxcsr), MXCSR);
   store<u32>(image(cpu), MXCSR_BITS, MXCSR_MASK);
 }
+
+/** x87 state as every MMX instruction leaves it: TOP = 0, all registers valid. */
+export function mmx_state(cpu: usize): u32 {
+  store<u16>(cpu, u16(load<u16>(cpu, CpuState.fsw) & ~0x3800), CpuState.fsw);
+  store<u16>(cpu, 0xff, CpuState.ftw);
+  return 1;
+}
