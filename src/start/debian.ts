@@ -1,0 +1,155 @@
+/**
+ * Debian's kernels and busybox, fetched as the user that runs this: `apt-get download` and `dpkg-deb`, no root. The system's
+ * own package lists are used where they know the package; otherwise (a fresh container, another architecture, lists that
+ * are too old) lists of our own are fetched into the cache.
+ */
+import { execFile } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { Cache } from './cache.ts';
+
+const run = promisify(execFile);
+
+/** What keeps a package from being fetched, in words for the user. */
+export class FetchError extends Error {}
+
+export type Say = (line: string) => void;
+
+interface Fetched {
+  readonly package: string;
+  readonly hash: string;
+}
+
+export interface PackageFile {
+  /** Name of the package that has the file: the one asked for, or the one it depends on. */
+  readonly package: string;
+  readonly bytes: Uint8Array;
+  /** Whether it had to be fetched now. */
+  readonly fetched: boolean;
+}
+
+/** Debian's kernel for x86-64; `flavour` as in the name of the package. */
+export function debianKernel(cache: Cache, flavour: 'cloud' | 'generic', say: Say): Promise<PackageFile> {
+  const meta = flavour === 'cloud' ? 'linux-image-cloud-amd64' : 'linux-image-amd64';
+  return packageFile(cache, meta, './boot', /^vmlinuz-/, say, /^linux-image-\d/);
+}
+
+export function debianBusybox(cache: Cache, say: Say): Promise<PackageFile> {
+  return packageFile(cache, 'busybox-static', './bin', /^busybox$/, say);
+}
+
+/** One file of a package, from the cache if it was fetched before. `depends` names the package behind a meta-package. */
+async function packageFile(
+  cache: Cache,
+  name: string,
+  folder: string,
+  file: RegExp,
+  say: Say,
+  depends?: RegExp,
+): Promise<PackageFile> {
+  const note = `debian-${name}`;
+  const known = cache.note(note) as Fetched | undefined;
+  const kept = known && cache.content(known.hash);
+  if (kept) return { package: known.package, bytes: kept, fetched: false };
+  const scratch = cache.scratch();
+  try {
+    const real = await download(cache, name, depends, scratch, say);
+    const bytes = await unpack(scratch, folder, file);
+    cache.setNote(note, { package: real, hash: cache.addContent(bytes) } satisfies Fetched);
+    return { package: real, bytes, fetched: true };
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+/** Leaves one .deb in `dir`; returns the package's name. */
+async function download(
+  cache: Cache,
+  name: string,
+  depends: RegExp | undefined,
+  dir: string,
+  say: Say,
+): Promise<string> {
+  const attempt = async (options: string[]) => {
+    const real = depends ? await dependency(name, depends, options) : name;
+    say(`fetching ${real}`);
+    await tool('apt-get', ['-q', ...options, 'download', real], dir);
+    return real;
+  };
+  if (process.arch === 'x64') {
+    try {
+      return await attempt([]);
+    } catch (error) {
+      if (isMissing(error)) throw new FetchError('this system has no apt-get');
+    }
+  }
+  const options = privateLists(cache);
+  say('fetching package lists');
+  try {
+    await tool('apt-get', ['-q', ...options, 'update'], dir);
+    return await attempt(options);
+  } catch (error) {
+    if (isMissing(error)) throw new FetchError('this system has no apt-get');
+    throw new FetchError(`${name} cannot be fetched from Debian: ${lastError(error)}`);
+  }
+}
+
+/** The newest package that a meta-package stands for. */
+async function dependency(name: string, wanted: RegExp, options: string[]): Promise<string> {
+  const out = await tool('apt-cache', [...options, 'depends', '--important', name]);
+  const found = /^\s*Depends:\s*(\S+)/gm;
+  for (const [, candidate] of out.matchAll(found)) if (wanted.test(candidate)) return candidate;
+  throw new FetchError(`${name} stands for no kernel`);
+}
+
+/** Options that make apt keep everything in the cache folder and look at the system's sources only. */
+function privateLists(cache: Cache): string[] {
+  const dir = join(cache.dir, 'apt');
+  mkdirSync(join(dir, 'lists', 'partial'), { recursive: true });
+  mkdirSync(join(dir, 'archives', 'partial'), { recursive: true });
+  const settings = {
+    'Dir::State': dir,
+    'Dir::State::Lists': join(dir, 'lists'),
+    'Dir::State::status': '/var/lib/dpkg/status',
+    'Dir::Cache': dir,
+    'APT::Architecture': 'amd64',
+    'APT::Architectures': 'amd64',
+    'Acquire::Languages': 'none',
+  };
+  return Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]);
+}
+
+/** The file of that name in a folder of the .deb in `dir`. */
+async function unpack(dir: string, folder: string, file: RegExp): Promise<Uint8Array> {
+  const deb = readdirSync(dir).find((name) => name.endsWith('.deb'));
+  if (!deb) throw new FetchError('apt-get download left no package');
+  const out = join(dir, 'out');
+  mkdirSync(out);
+  // The packages hold far more than the one file: unpack its folder alone.
+  const script = 'dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" "$3"';
+  try {
+    await run('bash', ['-o', 'pipefail', '-c', script, 'unpack', join(dir, deb), out, folder]);
+  } catch (error) {
+    throw new FetchError(`${deb} cannot be unpacked: ${lastError(error)}`);
+  }
+  const name = readdirSync(join(out, folder)).find((entry) => file.test(entry));
+  if (!name) throw new FetchError(`${deb} has no ${file.source} in ${folder}`);
+  return readFileSync(join(out, folder, name));
+}
+
+/** apt as root would drop to a user that cannot write to the cache. */
+async function tool(command: string, args: string[], cwd?: string): Promise<string> {
+  const env = { ...process.env, LC_ALL: 'C' };
+  const sandbox = ['-o', 'APT::Sandbox::User=root'];
+  const { stdout } = await run(command, [...sandbox, ...args], { cwd, env, maxBuffer: 1 << 24 });
+  return stdout;
+}
+
+const isMissing = (error: unknown) => (error as NodeJS.ErrnoException).code === 'ENOENT';
+
+function lastError(error: unknown): string {
+  const { stderr = '', message } = error as Error & { stderr?: string };
+  const lines = stderr.split('\n').filter((line) => line.startsWith('E:') || line.includes('rror'));
+  return lines.at(-1) ?? message.split('\n')[0];
+}
