@@ -36,3 +36,6 @@ export const MACHINE_MAGIC = 0x584e4f4c; // "LONX"
 export const HYPERVISOR_DATA = 0x1_0000;
 export const RUNTIME_DATA = 0x4_0000;
 export const AREA_BASE = 0x10_0000;
+/** dom0's memory for hypercall arguments: its guest handles point in here. */
+export const DOM0_BUFFER = 0x8_0000;
+export const DOM0_BUFFER_SIZE = 0x8_0000;
