@@ -1,9 +1,9 @@
-/** Two-operand integer arithmetic and logic: add or adc sbb and sub xor cmp test, inc dec neg not (SDM vol. 2). */
+/** Two-operand integer arithmetic and logic without carry in: add or and sub xor cmp test (SDM vol. 2). */
 import type { Builder, Val } from './builder.ts';
 import { type Insn, insn } from './table.ts';
 
 /** The eight encodings that the classic ALU group shares. `n`: its number (add 0 … cmp 7). */
-function group(n: number, attrs = '; lock'): string[] {
+export function group(n: number, attrs = '; lock'): string[] {
   const op = (k: number) => (n * 8 + k).toString(16).toUpperCase().padStart(2, '0');
   return [
     `${op(0)} Eb,Gb ${attrs}`,
