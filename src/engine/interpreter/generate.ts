@@ -51,7 +51,7 @@ const RUNTIME_FIXED: Record<string, { args: Type[]; result?: Type }> = {
   probe_read: { args: ['i64', 'i32'], result: 'i32' },
   probe_write: { args: ['i64', 'i32'], result: 'i32' },
   commit: { args: [] },
-  enter: { args: [] },
+  enter_guest: { args: [] },
   raise: { args: ['i32', 'i32', 'i32'] },
 };
 
@@ -427,7 +427,7 @@ function emitShared(m: Module, s: Record<string, Decl>, rt: Runtime, translate: 
     const fuel = f.local('i32');
     const reason = f.local('i32');
     const rec = f.local('i32');
-    f.get(0).call(rt.helper('enter', []));
+    f.get(0).call(rt.helper('enter_guest', []));
     f.get(0).mem('i32.load', off.fuel).set(fuel);
     f.get(0).mem('i32.load', off.rflags).i32(RFLAGS.TF).op('i32.and').if();
     f.get(0).i32(Record32.size).mem('i32.store', off.fuel);

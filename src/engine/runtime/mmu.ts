@@ -54,7 +54,7 @@ export function tlb_reset(): void {
 }
 
 /** Before guest code runs: obey requests of other threads. */
-export function enter(cpu: usize): void {
+export function enter_guest(cpu: usize): void {
   if (!atomic.load<u32>(area, AreaHeader.flush_request)) return;
   atomic.store<u32>(area, 0, AreaHeader.flush_request);
   decoder_flush();
