@@ -168,7 +168,7 @@ export function parseGroups(text: string): Group[] {
     if (!line) continue;
     if (line.startsWith('# ')) {
       groups.push({ title: line.slice(2), cases: [], outcomes: [] });
-      mode = / \| 32\b/.test(line) ? 1 : 0;
+      mode = / \| 32 op/.test(line) ? 1 : 0;
       continue;
     }
     const [c, o] = parseCase(line, mode);

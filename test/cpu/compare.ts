@@ -35,7 +35,7 @@ export function differences(name: string, c: Case, want: Outcome, got: Outcome):
       : 'none';
   if (x(want) !== x(got)) out.push(`exception: ${x(got)}, CPU ${x(want)}`);
   if (want.ip !== got.ip) out.push(`ip: ${got.ip.toString(16)}, CPU ${want.ip.toString(16)}`);
-  const t = tolerance(name, c);
+  const t = tolerance(name, c, want);
   const fields = new Set([...want.changed.keys(), ...got.changed.keys()]);
   if (fields.size) {
     let block: Uint8Array | undefined;

@@ -41,6 +41,8 @@ export interface Choice {
   readonly rel: number;
   /** A REX prefix without need. */
   readonly rex: boolean;
+  /** Segment prefix of instructions with implicit addresses, or 0. */
+  readonly segPrefix: number;
   /** Address-size prefix of instructions with implicit addresses. */
   readonly addrPrefix: boolean;
   /** Address of the instruction. */
@@ -200,7 +202,8 @@ export function encode(e: Encoding, c: Choice): Uint8Array {
   if (rex && (noRex || c.mode === 1)) throw new Error(`${e.text}: these operands need and forbid REX`);
 
   const head: number[] = [];
-  if (c.memory?.seg) head.push(c.memory.seg);
+  const seg = c.memory?.seg || c.segPrefix;
+  if (seg) head.push(seg);
   if (c.lock) head.push(0xf0);
   if (p66) head.push(0x66);
   if (c.memory?.small || c.addrPrefix) head.push(0x67);

@@ -105,7 +105,8 @@ function register(r: Rng, e: Encoding, i: number, opsize: number, long: boolean,
   }
 }
 
-function makeCase(e: Encoding, f: FormOf, r: Rng): Case | null {
+/** One case of a form. */
+export function makeCase(e: Encoding, f: FormOf, r: Rng): Case {
   const long = f.mode === 0;
   const over = new Map<string, string>();
   const pokes: Poke[] = [];
@@ -136,6 +137,7 @@ function makeCase(e: Encoding, f: FormOf, r: Rng): Case | null {
   const segments =
     long &&
     (e.operands.some((o) => o.code === 'X') || /^(lods|movs|cmps|outs|xlat|maskmov)/.test(e.insn.name)) &&
+    !(f.form.addrsize === 4 && /^maskmov/.test(e.insn.name)) &&
     r.oneIn(8);
   const kind = operandKind(e, memoryOperand?.size ?? '');
   const c: Context = {
@@ -164,18 +166,17 @@ function makeCase(e: Encoding, f: FormOf, r: Rng): Case | null {
     else {
       const address = c.address ?? place(r, bytes, kind, aligned);
       if (rexFree) for (let i = 8; i < 16; i++) reserved.add(i);
-      const bitOffset = /^bt/.test(e.insn.name) && e.operands[1].code === 'G' ? reserved : reserved;
+
       memory =
         memoryOperand.code === 'O'
           ? moffs(f.mode, r.oneIn(20) && long ? 0x8000_0000_0000_0000n : address)
-          : addressing(r, f.mode, address, bitOffset, setReg);
+          : addressing(r, f.mode, address, reserved, setReg);
       // A non-canonical address now and then: stack-based ones are #SS, others #GP.
       if (long && !memory.small && memory.base >= 0 && memory.index < 0 && r.oneIn(40)) {
-        setReg(memory.base, r.pick([0x8000_0000_0000_0000n, 0x0000_8000_0000_0000n, 0xffff_7fff_ffff_fff0n]));
+        setReg(memory.base, r.pick([0x8000_0000_0000_0000n, 0x0001_0000_0000_0000n, 0x1234_5678_9abc_def0n]));
       } else c.onMemory(address);
     }
   }
-  if (segments) memory = { ...NO_SEGMENT_MEMORY, seg: GS_PREFIX };
   let immAt = 0;
   const imms: bigint[] = [];
   for (const o of e.operands) {
@@ -192,6 +193,7 @@ function makeCase(e: Encoding, f: FormOf, r: Rng): Case | null {
     imms,
     rel: r.pick([0, 0, 1, 5, 0x7f, -0x80, -100, r.range(1, 127), r.range(-127, -20)]),
     rex: long && !rexFree && r.oneIn(20),
+    segPrefix: segments ? GS_PREFIX : 0,
     addrPrefix: string && long && f.form.addrsize === 4,
     at: DEFAULT_AT,
   };
@@ -201,24 +203,11 @@ function makeCase(e: Encoding, f: FormOf, r: Rng): Case | null {
   return { mode: f.mode, at: chosen.at, code: encode(e, chosen), seed: seedFor(r, flavour(r, e, kind)), over, pokes };
 }
 
-const NO_SEGMENT_MEMORY: Memory = {
-  base: -1,
-  index: -1,
-  scale: 0,
-  disp: 0,
-  dispSize: 0,
-  rip: false,
-  absolute: 0n,
-  seg: 0,
-  small: false,
-  rm16: 0,
-};
-
 /** A fresh state seed of a flavour (see state.ts). */
 const seedFor = (r: Rng, f: number): number => r.below(0x20_0000) * FLAVOURS + f;
 
 /** All cases of one recorded file. */
-export function generate(file: FileName): GeneratedGroup[] {
+export function fromTable(file: FileName): GeneratedGroup[] {
   const groups = new Map<string, GeneratedGroup>();
   for (const e of encodings()) {
     if (fileOf(e) !== file || excluded(e)) continue;
@@ -232,8 +221,7 @@ export function generate(file: FileName): GeneratedGroup[] {
         groups.set(title, g);
       }
       for (let i = count(e, f); i > 0; i--) {
-        const c = makeCase(e, f, r);
-        if (c) g.cases.push(c);
+        g.cases.push(makeCase(e, f, r));
       }
     }
   }

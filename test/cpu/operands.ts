@@ -104,8 +104,8 @@ export function addressing(
     disp += low;
     rest -= low;
     if (!signed32(disp) || (long && !small && rest < 0n)) {
-      disp = low;
-      rest = offset - low;
+      disp = offset & ((1n << BigInt(scale)) - 1n);
+      rest = offset - disp;
     }
     put(index, (long && !small ? rest : rest & MASK32) >> BigInt(scale));
     return { ...base, index, scale, disp: Number(disp) };

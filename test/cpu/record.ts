@@ -5,7 +5,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { formatGroups, type Group } from './case.ts';
-import { generate } from './generate.ts';
+import { fromTable } from './generate.ts';
+import { special } from './special.ts';
 import { NativeCpu } from './native.ts';
 import { FILES, type FileName } from './tables.ts';
 
@@ -13,7 +14,7 @@ const DIR = new URL('./recorded/', import.meta.url);
 
 /** Generate and run the cases of one file. */
 export function record(cpu: NativeCpu, file: FileName): Group[] {
-  const groups = generate(file);
+  const groups = file === 'special' ? special() : fromTable(file);
   const outcomes = cpu.run(groups.flatMap((g) => g.cases));
   let at = 0;
   return groups.map((g) => ({ ...g, outcomes: outcomes.slice(at, (at += g.cases.length)) }));

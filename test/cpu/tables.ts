@@ -3,7 +3,7 @@ import { allEncodings } from '../../src/engine/semantics/index.ts';
 import type { Encoding } from '../../src/engine/semantics/table.ts';
 import { EXCLUDED } from './exclusions.ts';
 
-export const FILES = ['integer', 'vector', 'x87'] as const;
+export const FILES = ['integer', 'vector', 'x87', 'special'] as const;
 export type FileName = (typeof FILES)[number];
 
 export function fileOf(e: Encoding): FileName {

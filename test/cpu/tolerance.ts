@@ -3,7 +3,7 @@
  * between makers and models.
  */
 import { RFLAGS } from '../../src/engine/flags.ts';
-import type { Case } from './case.ts';
+import type { Case, Outcome } from './case.ts';
 import { Block, GPR_NAMES } from './state.ts';
 
 const { CF, PF, AF, ZF, SF, OF } = RFLAGS;
@@ -57,9 +57,47 @@ export interface Tolerance {
   readonly memoryMask?: (offset: number) => number;
 }
 
-const RULES: readonly (readonly [name: RegExp, t: (c: Case) => Tolerance, why: string])[] = [];
+/** Are two f32 lanes both within 1.5 * 2^-12 of the same value? */
+function nearF32(a: number, b: number): boolean {
+  if (a === b || (Number.isNaN(a) && Number.isNaN(b))) return true;
+  return Math.abs(a - b) <= 3 * 2 ** -12 * Math.abs(a);
+}
 
-export function tolerance(name: string, c: Case): Tolerance {
-  for (const [re, t] of RULES) if (re.test(name)) return t(c);
+function nearLanes(cpu: string, engine: string): boolean {
+  const a = Buffer.from(cpu, 'hex');
+  const b = Buffer.from(engine, 'hex');
+  for (let i = 0; i < 16; i += 4) if (!nearF32(a.readFloatLE(i), b.readFloatLE(i))) return false;
+  return true;
+}
+
+/** Leaves bytes of an image out; it starts where the CPU's first change is (the generator sees to that). */
+function imageMask(cpu: Outcome, ignored: (i: number) => boolean): (offset: number) => number {
+  const start = Math.min(...cpu.memory.map((p) => p.offset));
+  return (offset) => (ignored(offset - start) ? 0 : 0xff);
+}
+
+const RULES: readonly (readonly [name: RegExp, t: (c: Case, cpu: Outcome) => Tolerance, why: string])[] = [
+  [
+    /^(rcp|rsqrt)[sp]s$/,
+    () => ({ field: (f, cpu, engine) => f.startsWith('x') && nearLanes(cpu, engine) }),
+    'approximations with a relative error of up to 1.5 * 2^-12, different in every model',
+  ],
+  [
+    /^fxsave(64)?$/,
+    (_, cpu) => ({ memoryMask: imageMask(cpu, (i) => (i >= 6 && i < 24) || (i >= 28 && i < 32)) }),
+    'FOP, FIP and FDP (see above); MXCSR_MASK tells what the model implements',
+  ],
+  [
+    /^fnsave$|^fnstenv$/,
+    (c, cpu) => {
+      const wide = !c.code.subarray(0, 4).includes(0x66);
+      return { memoryMask: imageMask(cpu, wide ? (i) => i >= 12 && i < 26 : (i) => i >= 6 && i < 14) };
+    },
+    'FOP, FIP and FDP (see above)',
+  ],
+];
+
+export function tolerance(name: string, c: Case, cpu: Outcome): Tolerance {
+  for (const [re, t] of RULES) if (re.test(name)) return t(c, cpu);
   return {};
 }
