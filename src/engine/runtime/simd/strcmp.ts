@@ -1,84 +1,89 @@
-/** pcmpestri pcmpestrm pcmpistri pcmpistrm (SDM vol. 2 section 4.1). */
+/** pcmpestri pcmpestrm pcmpistri pcmpistrm (SDM vol. 2 section 4.1). Sets of elements are bit masks, element 0 in bit 0. */
 
-/**
- * Elements of the two operands, one by one: eight or sixteen of them, signed or not.
- */
+/** Element i of hi:lo. */
 // @ts-ignore: decorator
 @inline
-function element(lo: u64, hi: u64, i: u32, words: bool, signed: bool): i32 {
-  if (words) {
-    const v = u32((i < 4 ? lo : hi) >> ((i & 3) << 4));
-    return signed ? i32(<i16>v) : i32(<u16>v);
-  }
-  const v = u32((i < 8 ? lo : hi) >> ((i & 7) << 3));
-  return signed ? i32(<i8>v) : i32(<u8>v);
+function element(lo: u64, hi: u64, i: u32, words: bool): i32 {
+  return words ? i32((i < 4 ? lo : hi) >> ((i & 3) << 4)) : i32((i < 8 ? lo : hi) >> ((i & 7) << 3));
 }
 
-function implicit_length(lo: u64, hi: u64, words: bool, n: u32): u32 {
-  let i: u32 = 0;
-  while (i < n && element(lo, hi, i, words, false) != 0) i++;
-  return i;
+// @ts-ignore: decorator
+@inline
+function vector(lo: u64, hi: u64): v128 {
+  return i64x2.replace_lane(i64x2.splat(lo), 1, hi);
+}
+
+/** Elements of x equal to v. */
+// @ts-ignore: decorator
+@inline
+function equal_to(x: v128, v: i32, words: bool): u32 {
+  return words ? i16x8.bitmask(i16x8.eq(x, i16x8.splat(i16(v)))) : i8x16.bitmask(i8x16.eq(x, i8x16.splat(i8(v))));
+}
+
+/** Elements of x between first and last, signed or not. */
+function within(x: v128, first: i32, last: i32, words: bool, signed: bool): u32 {
+  if (words) {
+    const f = i16x8.splat(i16(first));
+    const l = i16x8.splat(i16(last));
+    return i16x8.bitmask(
+      signed ? v128.and(i16x8.ge_s(x, f), i16x8.le_s(x, l)) : v128.and(i16x8.ge_u(x, f), i16x8.le_u(x, l)),
+    );
+  }
+  const f = i8x16.splat(i8(first));
+  const l = i8x16.splat(i8(last));
+  return i8x16.bitmask(
+    signed ? v128.and(i8x16.ge_s(x, f), i8x16.le_s(x, l)) : v128.and(i8x16.ge_u(x, f), i8x16.le_u(x, l)),
+  );
+}
+
+/** Valid elements: the given number, or those before the first zero. */
+// @ts-ignore: decorator
+@inline
+function length(x: v128, given: i32, words: bool, n: u32): u32 {
+  return min<u32>(given < 0 ? ctz(equal_to(x, 0, words)) : u32(given), n);
 }
 
 /**
  * Compare a (operand 1, la elements valid) with b (operand 2, lb); a length of -1 is implicit. imm8: 0 words, 1 signed, 3..2
- * aggregation (equal any, ranges, equal each, equal ordered), 5..4 polarity. IntRes2 in bits 15..0, bit 16: b is shorter than
- * its register, bit 17: a is.
+ * aggregation, 5..4 polarity. IntRes2 in bits 15..0, bit 16: b is shorter than its register, bit 17: a is.
  */
 export function pcmpstr(cpu: usize, a0: u64, a1: u64, b0: u64, b1: u64, la: i32, lb: i32, imm: u32): u32 {
   const words = (imm & 1) != 0;
   const signed = (imm & 2) != 0;
   const n: u32 = words ? 8 : 16;
-  const na: u32 = la < 0 ? implicit_length(a0, a1, words, n) : min<u32>(la, n);
-  const nb: u32 = lb < 0 ? implicit_length(b0, b1, words, n) : min<u32>(lb, n);
   const all: u32 = (1 << n) - 1;
+  const a = vector(a0, a1);
+  const b = vector(b0, b1);
+  const na = length(a, la, words, n);
+  const nb = length(b, lb, words, n);
+  const valid_b: u32 = (1 << nb) - 1;
   let r: u32 = 0;
   switch ((imm >> 2) & 3) {
-    case 0: // b's elements that are among a's
-      for (let j: u32 = 0; j < nb; j++) {
-        const v = element(b0, b1, j, words, signed);
-        for (let i: u32 = 0; i < na; i++) {
-          if (element(a0, a1, i, words, signed) == v) {
-            r |= 1 << j;
-            break;
-          }
-        }
-      }
+    case 0: // equal any: b's elements that are among a's
+      for (let i: u32 = 0; i < na; i++) r |= equal_to(b, element(a0, a1, i, words), words);
+      r &= valid_b;
       break;
-    case 1: // b's elements within one of the ranges that pairs of a's elements give
-      for (let j: u32 = 0; j < nb; j++) {
-        const v = element(b0, b1, j, words, signed);
-        for (let i: u32 = 0; i + 1 < na; i += 2) {
-          if (element(a0, a1, i, words, signed) <= v && v <= element(a0, a1, i + 1, words, signed)) {
-            r |= 1 << j;
-            break;
-          }
-        }
+    case 1: // ranges: b's elements within one of the ranges that pairs of a's elements give
+      for (let i: u32 = 0; i + 1 < na; i += 2) {
+        r |= within(b, element(a0, a1, i, words), element(a0, a1, i + 1, words), words, signed);
       }
+      r &= valid_b;
       break;
-    case 2: // equal elements at the same place; past both ends counts as equal
-      for (let i: u32 = 0; i < n; i++) {
-        const same =
-          i < na && i < nb
-            ? element(a0, a1, i, words, signed) == element(b0, b1, i, words, signed)
-            : i >= na && i >= nb;
-        r |= u32(same) << i;
-      }
+    case 2: { // equal each: at the same place; two invalid elements are equal
+      const valid_a: u32 = (1 << na) - 1;
+      r = words ? i16x8.bitmask(i16x8.eq(a, b)) : i8x16.bitmask(i8x16.eq(a, b));
+      r = (r & valid_a & valid_b) | (all & ~(valid_a | valid_b));
       break;
-    default: // places in b where the string a starts; the register's end cuts the comparison short
-      for (let j: u32 = 0; j < n; j++) {
-        let found = true;
-        for (let i: u32 = 0; i < na && i + j < n; i++) {
-          if (i + j >= nb || element(a0, a1, i, words, signed) != element(b0, b1, i + j, words, signed)) {
-            found = false;
-            break;
-          }
-        }
-        r |= u32(found) << j;
+    }
+    default: // equal ordered: places in b where the string a starts; the register's end cuts the comparison short
+      r = all;
+      for (let i: u32 = 0; i < na; i++) {
+        const here = equal_to(b, element(a0, a1, i, words), words) & valid_b;
+        r &= (here >>> i) | ~(all >>> i);
       }
   }
   const polarity = (imm >> 4) & 3;
   if (polarity == 1) r ^= all;
-  else if (polarity == 3) r ^= (1 << nb) - 1;
+  else if (polarity == 3) r ^= valid_b;
   return (r & all) | (u32(nb < n) << 16) | (u32(na < n) << 17);
 }
