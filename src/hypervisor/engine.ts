@@ -28,6 +28,11 @@ export declare function tlb_flush_current(cpu: usize): void;
 @external("engine", "tlb_forget_root")
 export declare function tlb_forget_root(root: u32): void;
 
+/** Forgets every translation in every context; the active one must be named again by tlb_switch. */
+// @ts-ignore: decorator
+@external("engine", "tlb_reset")
+export declare function tlb_reset(): void;
+
 // @ts-ignore: decorator
 @external("engine", "tlb_flush_domain")
 export declare function tlb_flush_domain(domain: u32): void;

@@ -1,0 +1,145 @@
+// A domain's memory over its life: pages assigned to it, Xen heap pages shared with it, its vCPUs' root tables.
+import { ERRNO } from "../abi";
+import { Domain, is_null, Vcpu } from "../domain";
+import { panic } from "../log";
+import { spin_lock, spin_unlock } from "../spinlock";
+import {
+  count_info_of, mfn_to_page, mm_state_address, PGC_allocated, PGC_xen_heap, PGT_l4_page_table,
+  PGT_validated, PGT_writable_page, virt_to_mfn,
+} from "./frame";
+import { alloc_domheap_frames, claim_adjust, free_heap_frames } from "./heap";
+import { init_gdt } from "./descriptor";
+import { INVALID_M2P_ENTRY, set_gpfn_from_mfn } from "./m2p";
+import { list_link, put_page_alloc_ref } from "./page";
+import { get_page_and_type_from_mfn, put_page_and_type } from "./page_type";
+import { fill_ro_mpt, zap_ro_mpt } from "./page_table";
+import { MmState } from "./state";
+import { generation_of } from "./tlbflush";
+import { vm_assist_m2p_strict } from "./vm_assist";
+import { xfree } from "./xmalloc";
+
+export { domain_relinquish_memory } from "./relinquish";
+
+/** Space between the first generations of two domains, so that no TLB context of a dead one with the same id fits. */
+const GENERATIONS: u32 = 1 << 16;
+
+function page_alloc_lock(d: Domain): usize {
+  return changetype<usize>(d) + offsetof<Domain>("page_alloc_lock");
+}
+
+/** A new domain: no pages yet. Its struct is zero but for its id and locks. */
+export function domain_mm_create(d: Domain): i32 {
+  const first = atomic.add<u32>(mm_state_address() + offsetof<MmState>("next_generation"), GENERATIONS);
+  atomic.store<u32>(generation_of(d), first);
+  return 0;
+}
+
+/** The last reference is gone: nothing of the domain's memory is left but small structs. */
+export function domain_mm_destroy(d: Domain): void {
+  if (d.tot_pages + d.xenheap_pages != 0) panic("a domain is freed while it has pages");
+  claim_adjust(d, d.outstanding_pages);
+  xfree(d.e820);
+  d.e820 = 0;
+}
+
+/** A new vCPU of a PV domain: Xen's part of the GDT. */
+export function vcpu_mm_create(v: Vcpu): void {
+  init_gdt(v);
+}
+
+/**
+ * Gives 2^order frames from alloc_domheap_frames to `d`: one reference each (PGC_allocated), no type. False: the domain
+ * is dying, or would exceed max_pages; the frames are still the caller's.
+ */
+export function assign_pages(d: Domain, mfn: u32, order: u32): bool {
+  const n: u32 = 1 << order;
+  spin_lock(page_alloc_lock(d));
+  const ok = d.is_dying == 0 && d.tot_pages <= d.max_pages && d.max_pages - d.tot_pages >= n;
+  if (ok) {
+    // The struct lives while it has pages.
+    if (d.tot_pages + d.xenheap_pages == 0) atomic.add<u32>(changetype<usize>(d) + offsetof<Domain>("refcnt"), 1);
+    d.tot_pages += n;
+    for (let i: u32 = 0; i < n; i++) {
+      const pg = mfn_to_page(mfn + i);
+      pg.owner = d;
+      list_link(d, pg, false);
+      atomic.store<u32>(count_info_of(pg), PGC_allocated | 1);
+    }
+  }
+  spin_unlock(page_alloc_lock(d));
+  if (ok && d.outstanding_pages != 0) claim_adjust(d, n);
+  return ok;
+}
+
+/** 2^order new pages for `d`, zeroed; the first mfn, or 0. */
+export function alloc_domheap_pages(d: Domain, order: u32): u32 {
+  const mfn = alloc_domheap_frames(d, order);
+  if (mfn == 0) return 0;
+  for (let i: u32 = 0; i < 1 << order; i++) set_gpfn_from_mfn(mfn + i, INVALID_M2P_ENTRY);
+  if (assign_pages(d, mfn, order)) return mfn;
+  free_heap_frames(mfn, order, 0);
+  return 0;
+}
+
+/** Makes a page of the Xen heap mappable, writable, by `d`. unshare_xen_page before it is freed. */
+export function share_xen_page_with_guest(p: usize, d: Domain): void {
+  const pg = mfn_to_page(virt_to_mfn(p));
+  set_gpfn_from_mfn(virt_to_mfn(p), INVALID_M2P_ENTRY);
+  spin_lock(page_alloc_lock(d));
+  if (d.tot_pages + d.xenheap_pages == 0) atomic.add<u32>(changetype<usize>(d) + offsetof<Domain>("refcnt"), 1);
+  d.xenheap_pages++;
+  pg.owner = d;
+  pg.type_info = PGT_writable_page | PGT_validated | 1;
+  list_link(d, pg, true);
+  atomic.store<u32>(count_info_of(pg), PGC_xen_heap | PGC_allocated | 1);
+  spin_unlock(page_alloc_lock(d));
+}
+
+/** Ends that; mappings that exist keep the frame from being reused (free_xenheap_page waits for them). */
+export function unshare_xen_page(p: usize, d: Domain): void {
+  put_page_alloc_ref(mfn_to_page(virt_to_mfn(p)));
+}
+
+/** A writable reference on a guest's page, for as long as the hypervisor writes to it. */
+export function get_page_and_type_writable(d: Domain, mfn: u64): bool {
+  return !is_null(get_page_and_type_from_mfn(mfn, PGT_writable_page, d));
+}
+
+/** Drops it. */
+export function put_page_and_type_writable(mfn: u32): void {
+  put_page_and_type(mfn_to_page(mfn));
+}
+
+/**
+ * Checks and installs the root tables of a vCPU that does not run: kernel's (must be given) and user's (0: none).
+ * 0 or -EINVAL, then nothing has changed.
+ */
+export function vcpu_set_guest_tables(v: Vcpu, cr3_mfn: u64, cr1_mfn: u64): i32 {
+  const d = v.domain;
+  const kernel = get_page_and_type_from_mfn(cr3_mfn, PGT_l4_page_table, d);
+  if (is_null(kernel)) return -<i32>ERRNO.EINVAL;
+  if (cr1_mfn != 0) {
+    if (is_null(get_page_and_type_from_mfn(cr1_mfn, PGT_l4_page_table, d))) {
+      put_page_and_type(kernel);
+      return -<i32>ERRNO.EINVAL;
+    }
+    if (vm_assist_m2p_strict(d)) zap_ro_mpt(<u32>cr1_mfn, d);
+  }
+  if (!vm_assist_m2p_strict(d)) fill_ro_mpt(<u32>cr3_mfn);
+  vcpu_destroy_pagetables(v);
+  v.guest_table = <u32>cr3_mfn;
+  v.guest_table_user = <u32>cr1_mfn;
+  return 0;
+}
+
+/** Drops them. */
+export function vcpu_destroy_pagetables(v: Vcpu): i32 {
+  const kernel = v.guest_table;
+  const user = v.guest_table_user;
+  v.guest_table = 0;
+  v.guest_table_user = 0;
+  if (kernel != 0) put_page_and_type(mfn_to_page(kernel));
+  if (user != 0) put_page_and_type(mfn_to_page(user));
+  return 0;
+}
+
