@@ -1,4 +1,4 @@
-/** SSE…SSE4.1 moves, non-temporal and masked stores, fences and prefetches (SDM vol. 2). */
+/** SSE…SSE4.1 moves, non-temporal and masked stores, fences (SDM vol. 2). Prefetches are hints: nop.ts. */
 import { GPR } from '../state.ts';
 import type { Builder, Val } from './builder.ts';
 import { type Insn, insn } from './table.ts';
@@ -80,7 +80,6 @@ export const sseMove: Insn[] = [
   insn('lfence', 'NP 0F AE =E8+i', () => {}),
   insn('mfence', 'NP 0F AE =F0+i', (b) => b.call('fence', [])),
   insn('sfence', 'NP 0F AE =F8+i', () => {}),
-  insn('prefetch', ['0F 18 /0 M', '0F 18 /1 M', '0F 18 /2 M', '0F 18 /3 M'], () => {}),
 ];
 
 /**
