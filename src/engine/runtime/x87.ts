@@ -12,3 +12,4 @@ export {
   fp_init, fp_clear, fp_set_control, fp_full_tags, fp_store_env, fp_load_env, fp_save, fp_restore,
 } from './x87-env';
 export { fp_summary, fp_record } from './x87-stack';
+export { fp_sin, fp_cos, fp_sincos, fp_ptan } from './x87-trig';

@@ -40,3 +40,13 @@ export let top: u32 = 0;
 export let ose: u32 = 0;
 export let osig: u64 = 0;
 export let oden: u32 = 0;
+
+// Wide numbers of the transcendental functions: (wh:wl) * 2^(we - 127), normalised unless said otherwise; as fractions:
+// (wh:wl) * 2^-128. x is an argument, w a result.
+export let wh: u64 = 0;
+export let wl: u64 = 0;
+export let we: i32 = 0;
+export let xh: u64 = 0;
+export let xl: u64 = 0;
+export let xe: i32 = 0;
+export let xs: u32 = 0;
