@@ -1,5 +1,11 @@
 /** Everything runtime.wasm exports: the MMU, and the helpers that instruction descriptions call. */
+export { rflags_get, rflags_set } from './flags';
+export * from './intmul';
 export * from './mmu';
+export { lar, load_segment, lsl, set_mode, verr, verw } from './segment';
 export * from './simd';
 export * from './softfloat/sse';
+export * from './string';
+export * from './system';
+export * from './transfer';
 export * from './x87';

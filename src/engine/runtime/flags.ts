@@ -1,0 +1,41 @@
+/** RFLAGS as a whole, from and to the lazy flag words (src/engine/flags.ts), and the flags of a comparison. */
+import { CpuState, RFLAGS } from '../../../build/abi/engine';
+
+/** Bits of rflags kept in CpuState.rflags. */
+const SYSTEM: u64 = RFLAGS.TF | RFLAGS.IF | RFLAGS.DF | RFLAGS.IOPL | RFLAGS.NT | RFLAGS.RF | RFLAGS.VM | RFLAGS.AC |
+  RFLAGS.VIF | RFLAGS.VIP | RFLAGS.ID;
+
+/** The whole of rflags. */
+export function rflags_get(cpu: usize): u64 {
+  const s = load<u64>(cpu, CpuState.fs);
+  const c = load<u64>(cpu, CpuState.fc);
+  const cf = c >> 63;
+  const ov = cf ^ ((c >> 62) & 1);
+  const pf = ~popcnt<u64>(s & 0xff) & 1;
+  const zf = <u64>(load<u64>(cpu, CpuState.fz) == 0);
+  return (load<u64>(cpu, CpuState.rflags) & SYSTEM) | 2 | cf | (pf << 2) | ((load<u64>(cpu, CpuState.fx) ^ s) & RFLAGS.AF) |
+    (zf << 6) | (s >> 63 << 7) | (ov << 11);
+}
+
+/** Set the whole of rflags. Bits that the architecture reserves are dropped. */
+export function rflags_set(cpu: usize, v: u64): void {
+  store<u64>(cpu, (v & SYSTEM) | 2, CpuState.rflags);
+  const cf = v & 1;
+  const ov = (v >> 11) & 1;
+  store<u64>(cpu, ((v >> 6) & 1) ^ 1, CpuState.fz);
+  store<u64>(cpu, ((v >> 7) << 63) | (((v >> 2) & 1) ^ 1), CpuState.fs);
+  store<u64>(cpu, (cf << 63) | ((cf ^ ov) << 62), CpuState.fc);
+  // fx XOR fs has AF in bit 4; fs has bit 4 clear.
+  store<u64>(cpu, v & RFLAGS.AF, CpuState.fx);
+}
+
+/** The status flags of a - b, operands of `bytes` bytes (zero-extended). */
+export function set_flags_sub(cpu: usize, a: u64, b: u64, bytes: u32): void {
+  const up = <u64>(64 - bytes * 8);
+  const r = a - b;
+  const s = <u64>(<i64>(r << up) >> up);
+  store<u64>(cpu, s, CpuState.fz);
+  store<u64>(cpu, s, CpuState.fs);
+  store<u64>(cpu, ((~a & b) | ((~a | b) & r)) << up, CpuState.fc);
+  store<u64>(cpu, a ^ b, CpuState.fx);
+}

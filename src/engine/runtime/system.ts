@@ -1,0 +1,99 @@
+/** Helpers of system and atomic instructions: the clock, random numbers, cmpxchg16b, enter. */
+import { CpuState, GPR, MACHINE_INFO_ADDRESS, MachineInfo, VEC } from '../../../build/abi/engine';
+import { commit, probe_read, probe_write, raise } from './mmu';
+
+/** Nanoseconds since machine boot. */
+@external("host", "now")
+declare function host_now(): f64;
+/** 64 random bits. */
+@external("host", "random")
+declare function host_random(): i64;
+
+/** The guest's time stamp counter: machine time scaled to MachineInfo.tsc_khz, and the vCPU's offset. */
+export function rdtsc(cpu: usize): u64 {
+  const ns = <u64>host_now();
+  const khz = <u64>load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.tsc_khz);
+  // By milliseconds, so that no product overflows: the hypervisor computes the same (vcpu_time_info).
+  const ticks = khz == 1_000_000 ? ns : (ns / 1_000_000) * khz + ((ns % 1_000_000) * khz) / 1_000_000;
+  return ticks + load<u64>(cpu, CpuState.tsc_offset);
+}
+
+export function rdrand(cpu: usize): u64 {
+  return <u64>host_random();
+}
+
+@inline function gpr(cpu: usize, n: i32): u64 {
+  return load<u64>(cpu + (n << 3), CpuState.gpr);
+}
+@inline function set_gpr(cpu: usize, n: i32, v: u64): void {
+  store<u64>(cpu + (n << 3), v, CpuState.gpr);
+}
+
+/**
+ * Compare rdx:rax with 16 bytes of memory; equal: rcx:rbx is stored and ret0 = 0, else rdx:rax is loaded and ret0 = 1.
+ * Returns 0 with the fault recorded. Exclusive as long as one vCPU at a time runs guest code that shares this memory:
+ * with more, the stop-the-guest rendezvous goes around the comparison and the stores.
+ */
+export function cmpxchg16b(cpu: usize, addr: u64): u32 {
+  if (addr & 15) {
+    raise(cpu, VEC.GP, 1, 0);
+    return 0;
+  }
+  const h = probe_write(cpu, addr, 16);
+  if (!h) return 0;
+  const lo = load<u64>(h);
+  const hi = load<u64>(h, 8);
+  if (lo == gpr(cpu, GPR.RAX) && hi == gpr(cpu, GPR.RDX)) {
+    store<u64>(h, gpr(cpu, GPR.RBX));
+    store<u64>(h, gpr(cpu, GPR.RCX), 8);
+    store<u64>(cpu, 0, CpuState.ret0);
+  } else {
+    set_gpr(cpu, GPR.RAX, lo);
+    set_gpr(cpu, GPR.RDX, hi);
+    store<u64>(cpu, 1, CpuState.ret0);
+  }
+  return 1;
+}
+
+@inline function load_sized(h: u32, bytes: u32): u64 {
+  return bytes == 8 ? load<u64>(h) : bytes == 4 ? load<u32>(h) : load<u16>(h);
+}
+
+/** One push of enter at `sp` (already moved down). */
+function push_at(cpu: usize, sp: u64, bytes: u32, v: u64): bool {
+  const h = probe_write(cpu, sp, bytes);
+  if (!h) return false;
+  if (bytes == 8) store<u64>(h, v);
+  else if (bytes == 4) store<u32>(h, <u32>v);
+  else store<u16>(h, <u16>v);
+  if (h == <u32>cpu + <u32>CpuState.bounce) commit(cpu);
+  return true;
+}
+
+/**
+ * enter with nesting level 1..31: a new frame with copies of the outer frames' pointers, then `size` bytes. Registers
+ * change only at the end, so a fault part way restarts it.
+ */
+export function enter(cpu: usize, bytes: u32, size: u64, level: u32): u32 {
+  const mask: u64 = load<u32>(cpu, CpuState.mode) == 0 ? u64.MAX_VALUE : 0xffffffff;
+  const rbp = gpr(cpu, GPR.RBP);
+  let sp = (gpr(cpu, GPR.RSP) - bytes) & mask;
+  const frame = sp;
+  if (!push_at(cpu, sp, bytes, rbp)) return 0;
+  let from = rbp;
+  for (let i: u32 = 1; i < level; i++) {
+    from = (from - bytes) & mask;
+    const h = probe_read(cpu, from, bytes);
+    if (!h) return 0;
+    const v = load_sized(h, bytes);
+    sp = (sp - bytes) & mask;
+    if (!push_at(cpu, sp, bytes, v)) return 0;
+  }
+  sp = (sp - bytes) & mask;
+  if (!push_at(cpu, sp, bytes, frame)) return 0;
+  sp = (sp - size) & mask;
+  if (!probe_write(cpu, sp, bytes)) return 0;
+  set_gpr(cpu, GPR.RSP, sp);
+  set_gpr(cpu, GPR.RBP, bytes == 2 ? (rbp & ~0xffff) | (frame & 0xffff) : frame);
+  return 1;
+}

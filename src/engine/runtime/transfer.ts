@@ -1,0 +1,124 @@
+/**
+ * Far control transfers that stay at CPL 3 (Intel SDM vol. 2, CALL JMP RET IRET): they may switch between 64-bit and
+ * compatibility mode. Gates and tasks do not exist for PV guests (#GP with the selector). Each returns 0 with the fault
+ * recorded and nothing changed, or 1 with CpuState.rip set.
+ */
+import { CpuState, GPR, RFLAGS, VEC } from '../../../build/abi/engine';
+import { rflags_get, rflags_set } from './flags';
+import { commit, probe_read, probe_write } from './mmu';
+import { check_code, check_return_stack, fail, load_code, load_stack } from './segment';
+
+const RSP: usize = CpuState.gpr + 8 * GPR.RSP;
+
+@inline function wrap(cpu: usize, a: u64): u64 {
+  return load<u32>(cpu, CpuState.mode) == 0 ? a : a & 0xffffffff;
+}
+
+/** One stack slot, zero-extended, into ret0; false with the fault recorded. */
+function slot(cpu: usize, sp: u64, i: u32, bytes: u32): bool {
+  const h = probe_read(cpu, wrap(cpu, sp + i * bytes), bytes);
+  if (!h) return false;
+  store<u64>(cpu, bytes == 8 ? load<u64>(h) : bytes == 4 ? <u64>load<u32>(h) : <u64>load<u16>(h), CpuState.ret0);
+  return true;
+}
+@inline function value(cpu: usize): u64 {
+  return load<u64>(cpu, CpuState.ret0);
+}
+
+/** Is `rip` a possible target in the mode `kind` (check_code)? Else #GP(0). */
+function check_target(cpu: usize, rip: u64, kind: u32): bool {
+  const ok = kind == 2 ? <u64>((<i64>rip << 16) >> 16) == rip : rip >> 32 == 0;
+  if (!ok) fail(cpu, VEC.GP, 0);
+  return ok;
+}
+
+function stack_pointer(cpu: usize): u64 {
+  return wrap(cpu, load<u64>(cpu, RSP));
+}
+
+export function far_jmp(cpu: usize, sel: u32, rip: u64): u32 {
+  const kind = check_code(cpu, sel, false);
+  if (!kind || !check_target(cpu, rip, kind)) return 0;
+  load_code(cpu, sel, kind);
+  store<u64>(cpu, rip, CpuState.rip);
+  return 1;
+}
+
+/** Pushes cs and `next`, `bytes` each. */
+export function far_call(cpu: usize, sel: u32, rip: u64, bytes: u32, next: u64): u32 {
+  const kind = check_code(cpu, sel, false);
+  if (!kind || !check_target(cpu, rip, kind)) return 0;
+  const sp = wrap(cpu, stack_pointer(cpu) - 2 * bytes);
+  const h = probe_write(cpu, sp, 2 * bytes);
+  if (!h) return 0;
+  const cs = load<u16>(cpu + 2, CpuState.sel);
+  if (bytes == 8) {
+    store<u64>(h, next);
+    store<u64>(h, cs, 8);
+  } else if (bytes == 4) {
+    store<u32>(h, <u32>next);
+    store<u32>(h, cs, 4);
+  } else {
+    store<u16>(h, <u16>next);
+    store<u16>(h, cs, 2);
+  }
+  if (h == <u32>cpu + <u32>CpuState.bounce) commit(cpu);
+  store<u64>(cpu, sp, RSP);
+  load_code(cpu, sel, kind);
+  store<u64>(cpu, rip, CpuState.rip);
+  return 1;
+}
+
+/** Pops rip and cs, then `extra` bytes. */
+export function far_ret(cpu: usize, bytes: u32, extra: u64): u32 {
+  const sp = stack_pointer(cpu);
+  if (!slot(cpu, sp, 0, bytes)) return 0;
+  const rip = value(cpu);
+  if (!slot(cpu, sp, 1, bytes)) return 0;
+  const sel = <u32>value(cpu) & 0xffff;
+  const kind = check_code(cpu, sel, true);
+  if (!kind || !check_target(cpu, rip, kind)) return 0;
+  store<u64>(cpu, wrap(cpu, sp + 2 * bytes + extra), RSP);
+  load_code(cpu, sel, kind);
+  store<u64>(cpu, rip, CpuState.rip);
+  return 1;
+}
+
+/** Flags that iret loads at CPL 3; IF too if IOPL is 3. IOPL, VM, VIF and VIP never. */
+const IRET_FLAGS: u64 = RFLAGS.STATUS | RFLAGS.TF | RFLAGS.DF | RFLAGS.NT | RFLAGS.RF | RFLAGS.AC | RFLAGS.ID;
+
+/** Pops rip, cs and flags; in 64-bit mode also rsp and ss. */
+export function iret(cpu: usize, bytes: u32): u32 {
+  const old = rflags_get(cpu);
+  // A task return: there are no tasks in long mode.
+  if (old & RFLAGS.NT) return fail(cpu, VEC.GP, 0);
+  const long = load<u32>(cpu, CpuState.mode) == 0;
+  const sp = stack_pointer(cpu);
+  if (!slot(cpu, sp, 0, bytes)) return 0;
+  const rip = value(cpu);
+  if (!slot(cpu, sp, 1, bytes)) return 0;
+  const cs = <u32>value(cpu) & 0xffff;
+  if (!slot(cpu, sp, 2, bytes)) return 0;
+  const flags = value(cpu);
+  let rsp = wrap(cpu, sp + 3 * bytes);
+  let ss: u32 = 0;
+  if (long) {
+    if (!slot(cpu, sp, 3, bytes)) return 0;
+    rsp = value(cpu);
+    if (!slot(cpu, sp, 4, bytes)) return 0;
+    ss = <u32>value(cpu) & 0xffff;
+  }
+  const kind = check_code(cpu, cs, true);
+  if (!kind) return 0;
+  if (long && !check_return_stack(cpu, ss)) return 0;
+  if (!check_target(cpu, rip, kind)) return 0;
+  let mask = IRET_FLAGS;
+  if ((old & RFLAGS.IOPL) == RFLAGS.IOPL) mask |= RFLAGS.IF;
+  if (bytes == 2) mask &= 0xffff;
+  rflags_set(cpu, (old & ~mask) | (flags & mask));
+  load_code(cpu, cs, kind);
+  if (long) load_stack(cpu, ss);
+  store<u64>(cpu, rsp, RSP);
+  store<u64>(cpu, rip, CpuState.rip);
+  return 1;
+}
