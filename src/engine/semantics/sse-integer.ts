@@ -2,8 +2,8 @@
 import type { Builder, Val } from './builder.ts';
 import { type Insn, insn } from './table.ts';
 import {
-  FPU,
   both,
+  FPU,
   imm8,
   iota,
   lanes,

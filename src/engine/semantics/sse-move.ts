@@ -2,7 +2,7 @@
 import { GPR } from '../state.ts';
 import type { Builder, Val } from './builder.ts';
 import { type Insn, insn } from './table.ts';
-import { FPU, high, lanes, low, mmxEnter, mmxLeave, splat64, vec, widen } from './vector.ts';
+import { FPU, high, isMmx, lanes, low, simd, splat64, vec, widen } from './vector.ts';
 
 /** dst = f(src), writing all of operand 0. */
 const move = (
@@ -14,14 +14,6 @@ const move = (
 
 /** Upper half of operand 0 = x (i64). */
 const writeHigh = (b: Builder, x: Val): void => b.writeAt(0, 8, 8, x);
-
-/** Bytes of operand 0 whose mask byte (operand 1) has its sign bit set, to DS:[rDI]. */
-const masked = (b: Builder, store: () => void): void => {
-  if (b.form.operands[0].kind !== 'mmx') return store();
-  mmxEnter(b);
-  store();
-  mmxLeave(b);
-};
 
 export const sseMove: Insn[] = [
   move('movaps', ['NP 0F 28 Vx,Wx', 'NP 0F 29 Wx,Vx']),
@@ -63,14 +55,15 @@ export const sseMove: Insn[] = [
   move('movmskps', 'NP 0F 50 Gd,Ux', (b, s) => b.op('i32x4.bitmask', 'i32', [s])),
   move('movmskpd', '66 0F 50 Gd,Ux', (b, s) => b.op('i64x2.bitmask', 'i32', [s])),
 
+  // Bytes of operand 0 whose mask byte (operand 1) has its sign bit set, to DS:[rDI].
   insn(
     'maskmovdqu',
     ['66 0F F7 Vx,Ux,X ; a', 'NP 0F F7 Pq,Nq,X ; a'],
     (b) =>
-      masked(b, () => {
+      simd(b, () => {
         const v = vec(b, 0);
         const m = b.op('i8x16.bitmask', 'i32', [vec(b, 1)]);
-        const mask = b.form.operands[0].kind === 'mmx' ? b.and(m, b.i32(0xff)) : m;
+        const mask = isMmx(b) ? b.and(m, b.i32(0xff)) : m;
         b.callFaulting('maskmov', [maskmovAddress(b), low(b, v), high(b, v), mask]);
       }),
     FPU,

@@ -2,10 +2,10 @@
 import type { Builder, Val } from './builder.ts';
 import { type Insn, insn } from './table.ts';
 import {
-  FPU,
   both,
   bytes,
   dwordPicks,
+  FPU,
   imm8,
   iota,
   isMmx,
@@ -13,8 +13,8 @@ import {
   packed,
   put,
   simd,
-  splat16,
   splat8,
+  splat16,
   swizzle,
   vec,
   vop,

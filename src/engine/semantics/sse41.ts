@@ -4,17 +4,17 @@ import type { Builder, Val } from './builder.ts';
 import { mulEven } from './sse-integer.ts';
 import { type Insn, insn } from './table.ts';
 import {
-  FPU,
   blend,
   dwords,
+  FPU,
   imm8,
   iota,
   laneMask,
   lanes,
   packed,
+  splat8,
   splat32,
   splat64,
-  splat8,
   swizzle,
   vec,
   vop,

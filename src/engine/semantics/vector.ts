@@ -124,10 +124,10 @@ export function mmxWrite(b: Builder, i: number, v: Val): void {
 
 /** Describe an instruction that may have MMX operands. */
 export function simd(b: Builder, body: () => void): void {
-  if (!isMmx(b)) return body();
-  mmxEnter(b);
+  const mmx = isMmx(b);
+  if (mmx) mmxEnter(b);
   body();
-  mmxLeave(b);
+  if (mmx) mmxLeave(b);
 }
 /** Operand i as a vector; 8- and 4-byte operands fill every lane of their size. */
 export function vec(b: Builder, i: number): Val {
