@@ -1,6 +1,6 @@
 /** f2xm1, fyl2x, fyl2xp1, fpatan (SDM vol. 1 8.3.7, 8.3.9; special cases: vol. 2). Precision control does not apply. */
 import { fl, ose, osig, pc, unmasked, we, wh, wl, xe, xh, xl, ze, zext, zs, zsig } from './softfloat/percpu';
-import { DE, IE, PE, ZE } from './softfloat/flags';
+import { DE, IE, PE, UE, ZE } from './softfloat/flags';
 import {
   INT, denormal80, exp80, from_int, inf80, invalid80, nan80, propagate80, round80, set80, sig80, unsupported80, zero80,
 } from './softfloat/f80';
@@ -186,6 +186,14 @@ function finish(cpu: usize): u32 {
   return fp_end(cpu);
 }
 
+/** dst = y * xe: the logarithm of a power of two. It is exact, but the real FPU calls it inexact all the same. */
+function times_exponent(dst: usize, yse: u32, ysig: u64): void {
+  from_int(i64(xe));
+  mul_core((yse ^ ose) >> 15, exp80(ose, osig), osig, exp80(yse, ysig), sig80(ysig));
+  round80(dst);
+  fl |= se_at(dst) & 0x7fff ? PE : PE | UE;
+}
+
 /** ST(1) = ST(1) * log2(ST(0)), pop. */
 export function fp_yl2x(cpu: usize): u32 {
   fp_begin(cpu);
@@ -243,11 +251,7 @@ function yl2x(d: usize, xse: u32, xsig: u64, yse: u32, ysig: u64): void {
   xh = sig80(xsig);
   xl = 0;
   if (xh == INT) {
-    // log2 is the exponent; PE is set nevertheless
-    fl |= PE;
-    from_int(i64(xe));
-    mul_core((yse ^ ose) >> 15, exp80(ose, osig), osig, exp80(yse, ysig), sig80(ysig));
-    round80(d);
+    times_exponent(d, yse, ysig);
     return;
   }
   times(d, log2(), yse, ysig);
@@ -361,10 +365,7 @@ function yl2xp1(d: usize, xse: u32, xsig: u64, yse: u32, ysig: u64): void {
     xl = l;
   }
   if (xh == INT && xl == 0) {
-    fl |= PE;
-    from_int(i64(xe));
-    mul_core((yse ^ ose) >> 15, exp80(ose, osig), osig, exp80(yse, ysig), sig80(ysig));
-    round80(d);
+    times_exponent(d, yse, ysig);
     return;
   }
   times(d, log2(), yse, ysig);
