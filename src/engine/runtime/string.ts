@@ -241,8 +241,8 @@ export function rep_lods(cpu: usize, bytes: u32, addrsize: u32, base: u64): u32 
 }
 
 /**
- * scas (no source: the accumulator) and cmps. Flags are set when the comparison ends; on a fault they stay as they were
- * (SDM: they are restored to their state before the instruction).
+ * scas (no source: the accumulator) and cmps. Flags are those of the last comparison, also when a later one faults (as
+ * on AMD's processors; Intel's restore them).
  */
 function compare(cpu: usize, bytes: u32, addrsize: u32, source: bool, base: u64, while_different: u32): u32 {
   const mask = offset_mask(addrsize);
@@ -262,27 +262,30 @@ function compare(cpu: usize, bytes: u32, addrsize: u32, source: bool, base: u64,
   for (;;) {
     const d = linear(cpu, to_base, di);
     let k = min(min(count, budget), within(d, di, bytes, addrsize, down));
+    let hd = probe_read(cpu, d, bytes);
+    if (!hd) break;
     let hs: u32 = 0;
     if (source) {
       const s = linear(cpu, base, si);
       k = min(k, within(s, si, bytes, addrsize, down));
+      // The second probe may use the same bounce buffer.
+      const first = get(hd, bytes);
       hs = probe_read(cpu, s, bytes);
       if (!hs) break;
-      // The second probe may use the same bounce buffer.
-      a = get(hs, bytes);
-    }
-    let hd = probe_read(cpu, d, bytes);
-    if (!hd) break;
-    const single = k == 0;
-    if (single) k = 1;
+      if (k == 0) {
+        a = get(hs, bytes);
+        b = first;
+      }
+    } else if (k == 0) b = get(hd, bytes);
     let done: u64 = 0;
-    let different = false;
-    for (;;) {
-      if (source && !single) a = get(hs, bytes);
+    let different = a != b;
+    if (k == 0) done = 1;
+    while (done < k) {
+      if (source) a = get(hs, bytes);
       b = get(hd, bytes);
       different = a != b;
       done++;
-      if (different != wanted || done == k) break;
+      if (different != wanted) break;
       hs += <u32>step;
       hd += <u32>step;
     }
@@ -290,17 +293,12 @@ function compare(cpu: usize, bytes: u32, addrsize: u32, source: bool, base: u64,
     di = (di + done * step) & mask;
     count -= done;
     budget -= done;
-    if (different != wanted || count == 0) {
-      set_flags_sub(cpu, a, b, bytes);
-      result = 1;
-      break;
-    }
-    if (budget == 0) {
-      result = 2;
-      break;
-    }
+    if (different != wanted || count == 0) result = 1;
+    else if (budget == 0) result = 2;
+    if (result) break;
   }
   if (budget == full) return result;
+  set_flags_sub(cpu, a, b, bytes);
   store<u64>(cpu, count, RCX);
   if (source) store<u64>(cpu, si, RSI);
   store<u64>(cpu, di, RDI);

@@ -59,11 +59,11 @@ const inspectTo = (name: string, encoding: string): Insn =>
   });
 
 function arpl(b: Builder): void {
-  const d = b.rmw(0);
+  const d = b.read(0);
   const s = b.read(1);
   const rpl = (v: Val) => b.and(v, b.i32(3));
   const below = b.cmp('lt_u', rpl(d), rpl(s));
-  b.write(0, b.select(below, b.or(b.and(d, b.i32(~3)), rpl(s)), d));
+  b.if(below, () => b.write(0, b.or(b.and(d, b.i32(~3)), rpl(s))));
   b.flags({ z: b.to('i64', b.eqz(below)) });
 }
 

@@ -56,19 +56,25 @@ const ALL = [GPR.RAX, GPR.RCX, GPR.RDX, GPR.RBX, GPR.RSP, GPR.RBP, GPR.RSI, GPR.
 
 function pusha(b: Builder): void {
   const n = b.size;
-  const at = stackAt(b, stackPointer(b), -8 * n);
-  const p = b.probe(at, 8 * n);
-  for (const [i, r] of ALL.entries()) b.pstore(p, (7 - i) * n, n, b.reg(r, n));
-  b.commit(p);
-  setStackPointer(b, at);
+  const sp = stackPointer(b);
+  // Slot by slot, so that a fault names the first that cannot be written.
+  const slots = ALL.map((_, i) => b.probe(stackAt(b, sp, -(i + 1) * n), n));
+  for (const [i, r] of ALL.entries()) {
+    b.pstore(slots[i], 0, n, b.reg(r, n));
+    b.commit(slots[i]);
+  }
+  setStackPointer(b, stackAt(b, sp, -8 * n));
 }
 
 function popa(b: Builder): void {
   const n = b.size;
   const sp = stackPointer(b);
-  const values = ALL.map((_, i) => b.load(stackAt(b, sp, (7 - i) * n), n));
+  // rDI is on top; rSP's slot is skipped.
+  const loaded = ALL.toReversed().flatMap((r, i) =>
+    r === GPR.RSP ? [] : [{ r, v: b.load(stackAt(b, sp, i * n), n) }],
+  );
   setStackPointer(b, stackAt(b, sp, 8 * n));
-  for (const [i, r] of ALL.entries()) if (r !== GPR.RSP) b.setReg(r, n, values[i]);
+  for (const { r, v } of loaded) b.setReg(r, n, v);
 }
 
 /** Flags that popf changes at CPL 3 (IF only with sufficient IOPL; IOPL, VM never; RF, VIF and VIP become 0). */

@@ -50,8 +50,9 @@ function cmps(b: Builder): void {
     repeat(b, 'rep_cmps', n, b.segbase(0), whileDifferent(b));
     return;
   }
-  const x = b.read(0);
+  // ES:rDI first: it is the one that faults when both would.
   const y = b.load(destination(b), n);
+  const x = b.read(0);
   b.flagsSub(x, y, b.sub(x, y), n);
   advance(b, n, GPR.RSI, GPR.RDI);
 }

@@ -103,7 +103,12 @@ export const system: Insn[] = [
   emulated('wbinvd', '0F 09'),
   emulated('clts', '0F 06'),
   emulated('invlpg', '0F 01 /7 Mb'),
-  emulated('mov', ['0F 20 Rd,Cd', '0F 22 Cd,Rd', '0F 21 Rd,Dd', '0F 23 Dd,Rd']),
+  emulated(
+    'mov',
+    // Control registers 0 (with REX.R 8), 2, 3 and 4; the others do not exist.
+    [0, 2, 3, 4].flatMap((n) => [`0F 20 /${n} Rd,Cd`, `0F 22 /${n} Cd,Rd`]),
+  ),
+  emulated('mov', ['0F 21 Rd,Dd', '0F 23 Dd,Rd']),
   emulated('lgdt', '0F 01 /2 M'),
   emulated('lidt', '0F 01 /3 M'),
   emulated('lmsw', '0F 01 /6 Ew'),
