@@ -66,7 +66,7 @@ export function areaLayout(base: number, frames: number, arenaSize = ARENA_SIZE)
   };
   const contexts = take(TLB_CONTEXTS * TlbContext.size);
   const tlbs = take(TLB_CONTEXTS * TLB_ENTRIES * TlbEntry.size);
-  const xtlbs = take(TLB_CONTEXTS * XTLB_ENTRIES * XtlbEntry.size);
+  const xtlbs = take(TLB_CONTEXTS * 2 * XTLB_ENTRIES * XtlbEntry.size);
   const writeMap = take(frames * 4);
   const codeMap = [take(frames * 4), take(frames * 4)] as const;
   const arena = take(arenaSize);

@@ -35,7 +35,9 @@ export const WRITE: u32 = 1;
 export const EXEC: u32 = 2;
 
 const TLB_BYTES: u32 = TLB_ENTRIES * <u32>TlbEntry.SIZE;
-const XTLB_BYTES: u32 = XTLB_ENTRIES * <u32>XtlbEntry.SIZE;
+/** A context has an execute TLB for each mode: code is decoded per mode. */
+const XTLB_MODE_BYTES: u32 = XTLB_ENTRIES * <u32>XtlbEntry.SIZE;
+const XTLB_BYTES: u32 = XTLB_MODE_BYTES * 2;
 /** write_map: several entries have a write tag for the frame. */
 const SEVERAL: u32 = 1;
 
@@ -55,6 +57,8 @@ export function tlb_reset(): void {
 
 /** Before guest code runs: obey requests of other threads. */
 export function enter_guest(cpu: usize): void {
+  // The hypervisor changes modes when it enters or leaves a guest kernel.
+  select_xtlb(cpu);
   if (!atomic.load<u32>(area, AreaHeader.flush_request)) return;
   atomic.store<u32>(area, 0, AreaHeader.flush_request);
   decoder_flush();
@@ -113,7 +117,13 @@ export function tlb_switch(cpu: usize, root: u32, generation: u32): void {
   store<u32>(area, i, AreaHeader.current);
   store<u64>(cpu, <u64>root, CpuState.cr3);
   store<u32>(cpu, load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES, CpuState.tlb);
-  store<u32>(cpu, load<u32>(area, AreaHeader.xtlbs) + i * XTLB_BYTES, CpuState.xtlb);
+  select_xtlb(cpu);
+}
+
+/** Name the active context's execute TLB for the present mode; wherever CpuState.mode changes. */
+export function select_xtlb(cpu: usize): void {
+  const context = load<u32>(area, AreaHeader.xtlbs) + load<u32>(area, AreaHeader.current) * XTLB_BYTES;
+  store<u32>(cpu, context + load<u32>(cpu, CpuState.mode) * XTLB_MODE_BYTES, CpuState.xtlb);
 }
 
 /** Forget every translation of the active context (a reload of CR3 without PCID). */
@@ -155,8 +165,10 @@ export function tlb_flush_page(domain: u32, va: u64): void {
       store<u64>(e, TLB_INVALID, TlbEntry.rtag);
       store<u64>(e, TLB_INVALID, TlbEntry.wtag);
     }
-    const x = load<u32>(area, AreaHeader.xtlbs) + i * XTLB_BYTES + xtlb_slot(va);
-    if (load<u64>(x, XtlbEntry.tag) == (va & ~0xfff)) store<u64>(x, TLB_INVALID, XtlbEntry.tag);
+    for (let mode: u32 = 0; mode < 2; mode++) {
+      const x = load<u32>(area, AreaHeader.xtlbs) + i * XTLB_BYTES + mode * XTLB_MODE_BYTES + xtlb_slot(va);
+      if (load<u64>(x, XtlbEntry.tag) == (va & ~0xfff)) store<u64>(x, TLB_INVALID, XtlbEntry.tag);
+    }
   }
 }
 

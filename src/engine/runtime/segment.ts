@@ -3,7 +3,7 @@
  * CpuState.gdt_frames, the LDT at its linear address in the current address space. Segment limits are not enforced.
  */
 import { CpuState, SEG, VEC } from '../../../build/abi/engine';
-import { probe_read, raise } from './mmu';
+import { probe_read, raise, select_xtlb } from './mmu';
 
 export const CPL: u32 = 3;
 
@@ -144,6 +144,7 @@ export function load_code(cpu: usize, sel: u32, kind: u32): void {
 export function set_mode(cpu: usize, mode: u32): void {
   if (load<u32>(cpu, CpuState.mode) == mode) return;
   store<u32>(cpu, mode, CpuState.mode);
+  select_xtlb(cpu);
   refresh_base(cpu, SEG.ES);
   refresh_base(cpu, SEG.SS);
   refresh_base(cpu, SEG.DS);
