@@ -1,0 +1,146 @@
+/**
+ * `npm start`: one domain, its console on the user's terminal. A thin face of the host (src/dom0/host.ts), which knows how
+ * to run domains; this knows what a user at a terminal expects.
+ */
+import { type Guest, Host } from '../dom0/host.ts';
+import { Cache } from './cache.ts';
+import { ImageError, type Images, loadImages } from './images.ts';
+import { help, type Options, parseOptions, UsageError } from './options.ts';
+import { StatsRecorder } from './stats.ts';
+import { Terminal } from './terminal.ts';
+
+/** Exit status: the guest powered off or the user left; something went wrong; the options are wrong. */
+const DONE = 0;
+const FAILED = 1;
+const USAGE = 2;
+
+/** What makes a person press Ctrl-C, close the window, or stop a service. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+const SIGNAL_STATUS: Record<(typeof SIGNALS)[number], number> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
+
+/** Lines of the hypervisor's log that are shown when something goes wrong. */
+const LOG_TAIL = 40;
+
+const say = (line: string) => process.stderr.write(`${line}\n`);
+
+/** Returns the exit status. `cwd`: where names of files are relative to. */
+export async function main(args: readonly string[], cwd: string): Promise<number> {
+  let options: Options;
+  try {
+    options = parseOptions(args);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    say(`npm start: ${error.message}`);
+    say('`npm start -- --help` lists the options');
+    return USAGE;
+  }
+  if (options.help) {
+    process.stdout.write(`${help()}\n`);
+    return DONE;
+  }
+  try {
+    const images = await loadImages(options, cwd, new Cache(), (line) => say(`npm start: ${line}`));
+    return await new Run(options, images).run();
+  } catch (error) {
+    const expected = error instanceof ImageError;
+    say(`npm start: ${expected ? error.message : ((error as Error).stack ?? error)}`);
+    return FAILED;
+  }
+}
+
+/** One run of the command: a host and, one after the other, the domains that a guest's reboots make. */
+class Run {
+  readonly #options: Options;
+  readonly #images: Images;
+  readonly #stats = new StatsRecorder();
+  readonly #log: string[] = [];
+  readonly #terminal: Terminal;
+  /** Resolved by Ctrl-], a signal, or the failure of the machine, with the exit status. */
+  readonly #interrupted: Promise<number>;
+  #interrupt: (status: number) => void = () => {};
+
+  constructor(options: Options, images: Images) {
+    this.#options = options;
+    this.#images = images;
+    this.#interrupted = new Promise((resolve) => {
+      this.#interrupt = resolve;
+    });
+    const streams = { input: process.stdin, output: process.stdout };
+    this.#terminal = new Terminal(
+      streams,
+      () => this.#interrupt(DONE),
+      (bytes) => this.#stats.console(bytes),
+    );
+  }
+
+  async run(): Promise<number> {
+    const handlers = SIGNALS.map((signal) => [signal, () => this.#interrupt(SIGNAL_STATUS[signal])] as const);
+    for (const [signal, handler] of handlers) process.on(signal, handler);
+    const host = await Host.create({
+      memoryMiB: this.#options.machineMemory,
+      deterministic: this.#options.deterministic,
+      logDir: this.#options.logDir,
+      log: (text) => this.#hypervisorLog(text),
+    });
+    host.onFailure((error) => {
+      this.#report(`the machine failed: ${error.message}`);
+      this.#interrupt(FAILED);
+    });
+    try {
+      this.#terminal.start();
+      if (this.#terminal.interactive) say('npm start: Ctrl-] leaves\r');
+      return await this.#guests(host);
+    } finally {
+      this.#terminal.stop();
+      if (this.#options.stats) for (const line of this.#stats.report(host)) say(line);
+      await host.stop();
+      for (const [signal, handler] of handlers) process.off(signal, handler);
+    }
+  }
+
+  async #guests(host: Host): Promise<number> {
+    for (;;) {
+      const guest = this.#create(host);
+      if (!guest) return FAILED;
+      this.#terminal.connect(guest.console);
+      guest.start();
+      const end = await Promise.race([guest.ended, this.#interrupted]);
+      this.#terminal.disconnect();
+      guest.destroy();
+      if (typeof end === 'number') return end;
+      if (end === 'poweroff') return DONE;
+      if (end !== 'reboot') {
+        this.#report(`the guest ended: ${end}`);
+        return FAILED;
+      }
+    }
+  }
+
+  #create(host: Host): Guest | undefined {
+    const { name, memory, vcpus, append } = this.#options;
+    try {
+      return host.createDomain({
+        name,
+        memoryMiB: memory,
+        vcpus,
+        kernel: this.#images.elf,
+        kernelName: this.#images.kernelName,
+        ramdisk: this.#images.ramdisk,
+        cmdline: append + this.#terminal.environment,
+      });
+    } catch (error) {
+      say(`npm start: ${(error as Error).message}\r`);
+      return undefined;
+    }
+  }
+
+  #hypervisorLog(text: string): void {
+    this.#log.push(...text.split('\n').filter((line) => line !== ''));
+    this.#log.splice(0, Math.max(0, this.#log.length - LOG_TAIL));
+  }
+
+  /** A failure, with what the hypervisor and the guest's early console said last. */
+  #report(what: string): void {
+    for (const line of ['', ...this.#log.map((l) => `(xen) ${l}`), `npm start: ${what}`]) say(`${line}\r`);
+  }
+}
