@@ -1,0 +1,93 @@
+/** memory_op (public/memory.h). */
+import { MemAcquireResource, MemoryDomain, MemoryReservation, XENMEM } from '../../../abi/memory.ts';
+import { HYPERCALL } from '../../../abi/xen.ts';
+import type { Hypercalls } from '../hypercalls.ts';
+
+/** Frames named in one call. */
+const BATCH = 16384;
+
+export class MemoryCalls {
+  private readonly xen: Hypercalls;
+
+  constructor(xen: Hypercalls) {
+    this.xen = xen;
+  }
+
+  /**
+   * Gives the domain memory: an extent of 2^order frames at each pfn. Returns the first frame of each extent that was
+   * allocated; fewer than asked when memory (the domain's limit, or the machine's) ran out.
+   */
+  populatePhysmap(domid: number, pfns: ArrayLike<number>, order = 0): Uint32Array {
+    const mfns = new Uint32Array(pfns.length);
+    for (let done = 0; done < pfns.length; ) {
+      const n = Math.min(BATCH, pfns.length - done);
+      const got = this.xen.scratch((s) => {
+        const r = s.struct(MemoryReservation);
+        const list = s.bytes(n * 8);
+        const words = new BigUint64Array(this.xen.memory.buffer, list, n);
+        for (let i = 0; i < n; i++) words[i] = BigInt(pfns[done + i]);
+        r.set('extent_start', list).set('nr_extents', n).set('extent_order', order).set('domid', domid);
+        const count = Number(
+          this.xen.call(`populate_physmap of domain ${domid}`, HYPERCALL.memory_op, XENMEM.populate_physmap, r.address),
+        );
+        for (let i = 0; i < count; i++) mfns[done + i] = Number(words[i]);
+        return count;
+      });
+      done += got;
+      if (got < n) return mfns.subarray(0, done);
+    }
+    return mfns;
+  }
+
+  /** Frees frames of the domain; returns how many were freed. */
+  decreaseReservation(domid: number, gmfns: ArrayLike<number>, order = 0): number {
+    let done = 0;
+    while (done < gmfns.length) {
+      const n = Math.min(BATCH, gmfns.length - done);
+      const got = this.xen.scratch((s) => {
+        const r = s.struct(MemoryReservation);
+        r.set('extent_start', s.u64s(Array.from({ length: n }, (_, i) => gmfns[done + i])));
+        r.set('nr_extents', n).set('extent_order', order).set('domid', domid);
+        const what = `decrease_reservation of domain ${domid}`;
+        return Number(this.xen.call(what, HYPERCALL.memory_op, XENMEM.decrease_reservation, r.address));
+      });
+      done += got;
+      if (got < n) break;
+    }
+    return done;
+  }
+
+  /** Highest frame number of the machine. */
+  maximumRamPage(): number {
+    return Number(this.xen.call('maximum_ram_page', HYPERCALL.memory_op, XENMEM.maximum_ram_page, 0));
+  }
+
+  /** Frames that the domain has. */
+  currentReservation(domid: number): number {
+    return this.ofDomain('current_reservation', domid);
+  }
+
+  maximumReservation(domid: number): number {
+    return this.ofDomain('maximum_reservation', domid);
+  }
+
+  private ofDomain(op: 'current_reservation' | 'maximum_reservation', domid: number): number {
+    return this.xen.scratch((s) => {
+      const d = s.struct(MemoryDomain).set('domid', domid);
+      return Number(this.xen.call(`${op} of domain ${domid}`, HYPERCALL.memory_op, XENMEM[op], d.address));
+    });
+  }
+
+  /** Frames `first` to `first + count - 1` of a resource (XENMEM_resource) of the domain. */
+  acquireResource(domid: number, type: number, id: number, first: number, count: number): number[] {
+    return this.xen.scratch((s) => {
+      const r = s.struct(MemAcquireResource);
+      const list = s.bytes(count * 8);
+      r.set('domid', domid).set('type', type).set('id', id).set('frame', first);
+      r.set('nr_frames', count).set('frame_list', list);
+      const what = `acquire_resource of domain ${domid}`;
+      this.xen.call(what, HYPERCALL.memory_op, XENMEM.acquire_resource, r.address);
+      return Array.from({ length: count }, (_, i) => Number(this.xen.memory.view.getBigUint64(list + i * 8, true)));
+    });
+  }
+}
