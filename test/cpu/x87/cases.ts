@@ -128,7 +128,9 @@ function number(r: Random): string {
   }
 }
 
-const F32 = [0, 1, 0x7fffff, 0x800000, 0x3f800000, 0x3f800001, 0x7f7fffff, 0x7f800000, 0x7fc00000, 0x7fa00000, 0x40490fdb];
+const F32 = [
+  0, 1, 0x7fffff, 0x800000, 0x3f800000, 0x3f800001, 0x7f7fffff, 0x7f800000, 0x7fc00000, 0x7fa00000, 0x40490fdb,
+];
 const F64 = [
   0n,
   1n,
@@ -190,7 +192,9 @@ export function casesOf(recorded: Recorded, count: number, seed: number): X87Cas
       const valid = r.below(24) ? n < 4 || (n < 7 && r.below(2)) || (n === 7 && !push) : r.below(2);
       if (!valid) ftw |= 3 << (((top + n) & 7) * 2);
     }
-    const st = Array.from({ length: 8 }, () => number(r));
+    // Registers that take no part hold small constants.
+    const plain = name !== 'fnsave';
+    const st = Array.from({ length: 8 }, (_, n) => (plain && n > 1 && n !== i ? f80(0x4000 + n, INT) : number(r)));
     const related = r.below(4) === 0;
     if (related) {
       // operands of like size
@@ -201,8 +205,10 @@ export function casesOf(recorded: Recorded, count: number, seed: number): X87Cas
       st[encoding.modrmSpan === 8 && i ? i : 1] = v.toString('hex');
     }
     const operand = encoding.operands[0];
-    const size = operand?.code === 'M' ? { w: 2, d: 4, q: 8 }[operand.size as 'w'] ?? 0 : 0;
-    const mem = /^f(ldenv|rstor)$/.test(name) ? image(recorded.opsize !== 2, name === 'frstor', r) : memory(name, size, r);
+    const size = operand?.code === 'M' ? ({ w: 2, d: 4, q: 8 }[operand.size as 'w'] ?? 0) : 0;
+    const mem = /^f(ldenv|rstor)$/.test(name)
+      ? image(recorded.opsize !== 2, name === 'frstor', r)
+      : memory(name, size, r);
     const flags = r.below(0x1000) & 0x8d5;
     const code = Buffer.from(assemble(recorded, i)).toString('hex');
     out.push({ recorded, i, code, state: { fcw, fsw, ftw, flags, memory: mem || '00', st } });
