@@ -20,10 +20,23 @@ const EXACT = 0x1f80;
 const FAST = 0x1fa0;
 
 const scratch = new DataView(new ArrayBuffer(8));
-const toF64 = (bits: bigint) => (scratch.setBigUint64(0, bits), scratch.getFloat64(0));
-const fromF64 = (v: number) => (scratch.setFloat64(0, v), scratch.getBigUint64(0));
-const toF32 = (bits: bigint) => (scratch.setUint32(0, Number(bits)), scratch.getFloat32(0));
-const fromF32 = (v: number) => (scratch.setFloat32(0, v), BigInt(scratch.getUint32(0)));
+/** Bit patterns and numbers. */
+const toF64 = (bits: bigint): number => {
+  scratch.setBigUint64(0, bits);
+  return scratch.getFloat64(0);
+};
+const fromF64 = (v: number): bigint => {
+  scratch.setFloat64(0, v);
+  return scratch.getBigUint64(0);
+};
+const toF32 = (bits: bigint): number => {
+  scratch.setUint32(0, Number(bits));
+  return scratch.getFloat32(0);
+};
+const fromF32 = (v: number): bigint => {
+  scratch.setFloat32(0, v);
+  return BigInt(scratch.getUint32(0));
+};
 
 /** Calls a helper, with a constant argument after a colon in the name; bit patterns in and out. */
 function call(name: string, a: bigint, b: bigint): bigint {

@@ -3,8 +3,7 @@ import { CpuState } from '../../../build/abi/engine';
 import { fl, oden, ose, osig, rup, unmasked } from './softfloat/percpu';
 import { DE, IE, SF, ZE } from './softfloat/flags';
 import { arith80, compare80, from_f32, from_f64, from_int, sqrt80, unsupported80 } from './softfloat/f80';
-import { empty, fp_begin, fp_end, fp_end_cc, pop, pop_n, se_at, st, underflow } from './x87-stack';
-import { C0, C2, C3 } from './x87-stack';
+import { C0, C2, C3, empty, fp_begin, fp_end, fp_end_cc, pop, pop_n, se_at, st, underflow } from './x87-stack';
 
 /** Exceptions found before computing: unmasked, they leave the operands and the stack as they were. */
 const EARLY: u32 = IE | DE | ZE;

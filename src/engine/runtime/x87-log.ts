@@ -1,20 +1,19 @@
-/** f2xm1, fyl2x, fyl2xp1, fpatan (SDM vol. 1 8.3.7, 8.3.9; special cases: vol. 2). Precision control does not apply. */
-import { fl, ose, osig, pc, unmasked, we, wh, wl, xe, xh, xl, ze, zext, zs, zsig } from './softfloat/percpu';
-import { DE, IE, PE, UE, ZE } from './softfloat/flags';
+/** f2xm1, fyl2x, fyl2xp1 (SDM vol. 1 8.3.9; special cases: vol. 2). Precision control does not apply. */
+import { fl, ose, osig, pc, unmasked, we, wh, wl, xe, xh, xl } from './softfloat/percpu';
+import { DE, PE, UE, ZE } from './softfloat/flags';
 import {
-  INT, denormal80, exp80, from_int, inf80, invalid80, nan80, propagate80, round80, set80, sig80, unsupported80, zero80,
+  denormal80, exp80, from_int, inf80, INT, invalid80, nan80, propagate80, round80, set80, sig80, unsupported80, zero80,
 } from './softfloat/f80';
 import { mul_core } from './softfloat/core';
-import { alternating, summing, wide_div, wide_mul, wide_norm, wide_store } from './softfloat/wide';
-import { arcs, exp_series, odd_series } from './softfloat/series';
-import { empty, fp_begin, fp_end, pop, se_at, st, underflow } from './x87-stack';
+import { alternating, summing, wide_fraction, wide_mul, wide_norm, wide_quotient, wide_store } from './softfloat/wide';
+import { exp_series, odd_series } from './softfloat/series';
+import { empty, fp_begin, fp_end, se_at, st, underflow } from './x87-stack';
+import { finish_two, special_two } from './x87-two';
 
 const LN2_H: u64 = 0xb17217f7d1cf79ab; // ln 2 as a fraction
 const LN2_L: u64 = 0xc9e3b39803f2f6af;
 const LOG2E_H: u64 = 0xb8aa3b295c17f0bb; // log2 e = this * 2^(0 - 127)
 const LOG2E_L: u64 = 0xbe87fed0691d3e89;
-const PI_H: u64 = 0xc90fdaa22168c234; // pi = this * 2^(1 - 127)
-const PI_L: u64 = 0xc4c6628b80dc1cd1;
 const SQRT2: u64 = 0xb504f333f9de6484;
 
 /** 2^ST(0) - 1 for -1 <= ST(0) <= 1; beyond, the result is undefined and ST(0) stays. PE even if it is exact. */
@@ -51,7 +50,7 @@ export function fp_2xm1(cpu: usize): u32 {
     const yh = wh;
     const yl = wl;
     const ye = we;
-    fraction(ye);
+    wide_fraction(ye);
     if (s) alternating(exp_series(), 27, wh, wl);
     else summing(exp_series(), 27, wh, wl);
     wide_mul(yh, yl, wh, wl);
@@ -61,46 +60,18 @@ export function fp_2xm1(cpu: usize): u32 {
   return fp_end(cpu);
 }
 
-/** w as a fraction, from a wide number below 1 with exponent e. */
-function fraction(e: i32): void {
-  const n = -(e + 1);
-  if (n == 0) return;
-  if (n >= 128) {
-    wh = 0;
-    wl = 0;
-  } else if (n >= 64) {
-    wl = n == 64 ? wh : wh >> (n - 64);
-    wh = 0;
-  } else {
-    wl = (wh << (64 - n)) | (wl >> n);
-    wh >>= n;
-  }
-}
-
 /** w = 2 log2(e) atanh(w) for the wide number w, |w| < 0.18: the logarithm of (1 + w) / (1 - w) to base 2. */
 function log2_ratio(): void {
   const h = wh;
   const l = wl;
   const e = we;
-  fraction(e);
+  wide_fraction(e);
   wide_mul(wh, wl, wh, wl);
   summing(odd_series(), 20, wh, wl);
   wide_mul(h, l, wh, wl);
   wide_norm(e + 1);
   wide_mul(wh, wl, LOG2E_H, LOG2E_L);
   wide_norm(we + 2);
-}
-
-/** w = n / d for wide numbers. */
-function quotient(nh: u64, nl: u64, ne: i32, dh: u64, dl: u64, de: i32): void {
-  let e = ne - de - 1;
-  if (nh > dh || (nh == dh && nl >= dl)) {
-    nl = (nl >> 1) | (nh << 63);
-    nh >>= 1;
-    e++;
-  }
-  wide_div(nh, nl, dh, dl);
-  wide_norm(e);
 }
 
 /** |w| = log2(x), gives the sign; x = xh:xl * 2^(xe - 127) > 0, not a power of two. */
@@ -126,7 +97,7 @@ function log2(): u32 {
     dh = INT + ((xh - INT) >> 1);
     dl = (xl >> 1) | (xh << 63);
   }
-  quotient(wh, wl, we, dh, dl, below ? 0 : 1);
+  wide_quotient(wh, wl, we, dh, dl, below ? 0 : 1);
   log2_ratio();
   if (k == 0) return s;
   // k + log2 m: the sign is that of k
@@ -167,25 +138,6 @@ function times(dst: usize, s: u32, bse: u32, bsig: u64): void {
   wide_store(dst, s ^ (bse >> 15));
 }
 
-/** NaN or unsupported operand: stores the result of two-operand functions; true if done. */
-function special(dst: usize, ase: u32, asig: u64, bse: u32, bsig: u64): bool {
-  if (unsupported80(ase, asig) || unsupported80(bse, bsig)) {
-    invalid80(dst);
-    return true;
-  }
-  if (nan80(ase, asig) || nan80(bse, bsig)) {
-    propagate80(dst, ase, asig, bse, bsig);
-    return true;
-  }
-  return false;
-}
-
-/** End of an instruction with result in ST(1): pop unless an unmasked exception was found before computing. */
-function finish(cpu: usize): u32 {
-  if ((fl & unmasked & (IE | DE | ZE)) == 0) pop(cpu);
-  return fp_end(cpu);
-}
-
 /** dst = y * xe: the logarithm of a power of two. It is exact, but the real FPU calls it inexact all the same. */
 function times_exponent(dst: usize, yse: u32, ysig: u64): void {
   from_int(i64(xe));
@@ -200,16 +152,16 @@ export function fp_yl2x(cpu: usize): u32 {
   pc = 3;
   if (empty(cpu, 0) || empty(cpu, 1)) {
     underflow(cpu, 1);
-    return finish(cpu);
+    return finish_two(cpu);
   }
   const p = st(cpu, 0);
   const d = st(cpu, 1);
   yl2x(d, se_at(p), load<u64>(p), se_at(d), load<u64>(d));
-  return finish(cpu);
+  return finish_two(cpu);
 }
 
 function yl2x(d: usize, xse: u32, xsig: u64, yse: u32, ysig: u64): void {
-  if (special(d, xse, xsig, yse, ysig)) return;
+  if (special_two(d, xse, xsig, yse, ysig)) return;
   const zero = zero80(xse, xsig);
   const ys = yse & 0x8000;
   if (xse >> 15 && !zero) {
@@ -263,16 +215,16 @@ export function fp_yl2xp1(cpu: usize): u32 {
   pc = 3;
   if (empty(cpu, 0) || empty(cpu, 1)) {
     underflow(cpu, 1);
-    return finish(cpu);
+    return finish_two(cpu);
   }
   const p = st(cpu, 0);
   const d = st(cpu, 1);
   yl2xp1(d, se_at(p), load<u64>(p), se_at(d), load<u64>(d));
-  return finish(cpu);
+  return finish_two(cpu);
 }
 
 function yl2xp1(d: usize, xse: u32, xsig: u64, yse: u32, ysig: u64): void {
-  if (special(d, xse, xsig, yse, ysig)) return;
+  if (special_two(d, xse, xsig, yse, ysig)) return;
   const s = xse >> 15;
   const ys = yse >> 15;
   if (zero80(xse, xsig) ? inf80(yse, ysig) : inf80(xse, xsig) && (s || zero80(yse, ysig))) {
@@ -318,7 +270,7 @@ function yl2xp1(d: usize, xse: u32, xsig: u64, yse: u32, ysig: u64): void {
       h = INT + ah;
       l = al;
     }
-    quotient(m, 0, e, h, l, de);
+    wide_quotient(m, 0, e, h, l, de);
     log2_ratio();
     times(d, s, yse, ysig);
     return;
@@ -369,184 +321,4 @@ function yl2xp1(d: usize, xse: u32, xsig: u64, yse: u32, ysig: u64): void {
     return;
   }
   times(d, log2(), yse, ysig);
-}
-
-/** ST(1) = arc tangent of ST(1) / ST(0) in the quadrant of the point (ST(0), ST(1)), pop. */
-export function fp_patan(cpu: usize): u32 {
-  fp_begin(cpu);
-  pc = 3;
-  if (empty(cpu, 0) || empty(cpu, 1)) {
-    underflow(cpu, 1);
-    return finish(cpu);
-  }
-  const p = st(cpu, 0);
-  const d = st(cpu, 1);
-  patan(d, se_at(p), load<u64>(p), se_at(d), load<u64>(d));
-  return finish(cpu);
-}
-
-/** dst = n/4 pi. */
-function quarters(dst: usize, s: u32, n: u32): void {
-  if (n == 3) {
-    wh = 0x96cbe3f9990e91a7;
-    wl = 0x9394c9e8a0a5159d;
-    we = 1;
-  } else {
-    wh = PI_H;
-    wl = PI_L;
-    we = n == 4 ? 1 : n == 2 ? 0 : -1;
-  }
-  wide_store(dst, s);
-}
-
-function patan(d: usize, xse: u32, xsig: u64, yse: u32, ysig: u64): void {
-  if (special(d, xse, xsig, yse, ysig)) return;
-  if (denormal80(xse, xsig) || denormal80(yse, ysig)) {
-    fl |= DE;
-    if (unmasked & DE) return;
-  }
-  const s = yse >> 15;
-  const left = xse >> 15 != 0;
-  if (inf80(yse, ysig)) {
-    quarters(d, s, inf80(xse, xsig) ? (left ? 3 : 1) : 2);
-    return;
-  }
-  if (zero80(yse, ysig) || inf80(xse, xsig)) {
-    if (left) quarters(d, s, 4);
-    else set80(d, s << 15, 0);
-    return;
-  }
-  if (zero80(xse, xsig)) {
-    quarters(d, s, 2);
-    return;
-  }
-  let ne = exp80(yse, ysig);
-  let n = sig80(ysig);
-  let de = exp80(xse, xsig);
-  let m = sig80(xsig);
-  const swap = ne > de || (ne == de && n > m);
-  if (swap) {
-    const e = ne;
-    ne = de;
-    de = e;
-    const t = n;
-    n = m;
-    m = t;
-  }
-  // t = n / m <= 1, to 128 bits; an exact quotient is told apart by its directed rounding only.
-  if (ne == de && n == m) {
-    wh = arc(16, 0);
-    wl = arc(16, 8);
-    we = -1;
-  } else {
-    quotient(n, 0, ne, m, 0, de);
-    arctangent();
-  }
-  // the angle is w, or pi/2 - w; mirrored, pi - that
-  if (swap) from_angle(0, left);
-  else if (left) from_angle(1, false);
-  wide_store(d, s);
-}
-
-// @ts-ignore: decorator
-@inline
-function arc(k: u32, half: usize): u64 {
-  return load<u64>(arcs() + (k << 4) + half);
-}
-
-/** w = arc tangent of the wide number w, 0 < w < 1. */
-function arctangent(): void {
-  const th = wh;
-  const tl = wl;
-  const te = we;
-  if (te < -5) {
-    small_arctangent();
-    return;
-  }
-  // nearest k/16; atan t = atan(k/16) + atan((t - k/16) / (1 + t k/16))
-  fraction(te);
-  const fh = wh;
-  const flow = wl;
-  const k = u32(((fh >> 59) + 1) >> 1);
-  if (k == 0) {
-    wh = th;
-    wl = tl;
-    we = te;
-    small_arctangent();
-    return;
-  }
-  // |t - k/16| as a fraction; its sign
-  const ch: u64 = u64(k & 15) << 60; // 1 reads as 0
-  const ds = k == 16 || fh < ch;
-  const nh = ds ? ch - fh - u64(flow != 0) : fh - ch;
-  const nl = ds ? 0 - flow : flow;
-  const base_h = arc(k, 0);
-  const base_l = arc(k, 8);
-  if ((nh | nl) == 0) {
-    wh = base_h;
-    wl = base_l;
-    wide_norm(-1);
-    return;
-  }
-  // (1 + t k/16) / 2
-  let dh: u64;
-  let dl: u64;
-  if (k == 16) {
-    dh = INT | (fh >> 1);
-    dl = (flow >> 1) | (fh << 63);
-  } else {
-    wide_mul(fh, flow, ch, 0);
-    dh = INT | (wh >> 1);
-    dl = (wl >> 1) | (wh << 63);
-  }
-  wh = nh;
-  wl = nl;
-  wide_norm(-1);
-  quotient(wh, wl, we, dh, dl, 0);
-  small_arctangent();
-  fraction(we);
-  if (ds) {
-    const l = base_l - wl;
-    wh = base_h - wh - u64(base_l < wl);
-    wl = l;
-  } else {
-    const l = base_l + wl;
-    wh = base_h + wh + u64(l < wl);
-    wl = l;
-  }
-  wide_norm(-1);
-}
-
-/** w = arc tangent of the wide number w, 0 < w <= 1/32. */
-function small_arctangent(): void {
-  const h = wh;
-  const l = wl;
-  const e = we;
-  fraction(e);
-  wide_mul(wh, wl, wh, wl);
-  alternating(odd_series(), 13, wh, wl);
-  wide_mul(h, l, wh, wl);
-  wide_norm(e + 1);
-}
-
-/** w = pi/2 - w or pi/2 + w (`add`); half_turn: pi - w. */
-function from_angle(half_turn: u32, add: bool): void {
-  // in units of 2^(1 - 127)
-  const n = 1 - we;
-  let h: u64 = 0;
-  let l: u64 = 0;
-  if (n < 64) {
-    h = wh >> n;
-    l = (wh << (64 - n)) | (wl >> n);
-  } else if (n < 128) l = n == 64 ? wh : wh >> (n - 64);
-  const bh = half_turn ? PI_H : PI_H >> 1;
-  const bl = half_turn ? PI_L : (PI_L >> 1) | (PI_H << 63);
-  if (add) {
-    wl = bl + l;
-    wh = bh + h + u64(wl < l);
-  } else {
-    wl = bl - l;
-    wh = bh - h - u64(bl < l);
-  }
-  wide_norm(1);
 }

@@ -1,12 +1,12 @@
 /** x87 loads, stores and register moves (SDM vol. 1 8.3.1-8.3.3). */
 import { CpuState } from '../../../build/abi/engine';
-import { fl, oden, ose, osig, rup, top, unmasked, rc } from './softfloat/percpu';
+import { fl, oden, ose, osig, rc, rup, top, unmasked } from './softfloat/percpu';
 import { IE, OE, PE, SF, UE } from './softfloat/flags';
 import {
-  INT, NAN_SIG, QUIET, exp80, from_f32, from_f64, from_int, inf80, nan80, set80, sig80, snan80, unsupported80, zero80,
+  exp80, from_f32, from_f64, from_int, inf80, INT, nan80, NAN_SIG, QUIET, set80, sig80, snan80, unsupported80, zero80,
 } from './softfloat/f80';
-import { pack_f32, pack_f64 } from './softfloat/pack';
 import { empty, fill, fp_begin, fp_end, mark, pop, push, room, se_at, set_top, st, underflow } from './x87-stack';
+import { pack_f32, pack_f64 } from './softfloat/pack';
 
 /** Push ose:osig, converted from a shorter format. */
 // @ts-ignore: decorator
@@ -52,7 +52,6 @@ export function fp_push_f80(cpu: usize, sig: u64, se: u32): u32 {
 
 export function fp_push_st(cpu: usize, i: u32): u32 {
   fp_begin(cpu);
-  if (!room(cpu)) return fp_end(cpu);
   if (empty(cpu, i)) {
     fl |= IE | SF;
     if (unmasked & IE) return fp_end(cpu);
@@ -60,6 +59,7 @@ export function fp_push_st(cpu: usize, i: u32): u32 {
     fill(cpu, 0);
     return fp_end(cpu);
   }
+  if (!room(cpu)) return fp_end(cpu);
   const p = st(cpu, i);
   push(cpu, se_at(p), load<u64>(p));
   return fp_end(cpu);

@@ -1,12 +1,14 @@
 /** frndint, fscale, fxtract, fprem, fprem1, fbld, fbstp (SDM vol. 2). */
 import { CpuState } from '../../../build/abi/engine';
-import { fl, ose, osig, pc, rc, rup, top, unmasked, ze, zext, zs, zsig, lo } from './softfloat/percpu';
+import { fl, lo, ose, osig, pc, rup, top, unmasked, ze, zext, zs, zsig } from './softfloat/percpu';
 import { DE, IE, PE, SF, ZE } from './softfloat/flags';
 import {
-  INT, NAN_SE, NAN_SIG, QUIET, denormal80, exp80, from_int, inf80, invalid80, nan80, propagate80, round80, set80, sig80, unsupported80, zero80,
+  denormal80, exp80, from_int, inf80, INT, invalid80, nan80, NAN_SE, NAN_SIG, propagate80, QUIET, round80, set80, sig80, unsupported80, zero80,
 } from './softfloat/f80';
 import { div_128_64 } from './softfloat/bits';
-import { C0, C2, C3, empty, fill, fp_begin, fp_end, fp_end_cc, pop, push, room, se_at, set_top, st, underflow } from './x87-stack';
+import {
+  C0, C2, C3, empty, fill, fp_begin, fp_end, fp_end_cc, pop, push, room, se_at, set_top, st, underflow,
+} from './x87-stack';
 import { to_integer } from './x87-move';
 
 export function fp_rndint(cpu: usize): u32 {

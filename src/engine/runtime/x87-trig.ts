@@ -2,13 +2,15 @@
  * fsin, fcos, fsincos, fptan (SDM vol. 1 8.3.7, 8.3.8). Arguments are reduced with a pi of 66 bits, as the real
  * FPU does, by exact integer remainder; then a series in 128-bit fractions. Precision control does not apply.
  */
-import { fl, pc, rup, unmasked, we, wh, wl, xe, xh, xl, xs, ze, zext, zs, zsig, top } from './softfloat/percpu';
-import { DE, IE, PE, SF } from './softfloat/flags';
-import { INT, NAN_SE, NAN_SIG, QUIET, denormal80, exp80, inf80, invalid80, nan80, propagate80, round80, set80, sig80, unsupported80, zero80 } from './softfloat/f80';
-import { alternating, wide_div, wide_mul, wide_norm, wide_store } from './softfloat/wide';
-import { cos_series, sin_series } from './softfloat/series';
-import { C0, C2, C3, empty, fill, fp_begin, fp_end, fp_end_cc, push, se_at, set_top, st, underflow } from './x87-stack';
 import { CpuState } from '../../../build/abi/engine';
+import { fl, pc, rup, top, unmasked, we, wh, wl, xe, xh, xl, xs, ze, zext, zs, zsig } from './softfloat/percpu';
+import { DE, IE, SF } from './softfloat/flags';
+import {
+  denormal80, exp80, inf80, INT, invalid80, nan80, propagate80, round80, set80, sig80, unsupported80, zero80,
+} from './softfloat/f80';
+import { alternating, wide_fraction, wide_mul, wide_norm, wide_quotient, wide_store } from './softfloat/wide';
+import { cos_series, sin_series } from './softfloat/series';
+import { C0, C2, C3, empty, fill, fp_begin, fp_end_cc, push, se_at, set_top, st, underflow } from './x87-stack';
 
 /** pi * 2^64 of 66 bits. */
 const PI_HIGH: u64 = 0x3;
@@ -62,15 +64,10 @@ function reduce(se: u32, sig: u64): u32 {
 
 /** w = x^2 as a fraction. */
 function square(): void {
-  const n = -(xe + 1);
-  if (n >= 64) {
-    wh = 0;
-    wl = 0;
-    return;
-  }
-  const h = xh >> n;
-  const l = n == 0 ? xl : (xh << (64 - n)) | (xl >> n);
-  wide_mul(h, l, h, l);
+  wh = xh;
+  wl = xl;
+  wide_fraction(xe);
+  wide_mul(wh, wl, wh, wl);
 }
 
 /** w = sin |x|. */
@@ -256,13 +253,6 @@ function tangent(dst: usize, se: u32, sig: u64): void {
     dl = l;
     de = e;
   }
-  let e = ne - de - 1;
-  if (nh > dh || (nh == dh && nl >= dl)) {
-    nl = (nl >> 1) | (nh << 63);
-    nh >>= 1;
-    e++;
-  }
-  wide_div(nh, nl, dh, dl);
-  wide_norm(e);
+  wide_quotient(nh, nl, ne, dh, dl, de);
   wide_store(dst, s);
 }

@@ -13,4 +13,5 @@ export {
 } from './x87-env';
 export { fp_summary, fp_record } from './x87-stack';
 export { fp_sin, fp_cos, fp_sincos, fp_ptan } from './x87-trig';
-export { fp_2xm1, fp_yl2x, fp_yl2xp1, fp_patan } from './x87-log';
+export { fp_2xm1, fp_yl2x, fp_yl2xp1 } from './x87-log';
+export { fp_patan } from './x87-atan';

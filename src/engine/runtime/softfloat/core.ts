@@ -3,8 +3,8 @@
  * Operands are finite and not zero. Results go to zs, ze, zsig, zext (percpu.ts), exact but for a sticky last bit, and are
  * then rounded by pack.ts or f80.ts.
  */
-import { zs, ze, zsig, zext, hi, lo } from './percpu';
-import { mul_hi, div_128_64, shl_128 } from './bits';
+import { hi, lo, ze, zext, zs, zsig } from './percpu';
+import { div_128_64, mul_hi, shl_128 } from './bits';
 
 /** z = a + b. False: the sum is exactly zero (and zs.. are unset). */
 export function add_core(sa: u32, ea: i32, a: u64, sb: u32, eb: i32, b: u64): bool {

@@ -2,7 +2,7 @@
 import { fl, rc } from './percpu';
 import { DE, IE, PE } from './flags';
 import { begin, end, plain } from './mxcsr';
-import { ADD, DIV, MUL, SQRT, SUB, slow, widen } from './slow';
+import { ADD, DIV, MUL, slow, SQRT, SUB, widen } from './slow';
 import { integral } from './f64';
 
 const SIGN: u32 = 0x80000000;

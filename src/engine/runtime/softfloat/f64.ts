@@ -2,7 +2,7 @@
 import { fl, rc } from './percpu';
 import { DE, IE, PE } from './flags';
 import { begin, end, plain } from './mxcsr';
-import { ADD, DIV, MUL, SQRT, SUB, is_denormal, is_nan, is_snan, slow } from './slow';
+import { ADD, DIV, is_denormal, is_nan, is_snan, MUL, slow, SQRT, SUB } from './slow';
 
 const SIGN: u64 = 0x8000000000000000;
 const QUIET: u64 = 0x0008000000000000;

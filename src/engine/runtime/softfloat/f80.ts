@@ -2,10 +2,9 @@
  * The 80-bit double extended format (SDM vol. 1 4.2.2, 8.2): `se` is sign (bit 15) and exponent, `sig` the significand
  * with its explicit integer bit. In memory, and in CpuState.st, `sig` is at +0 and `se` at +8.
  */
-import { fl, oden, ose, osig, pc, rc, rup, unmasked, ze, zext, zs, zsig } from './percpu';
-import { DE, IE, OE, PE, RC_DOWN, RC_NEAR, RC_ZERO, SF, UE, ZE } from './flags';
+import { fl, hi, lo, oden, ose, osig, pc, rc, rup, unmasked, ze, zext, zs, zsig } from './percpu';
+import { DE, IE, OE, PE, RC_DOWN, RC_NEAR, RC_ZERO, UE, ZE } from './flags';
 import { add_core, div_core, mul_core, sqrt_core } from './core';
-import { hi, lo } from './percpu';
 import { shr_jam_128 } from './bits';
 
 export const INT: u64 = 0x8000000000000000;

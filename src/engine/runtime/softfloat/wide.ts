@@ -2,7 +2,7 @@
  * 128-bit arithmetic for the transcendental functions. Fractions are h:l * 2^-128; wide numbers have an exponent too
  * (percpu.ts). Results are truncated, with errors of a few units of the last of 128 bits.
  */
-import { lo, we, wh, wl, zext, zs, zsig, ze } from './percpu';
+import { lo, we, wh, wl, ze, zext, zs, zsig } from './percpu';
 import { div_128_64, mul_hi } from './bits';
 import { round80 } from './f80';
 
@@ -67,6 +67,34 @@ export function wide_norm(e: i32): void {
     wl <<= n;
   }
   we = e - n;
+}
+
+/** w as a fraction, from a wide number below 1 with exponent e. */
+export function wide_fraction(e: i32): void {
+  const n = -(e + 1);
+  if (n == 0) return;
+  if (n >= 128) {
+    wh = 0;
+    wl = 0;
+  } else if (n >= 64) {
+    wl = n == 64 ? wh : wh >> (n - 64);
+    wh = 0;
+  } else {
+    wl = (wh << (64 - n)) | (wl >> n);
+    wh >>= n;
+  }
+}
+
+/** w = n / d for wide numbers. */
+export function wide_quotient(nh: u64, nl: u64, ne: i32, dh: u64, dl: u64, de: i32): void {
+  let e = ne - de - 1;
+  if (nh > dh || (nh == dh && nl >= dl)) {
+    nl = (nl >> 1) | (nh << 63);
+    nh >>= 1;
+    e++;
+  }
+  wide_div(nh, nl, dh, dl);
+  wide_norm(e);
 }
 
 /** w = c[0] - z * (c[1] - z * (c[2] - …)) less a little: n pairs (high, low) at `table`, decreasing. */
