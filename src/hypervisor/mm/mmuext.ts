@@ -59,7 +59,7 @@ function unpin(mfn: u64, owner: Domain): i32 {
 }
 
 /** Loads the kernel's CR3 of the current vCPU. */
-function new_guest_cr3(mfn: u64): i32 {
+export function new_guest_cr3(mfn: u64): i32 {
   const v = current;
   const d = v.domain;
   const old = v.guest_table;

@@ -1,0 +1,106 @@
+// GNTTABOP_setup_table, query_size, set_version, get_version, get_status_frames, swap_grant_ref.
+import {
+  ERRNO, GNTST, GnttabGetStatusFrames, GnttabGetVersion, GnttabQuerySize, GnttabSetupTable, GnttabSetVersion,
+  GnttabSwapGrantRef,
+} from "../abi";
+import { is_null } from "../domain";
+import { put_domain } from "../domain_list";
+import { copy_to_guest } from "../guest";
+import { current } from "../percpu";
+import { get_any_domain, xsm_target } from "../mm/privilege";
+import { mm_scratch, SCRATCH_WORD } from "../mm/scratch";
+import {
+  active_entry, gnttab_grow_table, gt_lock, gt_unlock, nr_grant_entries, shared_entry, shared_frame_mfn, table_of,
+} from "./table";
+
+export function setup_table(op: usize): void {
+  store<i16>(op, <i16>setup(op), GnttabSetupTable.status);
+}
+
+function setup(op: usize): i32 {
+  const d = get_any_domain(load<u16>(op, GnttabSetupTable.dom));
+  if (is_null(d)) return GNTST.bad_domain;
+  const frames = load<u32>(op, GnttabSetupTable.nr_frames);
+  const list = load<u64>(op, GnttabSetupTable.frame_list);
+  let rc: i32 = GNTST.okay;
+  if (xsm_target(d) != 0) rc = GNTST.permission_denied;
+  else if (d.grant_table == 0) rc = GNTST.bad_domain;
+  else {
+    const gt = table_of(d);
+    gt_lock(gt);
+    if (!gnttab_grow_table(d, frames)) rc = GNTST.general_error;
+    gt_unlock(gt);
+    const word = mm_scratch(SCRATCH_WORD);
+    for (let i: u32 = 0; rc == GNTST.okay && i < frames; i++) {
+      store<u64>(word, <u64>shared_frame_mfn(gt, i));
+      if (copy_to_guest(list + (<u64>i << 3), word, 8) != 0) rc = GNTST.bad_virt_addr;
+    }
+  }
+  put_domain(d);
+  return rc;
+}
+
+export function query_size(op: usize): void {
+  const d = get_any_domain(load<u16>(op, GnttabQuerySize.dom));
+  let rc: i32 = GNTST.okay;
+  if (is_null(d)) rc = GNTST.bad_domain;
+  else {
+    if (xsm_target(d) != 0) rc = GNTST.permission_denied;
+    else if (d.grant_table == 0) rc = GNTST.bad_domain;
+    else {
+      store<u32>(op, table_of(d).nr_frames, GnttabQuerySize.nr_frames);
+      store<u32>(op, table_of(d).max_frames, GnttabQuerySize.max_nr_frames);
+    }
+    put_domain(d);
+  }
+  store<i16>(op, <i16>rc, GnttabQuerySize.status);
+}
+
+/** Only version 1 is offered, as by Xen with gnttab=max-ver:1. The version in use is reported back. */
+export function set_version(op: usize): i64 {
+  const version = load<u32>(op, GnttabSetVersion.version);
+  store<u32>(op, table_of(current.domain).version, GnttabSetVersion.version);
+  if (version == 1) return 0;
+  return version == 2 ? -ERRNO.ENOSYS : -ERRNO.EINVAL;
+}
+
+export function get_version(op: usize): i64 {
+  const d = get_any_domain(load<u16>(op, GnttabGetVersion.dom));
+  if (is_null(d)) return -ERRNO.ESRCH;
+  let rc: i64 = xsm_target(d);
+  if (rc == 0) {
+    if (d.grant_table == 0) rc = -ERRNO.ESRCH;
+    else store<u32>(op, table_of(d).version, GnttabGetVersion.version);
+  }
+  put_domain(d);
+  return rc;
+}
+
+/** Status frames are version 2's. */
+export function get_status_frames(op: usize): void {
+  store<i16>(op, GNTST.general_error, GnttabGetStatusFrames.status);
+}
+
+export function swap_grant_ref(op: usize): void {
+  store<i16>(op, <i16>swap(load<u32>(op, GnttabSwapGrantRef.ref_a), load<u32>(op, GnttabSwapGrantRef.ref_b)), GnttabSwapGrantRef.status);
+}
+
+function swap(a: u32, b: u32): i32 {
+  const gt = table_of(current.domain);
+  let rc: i32 = GNTST.okay;
+  gt_lock(gt);
+  const n = nr_grant_entries(gt);
+  if (a >= n || b >= n) rc = GNTST.bad_gntref;
+  else if (a != b) {
+    if (active_entry(gt, a).pin != 0 || active_entry(gt, b).pin != 0) rc = GNTST.eagain;
+    else {
+      const at = shared_entry(gt, a);
+      const bt = shared_entry(gt, b);
+      const x = load<u64>(at);
+      store<u64>(at, load<u64>(bt));
+      store<u64>(bt, x);
+    }
+  }
+  gt_unlock(gt);
+  return rc;
+}

@@ -1,0 +1,80 @@
+// GNTTABOP_transfer: gives a page of the caller's to a domain that has offered to take one (GTF_accept_transfer).
+import { GNTST, GnttabTransfer, GrantEntryV1, GTF } from "../abi";
+import { Domain, is_null } from "../domain";
+import { get_domain_by_id, put_domain } from "../domain_list";
+import { current } from "../percpu";
+import { spin_lock, spin_unlock } from "../spinlock";
+import { assign_pages } from "../mm/domain";
+import { mfn_to_page, mfn_valid } from "../mm/frame";
+import { free_heap_frames } from "../mm/heap";
+import { INVALID_M2P_ENTRY, set_gpfn_from_mfn } from "../mm/m2p";
+import { steal_page } from "../mm/steal";
+import { flush_tlb_domain, tlb_clock_now } from "../mm/tlbflush";
+import { gt_lock, gt_unlock, nr_grant_entries, shared_entry, table_of } from "./table";
+
+/** Marks entry `ref` of `rd` as committed to a transfer from `ld`. */
+function prepare(rd: Domain, ld: Domain, ref: u32): bool {
+  const gt = table_of(rd);
+  let ok = false;
+  gt_lock(gt);
+  if (ref < nr_grant_entries(gt)) {
+    const entry = shared_entry(gt, ref);
+    const seen = atomic.load<u32>(entry);
+    if ((seen & 0xffff) == GTF.accept_transfer && seen >> 16 == ld.domid)
+      ok = atomic.cmpxchg<u32>(entry, seen, seen | GTF.transfer_committed) == seen;
+  }
+  gt_unlock(gt);
+  return ok;
+}
+
+/** Tells the receiver the frame. */
+function complete(rd: Domain, ref: u32, mfn: u32): void {
+  const gt = table_of(rd);
+  gt_lock(gt);
+  const entry = shared_entry(gt, ref);
+  atomic.store<u32>(entry + GrantEntryV1.frame, mfn);
+  atomic.or<u16>(entry + GrantEntryV1.flags, <u16>GTF.transfer_completed);
+  gt_unlock(gt);
+}
+
+/** A page that was stolen from `d` is counted no more. */
+function uncount(d: Domain): void {
+  const lock = changetype<usize>(d) + offsetof<Domain>("page_alloc_lock");
+  spin_lock(lock);
+  d.tot_pages--;
+  const last = d.tot_pages + d.xenheap_pages == 0;
+  spin_unlock(lock);
+  if (last) put_domain(d);
+}
+
+/** op: gnttab_transfer in machine memory. */
+export function grant_transfer(op: usize): void {
+  store<i16>(op, <i16>transfer(op), GnttabTransfer.status);
+}
+
+function transfer(op: usize): i32 {
+  const ld = current.domain;
+  const mfn = load<u64>(op, GnttabTransfer.mfn);
+  const ref = load<u32>(op, GnttabTransfer.ref);
+  if (!mfn_valid(mfn)) return GNTST.bad_page;
+  const rd = get_domain_by_id(load<u16>(op, GnttabTransfer.domid));
+  if (is_null(rd)) return GNTST.bad_domain;
+  let rc: i32 = GNTST.okay;
+  const room = rd.is_dying == 0 && rd.grant_table != 0 && rd.tot_pages < rd.max_pages;
+  if (changetype<usize>(rd) == changetype<usize>(ld)) rc = GNTST.bad_domain;
+  else if (!room || !prepare(rd, ld, ref)) rc = GNTST.general_error;
+  else if (steal_page(ld, mfn_to_page(<u32>mfn)) != 0) rc = GNTST.bad_page;
+  else {
+    // From here the page is gone from the caller.
+    uncount(ld);
+    flush_tlb_domain(ld);
+    set_gpfn_from_mfn(<u32>mfn, INVALID_M2P_ENTRY);
+    if (assign_pages(rd, <u32>mfn, 0)) complete(rd, ref, <u32>mfn);
+    else {
+      free_heap_frames(<u32>mfn, 0, tlb_clock_now());
+      rc = GNTST.general_error;
+    }
+  }
+  put_domain(rd);
+  return rc;
+}
