@@ -1,0 +1,62 @@
+/** What a domain is to be: the typed form of an xl.cfg file (xl.cfg.5), as far as PV domains go. */
+import { MAX_GUEST_CMDLINE } from '../../abi/xen.ts';
+import { ToolstackError } from './error.ts';
+
+/** What happens when a domain ends (xl.cfg: on_poweroff, on_reboot, on_crash, …). */
+export const LIFECYCLE_ACTIONS = ['destroy', 'restart', 'rename-restart', 'preserve'] as const;
+export type LifecycleAction = (typeof LIFECYCLE_ACTIONS)[number];
+
+export interface DomainConfig {
+  readonly name: string;
+  /** Default: random. */
+  readonly uuid?: string;
+  /** MiB that the domain starts with, and the most that it may have (default: the same). */
+  readonly memoryMiB: number;
+  readonly maxMemoryMiB?: number;
+  /** vCPUs that are online at the start, and the most there may be (default: the same). */
+  readonly vcpus: number;
+  readonly maxVcpus?: number;
+  /** The kernel's ELF file (unpackKernel makes it of any image), and how to call it in messages and in XenStore. */
+  readonly kernel: Uint8Array;
+  readonly kernelName: string;
+  readonly ramdisk?: Uint8Array;
+  readonly ramdiskName?: string;
+  readonly cmdline: string;
+  readonly onPoweroff?: LifecycleAction;
+  readonly onReboot?: LifecycleAction;
+  readonly onCrash?: LifecycleAction;
+  readonly onWatchdog?: LifecycleAction;
+}
+
+/** Most vCPUs of a domain. */
+export const MAX_VCPUS = 128;
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+function whole(what: string, value: number, min: number, max: number): void {
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw new ToolstackError(`${what} = ${value}: it must be a whole number from ${min} to ${max}`);
+  }
+}
+
+/** Throws ToolstackError for values that no domain can have. */
+export function checkConfig(c: DomainConfig): void {
+  if (!/^[^/\0\s]([^/\0\n]{0,254})$/.test(c.name)) {
+    throw new ToolstackError(`name = "${c.name}": a name has 1 to 255 characters, without "/" or line breaks`);
+  }
+  if (c.uuid !== undefined && !UUID.test(c.uuid)) throw new ToolstackError(`uuid = "${c.uuid}" is no UUID`);
+  whole('memory', c.memoryMiB, 1, 1 << 20);
+  whole('maxmem', c.maxMemoryMiB ?? c.memoryMiB, c.memoryMiB, 1 << 20);
+  whole('maxvcpus', c.maxVcpus ?? c.vcpus, 1, MAX_VCPUS);
+  whole('vcpus', c.vcpus, 1, c.maxVcpus ?? c.vcpus);
+  const length = new TextEncoder().encode(c.cmdline).length;
+  if (length >= MAX_GUEST_CMDLINE || c.cmdline.includes('\0')) {
+    throw new ToolstackError(
+      `the kernel’s command line has ${length} bytes; at most ${MAX_GUEST_CMDLINE - 1} are possible, none of them 0`,
+    );
+  }
+}
+
+export function uuidBytes(uuid: string): Uint8Array {
+  return Uint8Array.from(uuid.replaceAll('-', '').match(/../g)!, (h) => Number.parseInt(h, 16));
+}

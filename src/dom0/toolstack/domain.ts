@@ -1,0 +1,137 @@
+/** A running domain, as the toolstack keeps it. */
+import { SHUTDOWN } from '../../abi/sched.ts';
+import type { DomainInfo } from '../kernel/hypercalls/domctl.ts';
+import type { Console } from '../xenconsoled/xenconsoled.ts';
+import type { DomainConfig } from './config.ts';
+import { ToolstackError } from './error.ts';
+import { domainPath, vmPath } from './store.ts';
+import type { Toolstack } from './toolstack.ts';
+
+/** Why a domain ended: what it said (SHUTDOWN), or that it was destroyed. */
+export type DomainEnd = 'poweroff' | 'reboot' | 'suspend' | 'crash' | 'watchdog' | 'soft-reset' | 'destroyed';
+
+const END = new Map<number, DomainEnd>([
+  [SHUTDOWN.poweroff, 'poweroff'],
+  [SHUTDOWN.reboot, 'reboot'],
+  [SHUTDOWN.suspend, 'suspend'],
+  [SHUTDOWN.crash, 'crash'],
+  [SHUTDOWN.watchdog, 'watchdog'],
+  [SHUTDOWN.soft_reset, 'soft-reset'],
+]);
+
+/** An unknown reason counts as a crash, as with xl. */
+export const endOf = (info: DomainInfo): DomainEnd => END.get(info.shutdownReason) ?? 'crash';
+
+export class Domain {
+  readonly domid: number;
+  readonly uuid: string;
+  readonly config: DomainConfig;
+  readonly console: Console;
+  /** Resolves when the domain has shut down by itself, crashed, or was destroyed. It still exists unless destroyed. */
+  readonly ended: Promise<DomainEnd>;
+  private readonly toolstack: Toolstack;
+  private resolveEnded!: (end: DomainEnd) => void;
+  private undo: (() => void)[];
+  private end: DomainEnd | undefined;
+  private currentName: string;
+
+  /** Made by Toolstack.create. `undo`: what takes the domain apart, to be run last to first. */
+  constructor(
+    toolstack: Toolstack,
+    made: { domid: number; uuid: string; config: DomainConfig; console: Console; undo: (() => void)[] },
+  ) {
+    this.toolstack = toolstack;
+    this.domid = made.domid;
+    this.uuid = made.uuid;
+    this.config = made.config;
+    this.console = made.console;
+    this.undo = made.undo;
+    this.currentName = made.config.name;
+    this.ended = new Promise((resolve) => {
+      this.resolveEnded = resolve;
+    });
+  }
+
+  /** That of its configuration, unless it was renamed. */
+  get name(): string {
+    return this.currentName;
+  }
+
+  rename(name: string): void {
+    if (this.toolstack.find(name)) throw new ToolstackError(`a domain of the name ${name} is there already`);
+    this.currentName = name;
+    this.toolstack.store.transaction((t) => {
+      for (const path of [domainPath(this.domid), vmPath(this.uuid)]) t.write(`${path}/name`, name);
+    });
+  }
+
+  /** Has it been destroyed? */
+  get gone(): boolean {
+    return this.undo.length === 0;
+  }
+
+  info(): DomainInfo | undefined {
+    return this.gone ? undefined : this.toolstack.xen.domctl.getDomainInfo(this.domid);
+  }
+
+  unpause(): void {
+    this.toolstack.xen.domctl.unpauseDomain(this.domid);
+  }
+
+  pause(): void {
+    this.toolstack.xen.domctl.pauseDomain(this.domid);
+  }
+
+  /** Asks the guest's kernel (control/shutdown in XenStore) to stop. It may take its time, or ignore it. */
+  requestShutdown(how: 'poweroff' | 'reboot' | 'halt' | 'suspend'): void {
+    const { store } = this.toolstack;
+    const feature = how === 'halt' ? 'poweroff' : how;
+    const path = domainPath(this.domid);
+    if (store.tryRead(`${path}/control/feature-${feature}`) !== '1') {
+      throw new ToolstackError(`domain ${this.name} does not listen for ${how} requests (it may still be booting)`);
+    }
+    store.write(`${path}/control/shutdown`, how);
+  }
+
+  /** Stops it at once and gives back all that it has. */
+  destroy(): void {
+    if (this.gone) return;
+    const undo = this.undo;
+    this.undo = [];
+    this.toolstack.forget(this);
+    try {
+      runAll(undo);
+    } finally {
+      this.finish('destroyed');
+    }
+  }
+
+  /** The toolstack saw what the hypervisor says of it now. */
+  observe(info: DomainInfo | undefined): void {
+    if (this.gone) return;
+    if (!info || info.dying) this.destroy();
+    else if (info.shutdown && this.end === undefined) {
+      this.toolstack.store.shutdown(this.domid);
+      this.toolstack.consoles.event(this.domid);
+      this.finish(endOf(info));
+    }
+  }
+
+  private finish(end: DomainEnd): void {
+    this.end ??= end;
+    this.resolveEnded(this.end);
+  }
+}
+
+/** Runs the steps from last to first, all of them whatever happens; throws the first error. */
+export function runAll(steps: readonly (() => void)[]): void {
+  const errors: unknown[] = [];
+  for (const step of steps.toReversed()) {
+    try {
+      step();
+    } catch (e) {
+      errors.push(e);
+    }
+  }
+  if (errors.length > 0) throw errors[0];
+}

@@ -1,0 +1,216 @@
+/**
+ * The toolstack: makes, watches and destroys domains (what libxl is to xl). It uses the hypervisor through hypercalls,
+ * and the two daemons of the control domain, which serve each domain's XenStore and console rings.
+ */
+import { TSC_MODE } from '../../abi/domctl.ts';
+import { ERRNO } from '../../abi/errno.ts';
+import { PHYSCAP } from '../../abi/sysctl.ts';
+import { VIRQ } from '../../abi/xen.ts';
+import type { EventChannels } from '../kernel/evtchn.ts';
+import { HypercallError, type Hypercalls } from '../kernel/hypercalls.ts';
+import type { XenConsoled } from '../xenconsoled/xenconsoled.ts';
+import type { XenStore } from '../xenstored/xenstored.ts';
+import { buildPv, type PvDomain, planPv } from './builder/pv-builder.ts';
+import { checkConfig, type DomainConfig, uuidBytes } from './config.ts';
+import { Domain, runAll } from './domain.ts';
+import { ToolstackError } from './error.ts';
+import { type Kernel, KernelError, parseKernel } from './kernel/kernel.ts';
+import { removeDomain, writeControlDomain, writeDomain, writeRings } from './store.ts';
+
+/** The domain that serves consoles and XenStore: this one. */
+const CONTROL_DOMAIN = 0;
+/** xl's defaults. */
+const MAX_EVTCHN_PORT = 1023;
+const MAX_GRANT_FRAMES = 64;
+const MAX_MAPTRACK_FRAMES = 1024;
+/** Memory beyond its maximum that a domain may have, for pages that the hypervisor counts to it. */
+const MAXMEM_SLACK_KIB = 1024;
+
+export interface ToolstackParts {
+  readonly xen: Hypercalls;
+  readonly events: EventChannels;
+  readonly store: XenStore;
+  readonly consoles: XenConsoled;
+}
+
+/** Runs `step`, which may find the domain gone. */
+function ifThere(step: () => void): void {
+  try {
+    step();
+  } catch (e) {
+    if (!(e instanceof HypercallError) || e.errno !== ERRNO.ESRCH) throw e;
+  }
+}
+
+export class Toolstack {
+  readonly xen: Hypercalls;
+  readonly store: XenStore;
+  readonly consoles: XenConsoled;
+  private readonly events: EventChannels;
+  private readonly domains = new Map<number, Domain>();
+  private readonly virq: number;
+
+  constructor(parts: ToolstackParts) {
+    this.xen = parts.xen;
+    this.events = parts.events;
+    this.store = parts.store;
+    this.consoles = parts.consoles;
+    writeControlDomain(this.store);
+    this.virq = this.events.bindVirq(VIRQ.DOM_EXC, () => this.checkDomains());
+  }
+
+  /** Domains that this toolstack has made and that are not destroyed, by id. */
+  list(): Domain[] {
+    return [...this.domains.values()].sort((a, b) => a.domid - b.domid);
+  }
+
+  find(name: string): Domain | undefined {
+    return this.list().find((d) => d.name === name);
+  }
+
+  /** Destroys every domain and stops watching. */
+  close(): void {
+    runAll([() => this.events.unbind(this.virq), ...this.list().map((d) => () => d.destroy())]);
+  }
+
+  /** Looks at every domain that was said to have changed (VIRQ_DOM_EXC does not say which). */
+  checkDomains(): void {
+    for (const d of this.list()) d.observe(this.xen.domctl.getDomainInfo(d.domid));
+  }
+
+  /** Called by a domain that is being destroyed. */
+  forget(d: Domain): void {
+    this.domains.delete(d.domid);
+  }
+
+  /**
+   * Makes a domain and leaves it paused (`unpause` starts it). Nothing of it remains if this throws: ToolstackError and
+   * KernelError for what the user can mend, HypercallError for what the hypervisor refused.
+   */
+  create(config: DomainConfig): Domain {
+    checkConfig(config);
+    if (this.find(config.name)) {
+      throw new ToolstackError(
+        `a domain of the name ${config.name} is there already; choose another name or destroy it`,
+      );
+    }
+    const kernel = this.parse(config);
+    const plan = { ...config, kernel };
+    planPv(plan);
+    this.checkMemory(config.memoryMiB);
+
+    const uuid = (config.uuid ?? crypto.randomUUID()).toLowerCase();
+    const undo: (() => void)[] = [];
+    try {
+      const domid = this.makeDomain(config, uuid);
+      undo.push(() => ifThere(() => this.xen.domctl.destroyDomain(domid)));
+      undo.push(() => removeDomain(this.store, domid, uuid));
+      const maxVcpus = config.maxVcpus ?? config.vcpus;
+      this.configure(domid, config, maxVcpus);
+      writeDomain(this.store, {
+        ...config,
+        domid,
+        uuid,
+        maxVcpus,
+        memoryKiB: config.memoryMiB * 1024,
+        maxMemoryKiB: (config.maxMemoryMiB ?? config.memoryMiB) * 1024,
+        ramdiskName: config.ramdisk && (config.ramdiskName ?? ''),
+      });
+
+      const storePort = this.xen.evtchn.allocUnbound(domid, CONTROL_DOMAIN);
+      const consolePort = this.xen.evtchn.allocUnbound(domid, CONTROL_DOMAIN);
+      this.xen.domctl.setTscInfo(domid, TSC_MODE.DEFAULT);
+      const built = buildPv(this.xen, domid, {
+        ...plan,
+        storePort,
+        consolePort,
+        storeDomid: CONTROL_DOMAIN,
+        consoleDomid: CONTROL_DOMAIN,
+      });
+      writeRings(this.store, domid, { storePort, consolePort, ...built });
+      const console = this.attach(domid, config.name, built, storePort, consolePort, undo);
+      undo.push(() => ifThere(() => this.xen.domctl.pauseDomain(domid)));
+      const domain = new Domain(this, { domid, uuid, config, console, undo });
+      this.domains.set(domid, domain);
+      return domain;
+    } catch (e) {
+      try {
+        runAll(undo);
+      } catch (second) {
+        throw new AggregateError(
+          [e, second],
+          `${(e as Error).message}; and it could not be undone: ${(second as Error).message}`,
+        );
+      }
+      throw e;
+    }
+  }
+
+  private parse(config: DomainConfig): Kernel {
+    try {
+      return parseKernel(config.kernel);
+    } catch (e) {
+      if (e instanceof KernelError) throw new KernelError(`${config.kernelName} ${e.message}`);
+      throw e;
+    }
+  }
+
+  private checkMemory(memoryMiB: number): void {
+    const { freePages, totalPages } = this.xen.sysctl.physInfo();
+    if (memoryMiB * 256 <= freePages) return;
+    const [free, total] = [Math.floor(freePages / 256), Math.floor(totalPages / 256)];
+    throw new ToolstackError(
+      `memory = ${memoryMiB}: the machine has ${total} MiB, of which ${free} MiB are free; give the domain less, or the machine more`,
+    );
+  }
+
+  private makeDomain(config: DomainConfig, uuid: string): number {
+    const { capabilities } = this.xen.sysctl.physInfo();
+    return this.xen.domctl.createDomain({
+      handle: uuidBytes(uuid),
+      flags: 0,
+      maxVcpus: config.maxVcpus ?? config.vcpus,
+      maxEvtchnPort: MAX_EVTCHN_PORT,
+      maxGrantFrames: MAX_GRANT_FRAMES,
+      maxMaptrackFrames: MAX_MAPTRACK_FRAMES,
+      grantVersion: capabilities & PHYSCAP.gnttab_v2 ? 2 : 1,
+      cpupool: 0,
+      emulationFlags: 0,
+    });
+  }
+
+  private configure(domid: number, config: DomainConfig, maxVcpus: number): void {
+    const { domctl } = this.xen;
+    const anyCpu = (1n << 64n) - 1n;
+    domctl.setMaxVcpus(domid, maxVcpus);
+    for (let v = 0; v < maxVcpus; v++) domctl.setVcpuAffinity(domid, v, anyCpu, anyCpu);
+    domctl.setNodeAffinity(domid, 1n);
+    domctl.setMaxMem(domid, (config.maxMemoryMiB ?? config.memoryMiB) * 1024 + MAXMEM_SLACK_KIB);
+  }
+
+  /** Connects the daemons to the domain's rings. */
+  private attach(
+    domid: number,
+    name: string,
+    built: PvDomain,
+    storePort: number,
+    consolePort: number,
+    undo: (() => void)[],
+  ) {
+    const { memory } = this.xen;
+    const ring = (mfn: number, remotePort: number, handler: () => void) => {
+      const page = memory.foreignMap(domid, mfn);
+      undo.push(() => page.unmap());
+      const port = this.events.bindInterdomain(domid, remotePort, handler);
+      undo.push(() => this.events.unbind(port));
+      return { memory: memory.buffer, address: page.address, notify: () => this.events.notify(port) };
+    };
+    const storeRing = ring(built.storeMfn, storePort, () => this.store.event(domid));
+    this.store.introduce(domid, storeRing);
+    undo.push(() => this.store.release(domid));
+    const consoleRing = ring(built.consoleMfn, consolePort, () => this.consoles.event(domid));
+    const console = this.consoles.introduce(domid, name, consoleRing);
+    undo.push(() => this.consoles.release(domid));
+    return console;
+  }
+}
