@@ -1,0 +1,48 @@
+// How a control domain whose kernel is TypeScript reaches other domains' frames: the counterpart of mapping foreign
+// pages through mmu_update. Exports of the module; the caller is the current domain of this thread.
+import { put_domain } from "../domain_list";
+import { is_null } from "../domain";
+import { current } from "../percpu";
+import { map_domain_page, mfn_to_page, mfn_valid, PGT_writable_page } from "./frame";
+import { get_page_from_mfn, put_page } from "./page";
+import { get_page_and_type_from_mfn, put_page_and_type } from "./page_type";
+import { get_any_domain, xsm_target } from "./privilege";
+
+/**
+ * Machine address of frame `mfn` if it belongs to `domid` and the caller may act on that domain, else 0. No reference is
+ * kept: for domains that are being built and have not run.
+ */
+export function foreign_page(domid: u32, mfn: u32): usize {
+  if (!current.domain.is_ts) return 0;
+  const d = get_any_domain(domid);
+  if (is_null(d)) return 0;
+  let address: usize = 0;
+  if (xsm_target(d) == 0) {
+    const pg = get_page_from_mfn(mfn, d);
+    if (changetype<usize>(pg) != 0) {
+      address = map_domain_page(mfn);
+      put_page(pg);
+    }
+  }
+  put_domain(d);
+  return address;
+}
+
+/** The same with a writable reference held until foreign_unmap: the frame is neither freed nor made a page table. */
+export function foreign_map(domid: u32, mfn: u32): usize {
+  if (!current.domain.is_ts) return 0;
+  const d = get_any_domain(domid);
+  if (is_null(d)) return 0;
+  let address: usize = 0;
+  if (xsm_target(d) == 0) {
+    const pg = get_page_and_type_from_mfn(mfn, PGT_writable_page, d);
+    if (changetype<usize>(pg) != 0) address = map_domain_page(mfn);
+  }
+  put_domain(d);
+  return address;
+}
+
+/** Drops what foreign_map took; once for each. */
+export function foreign_unmap(mfn: u32): void {
+  if (current.domain.is_ts && mfn_valid(mfn)) put_page_and_type(mfn_to_page(mfn));
+}
