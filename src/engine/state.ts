@@ -145,7 +145,7 @@ export const Record32 = struct('Record32', [
   /** Slots (byte offsets in CpuState) of up to three register operands, in operand order r0 r1 r2. */
   ['r0', 'u16'],
   ['r1', 'u16'],
-  /** Memory operand: base, index and segment-base slots, scale as a shift count. */
+  /** Memory operand: base, index and segment-base slots, scale as a shift count (with SCALE_* bits above it). */
   ['base', 'u16'],
   ['index', 'u16'],
   ['seg', 'u16'],
@@ -163,6 +163,12 @@ export const Record32 = struct('Record32', [
    */
   ['imm', 'i64'],
 ]);
+
+/** Bits of Record32.scale above the shift count: 16-bit addressing; the access is through the stack segment. */
+export const SCALE_ADDR16 = 0x80;
+export const SCALE_STACK = 0x40;
+/** Value of exit_has_error: a non-canonical address, which becomes #SS(0) or #GP(0) by the record's SCALE_STACK. */
+export const NON_CANONICAL = 2;
 
 export const SEG = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5, LDTR: 6, TR: 7 } as const;
 export const GPR = {

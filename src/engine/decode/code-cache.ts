@@ -9,7 +9,7 @@ import type { AreaLayout } from '../area.ts';
 import type { InterpreterTables } from '../interpreter/generate.ts';
 import { SPECIAL } from '../interpreter/special.ts';
 import type { Encoding } from '../semantics/table.ts';
-import { CpuState, Record32, VEC, XtlbEntry } from '../state.ts';
+import { CpuState, Record32, SCALE_ADDR16, SCALE_STACK, VEC, XtlbEntry } from '../state.ts';
 import { type Decoded, InstructionDecoder, MAX_LENGTH } from './decode.ts';
 
 const PAGE = 4096;
@@ -272,7 +272,7 @@ export class CodeCache {
     u16[(rec + R.base) >>> 1] = base;
     u16[(rec + R.index) >>> 1] = index;
     u16[(rec + R.seg) >>> 1] = d.seg >= 0 ? off.segbase + d.seg * 8 : SLOT.zero;
-    u8[rec + R.scale] = d.scale;
+    u8[rec + R.scale] = d.scale | (d.addr16 ? SCALE_ADDR16 : 0) | (d.stack ? SCALE_STACK : 0);
     u8[rec + R.len] = d.length;
     u16[(rec + R.next) >>> 1] = next;
     i32[(rec + R.disp) >>> 2] = disp;

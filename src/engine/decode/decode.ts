@@ -22,8 +22,11 @@ export interface Decoded {
   readonly scale: number;
   readonly seg: number;
   readonly disp: number;
-  /** Memory operand with 32-bit address size. */
+  /** Memory operand with 32-bit or 16-bit address size. */
   readonly addr32: boolean;
+  readonly addr16: boolean;
+  /** Memory is accessed through the stack segment: bad addresses raise #SS, not #GP. */
+  readonly stack: boolean;
   readonly memory: boolean;
   readonly imm: bigint;
   readonly imm2: number;
@@ -331,6 +334,8 @@ export class InstructionDecoder {
       seg: long && seg < 4 ? -1 : seg,
       disp,
       addr32,
+      addr16,
+      stack: !memory || seg === 2,
       memory,
       imm,
       imm2,

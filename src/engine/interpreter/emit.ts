@@ -9,8 +9,9 @@
  * crossing, split lock) it tail-calls its slow twin before anything has been changed. The twin does the whole
  * instruction through the runtime (probe_read, probe_write, commit), so every corner is handled in one place.
  */
+import { RFLAGS } from '../flags.ts';
 import type { Code, Node, Probe, Type, Val } from '../semantics/ir.ts';
-import { CpuState, Record32, TLB_ENTRIES, TlbEntry } from '../state.ts';
+import { CpuState, Record32, SCALE_ADDR16, TLB_ENTRIES, TlbEntry } from '../state.ts';
 import { IrEmitter, type Leaf, loadOp, storeOp } from '../wasm/ir-emitter.ts';
 import type { Func } from '../wasm/module.ts';
 
@@ -161,7 +162,10 @@ export class InterpreterEmitter extends IrEmitter {
       this.field('scale', 'i64.load8_u').op('i64.shl').op('i64.add');
     }
     this.field('disp', 'i64.load32_s').op('i64.add');
-    if (a === 2) f.i64(0xffffffffn).op('i64.and');
+    if (a === 2) {
+      f.i64(0xffffn).i64(0xffffffffn);
+      this.field('scale', 'i32.load8_u').i32(SCALE_ADDR16).op('i32.and').op('select').op('i64.and');
+    }
     if (a !== 0 && !noseg) {
       this.slot('seg').mem('i64.load').op('i64.add');
       if (!this.o.long) f.i64(0xffffffffn).op('i64.and');
@@ -358,6 +362,12 @@ export class InterpreterEmitter extends IrEmitter {
         this.keep(n.out);
         return true;
       case 'resync':
+        // A trap flag that has just been set: `run` single-steps from here on.
+        f.get(CPU).mem('i32.load', CpuState.off.rflags).i32(RFLAGS.TF).op('i32.and').if();
+        f.get(CPU);
+        this.left();
+        f.get(CPU).mem('i64.load', CpuState.off.rip).returnCall(this.rt.preempt);
+        f.end();
         f.get(CPU);
         this.left();
         f.get(CPU).mem('i64.load', CpuState.off.rip).returnCall(this.rt.go);

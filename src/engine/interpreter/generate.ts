@@ -8,7 +8,7 @@ import { Builder } from '../semantics/builder.ts';
 import { type FormOf, forms } from '../semantics/forms.ts';
 import type { Code, Node, Type } from '../semantics/ir.ts';
 import type { Encoding } from '../semantics/table.ts';
-import { CpuState, EXIT, Record32, VEC, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
+import { CpuState, EXIT, NON_CANONICAL, Record32, SCALE_STACK, VEC, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
 import { type Func, Module } from '../wasm/module.ts';
 import {
   type AddressForm,
@@ -277,6 +277,11 @@ function emitShared(m: Module, s: Record<string, Decl>, rt: Runtime, translate: 
   {
     // fault(rec, cpu, fuel)
     const f = s.fault.func;
+    f.get(1).mem('i32.load', off.exit_has_error).i32(NON_CANONICAL).op('i32.eq').if();
+    f.get(1).i32(1).mem('i32.store', off.exit_has_error);
+    f.get(1).i32(VEC.SS).i32(VEC.GP).get(0).mem('i32.load8_u', Record32.off.scale).i32(SCALE_STACK).op('i32.and');
+    f.op('select').mem('i32.store', off.exit_vector);
+    f.end();
     f.get(1);
     pushRip(f).mem('i64.store', off.rip);
     f.get(1).get(2).get(0).op('i32.sub').mem('i32.store', off.fuel);

@@ -6,7 +6,7 @@
  * decoded code, so that dirty bits, read-only page tables and self-modifying code are caught by the write path.
  */
 import {
-  AreaHeader, CpuState, EXIT, TLB_CONTEXTS, TLB_ENTRIES, TLB_INVALID, TlbContext, TlbEntry, VEC, XTLB_ENTRIES, XtlbEntry,
+  AreaHeader, CpuState, EXIT, NON_CANONICAL, TLB_CONTEXTS, TLB_ENTRIES, TLB_INVALID, TlbContext, TlbEntry, VEC, XTLB_ENTRIES, XtlbEntry,
 } from '../../../build/abi/engine';
 import { area, setArea } from './percpu';
 
@@ -325,8 +325,8 @@ function fault(cpu: usize, va: u64): u32 {
 function fill(cpu: usize, va: u64, access: u32): u32 {
   store<u64>(cpu, load<u64>(cpu, CpuState.n_tlb_miss) + 1, CpuState.n_tlb_miss);
   if (!canonical(va)) {
-    // Stack accesses raise #SS; the stack segment is not known here, and every OS treats them alike.
-    raise(cpu, VEC.GP, 1, 0);
+    // #SS or #GP: the handler knows the segment.
+    raise(cpu, VEC.GP, NON_CANONICAL, 0);
     return 0;
   }
   if (!walk(cpu, <u32>load<u64>(cpu, CpuState.cr3), va, access, is_user(cpu), true)) return fault(cpu, va);

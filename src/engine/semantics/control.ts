@@ -1,5 +1,5 @@
 /** Near control transfer (SDM vol. 2): jmp jcc call ret loop jrcxz, and setcc cmovcc which share the conditions. */
-import { GPR } from '../state.ts';
+import { GPR, VEC } from '../state.ts';
 import type { Builder, Val } from './builder.ts';
 import { push, top } from './stack.ts';
 import { type Insn, insn } from './table.ts';
@@ -12,6 +12,13 @@ function take(b: Builder): void {
 
 const jumpTo = (b: Builder, v: Val): void => b.jump(b.to('i64', v));
 
+/** In 64-bit mode a non-canonical target faults at the branch, before anything has changed. */
+function checkTarget(b: Builder, target: Val): void {
+  if (!b.long || target.t !== 'i64') return;
+  const extended = b.shrS(b.shl(target, 16), 16);
+  b.raiseIf(b.cmp('ne', extended, target), VEC.GP, 0);
+}
+
 function call(b: Builder): void {
   push(b, b.nextRip());
   take(b);
@@ -19,12 +26,14 @@ function call(b: Builder): void {
 
 function callIndirect(b: Builder): void {
   const target = b.read(0);
+  checkTarget(b, target);
   push(b, b.nextRip());
   jumpTo(b, target);
 }
 
 function ret(b: Builder, extra?: Val): void {
   const t = top(b);
+  checkTarget(b, t.v);
   t.done(extra);
   jumpTo(b, t.v);
 }
@@ -47,7 +56,11 @@ function loop(b: Builder, zf?: boolean): void {
 
 export const control: Insn[] = [
   insn('jmp', ['EB Jb ; v f64', 'E9 Jz ; f64'], take),
-  insn('jmp', 'FF /4 Ev ; f64', (b) => jumpTo(b, b.read(0))),
+  insn('jmp', 'FF /4 Ev ; f64', (b) => {
+    const target = b.read(0);
+    checkTarget(b, target);
+    jumpTo(b, target);
+  }),
   insn('jcc', ['70+cc Jb ; v f64', '0F 80+cc Jz ; f64'], (b) => b.if(b.cond(b.form.cc), () => take(b))),
   insn('call', 'E8 Jz ; f64', call),
   insn('call', 'FF /2 Ev ; f64', callIndirect),
