@@ -145,6 +145,19 @@ describe('flags as a whole', () => {
   });
 });
 
+describe('the trap flag', () => {
+  it('set by popf traps after the next instruction', () => {
+    s.setGpr(GPR.RSP, DATA);
+    s.poke(DATA, [2, 1, 0, 0, 0, 0, 0, 0]);
+    s.setGpr(GPR.RAX, 0n);
+    // popf; inc eax; inc eax
+    expect(run([0x9d, 0xff, 0xc0, 0xff, 0xc0])).toBe(EXIT.PREEMPT);
+    expect(s.get64('rip')).toBe(CODE + 1n);
+    expect([s.run(CODE + 1n), s.get32('exit_vector')]).toEqual([EXIT.EXCEPTION, VEC.DB]);
+    expect([s.get64('rip'), s.gpr(GPR.RAX)]).toEqual([CODE + 3n, 1n]);
+  });
+});
+
 describe('128-bit division', () => {
   const u64 = fc.oneof(
     fc.bigInt({ min: 0n, max: M64 }),

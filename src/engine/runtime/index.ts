@@ -2,7 +2,7 @@
 export { rflags_get, rflags_set } from './flags';
 export * from './intmul';
 export * from './mmu';
-export { lar, load_segment, lsl, set_mode, verr, verw } from './segment';
+export { lar, load_segment, lsl, verr, verw } from './segment';
 export * from './simd';
 export * from './softfloat/sse';
 export * from './string';

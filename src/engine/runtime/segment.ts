@@ -141,7 +141,7 @@ export function load_code(cpu: usize, sel: u32, kind: u32): void {
 }
 
 /** Enter 64-bit (0) or compatibility mode (1): es, cs, ss and ds have bases in the latter only. */
-export function set_mode(cpu: usize, mode: u32): void {
+function set_mode(cpu: usize, mode: u32): void {
   if (load<u32>(cpu, CpuState.mode) == mode) return;
   store<u32>(cpu, mode, CpuState.mode);
   select_xtlb(cpu);

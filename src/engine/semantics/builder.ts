@@ -562,7 +562,7 @@ export class Builder {
   again(): void {
     this.end({ k: 'again' });
   }
-  /** Continue with the instruction at CpuState.rip (a helper set it, and perhaps mode and segments). */
+  /** Continue with the instruction at CpuState.rip (a helper set it, and perhaps mode, segments and the trap flag). */
   resync(): void {
     this.change('jump');
     this.end({ k: 'resync' });

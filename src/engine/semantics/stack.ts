@@ -96,7 +96,7 @@ function popf(b: Builder): void {
   const kept = b.and(b.and(old, b.not(allowed)), b.i64(~mask(POPF_CLEAR)));
   t.done();
   b.call('rflags_set', [b.or(kept, b.and(v, allowed))]);
-  // A trap flag that is set now must be seen.
+  // The trap flag may be set now.
   b.set(CpuState.off.rip, 8, b.nextRip());
   b.resync();
 }

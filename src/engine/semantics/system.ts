@@ -49,7 +49,7 @@ function xgetbv(b: Builder): void {
 }
 
 /**
- * sgdt and sidt are not privileged. No linear address holds the tables: guests see base 0 and the limit that Xen's have.
+ * sgdt and sidt are not privileged. No linear address holds the tables: guests see base 0.
  */
 function storeTable(b: Builder, limit: Val): void {
   const base = b.long ? 8 : 4;
