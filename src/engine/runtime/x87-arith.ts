@@ -3,6 +3,7 @@ import { CpuState } from '../../../build/abi/engine';
 import { fl, oden, ose, osig, rup, unmasked } from './softfloat/percpu';
 import { DE, IE, SF, ZE } from './softfloat/flags';
 import { arith80, compare80, from_f32, from_f64, from_int, sqrt80, unsupported80 } from './softfloat/f80';
+import { common, fast_arith, fast_end } from './x87-fast';
 import { C0, C2, C3, empty, fp_begin, fp_end, fp_end_cc, pop, pop_n, se_at, st, underflow } from './x87-stack';
 
 /** Exceptions found before computing: unmasked, they leave the operands and the stack as they were. */
@@ -10,6 +11,20 @@ const EARLY: u32 = IE | DE | ZE;
 
 /** ST(dst) = ST(dst) op ST(src), and perhaps pop. `op` as in the modrm digit (f80.ts). */
 export function fp_arith(cpu: usize, op: u32, dst: u32, src: u32, pops: u32): u32 {
+  const cw: u32 = load<u16>(cpu, CpuState.fcw);
+  const sw: u32 = load<u16>(cpu, CpuState.fsw);
+  const tags: u32 = load<u16>(cpu, CpuState.ftw);
+  const d = ((sw >> 11) + dst) & 7;
+  const s = ((sw >> 11) + src) & 7;
+  if (common(cw) && (tags >> d) & (tags >> s) & 1) {
+    const p = cpu + CpuState.st + (d << 4);
+    const q = cpu + CpuState.st + (s << 4);
+    const flags = fast_arith(op, p, se_at(p), load<u64>(p), se_at(q), load<u64>(q), cw);
+    if (flags >= 0) {
+      fast_end(cpu, sw, flags, pops);
+      return 0;
+    }
+  }
   fp_begin(cpu);
   if (empty(cpu, dst) || empty(cpu, src)) {
     if (!underflow(cpu, dst)) return fp_end(cpu);
@@ -30,6 +45,18 @@ export function fp_arith(cpu: usize, op: u32, dst: u32, src: u32, pops: u32): u3
 // @ts-ignore: decorator
 @inline
 function arith_memory(cpu: usize, op: u32): u32 {
+  const cw: u32 = load<u16>(cpu, CpuState.fcw);
+  const sw: u32 = load<u16>(cpu, CpuState.fsw);
+  const d = (sw >> 11) & 7;
+  if (common(cw) && (u32(load<u16>(cpu, CpuState.ftw)) >> d) & 1 && oden == 0) {
+    const p = cpu + CpuState.st + (d << 4);
+    const flags = fast_arith(op, p, se_at(p), load<u64>(p), ose, osig, cw);
+    if (flags >= 0) {
+      fast_end(cpu, sw, flags, 0);
+      return 0;
+    }
+  }
+  fp_begin(cpu);
   if (empty(cpu, 0)) underflow(cpu, 0);
   else {
     const p = st(cpu, 0);
@@ -39,19 +66,16 @@ function arith_memory(cpu: usize, op: u32): u32 {
 }
 
 export function fp_arith_f32(cpu: usize, op: u32, v: u32): u32 {
-  fp_begin(cpu);
   from_f32(v);
   return arith_memory(cpu, op);
 }
 
 export function fp_arith_f64(cpu: usize, op: u32, v: u64): u32 {
-  fp_begin(cpu);
   from_f64(v);
   return arith_memory(cpu, op);
 }
 
 export function fp_arith_int(cpu: usize, op: u32, v: i32): u32 {
-  fp_begin(cpu);
   from_int(i64(v));
   return arith_memory(cpu, op);
 }

@@ -6,6 +6,7 @@ import {
   exp80, from_f32, from_f64, from_int, inf80, INT, nan80, NAN_SIG, QUIET, set80, sig80, snan80, unsupported80, zero80,
 } from './softfloat/f80';
 import { empty, fill, fp_begin, fp_end, mark, pop, push, room, se_at, set_top, st, underflow } from './x87-stack';
+import { fast_get_f64, fast_push } from './x87-fast';
 import { pack_f32, pack_f64 } from './softfloat/pack';
 
 /** Push ose:osig, converted from a shorter format. */
@@ -32,6 +33,8 @@ export function fp_push_f32(cpu: usize, v: u32): u32 {
 }
 
 export function fp_push_f64(cpu: usize, v: u64): u32 {
+  const e = u32(v >> 52) & 0x7ff;
+  if (e - 1 < 0x7fe && fast_push(cpu, (u32(v >> 48) & 0x8000) | (e + 15360), INT | (v << 11))) return 0;
   fp_begin(cpu);
   from_f64(v);
   return push_converted(cpu);
@@ -159,6 +162,7 @@ export function fp_get_f32(cpu: usize, pops: u32): u32 {
 }
 
 export function fp_get_f64(cpu: usize, pops: u32): u32 {
+  if (fast_get_f64(cpu, pops)) return 1;
   fp_begin(cpu);
   if (empty(cpu, 0)) {
     fl |= SF;
