@@ -1,7 +1,7 @@
 /** What to boot: the files the user names, or Debian's kernel and an initramfs made from its busybox. */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { unpackKernel } from '../dom0/toolstack/kernel/kernel.ts';
+import { KernelError, unpackKernel } from '../dom0/toolstack/kernel/kernel.ts';
 import type { Cache } from './cache.ts';
 import { debianBusybox, debianKernel, FetchError, type Say } from './debian.ts';
 import { initramfs } from './initramfs.ts';
@@ -16,6 +16,7 @@ export interface Images {
   /** The kernel's ELF file. */
   readonly elf: Uint8Array;
   readonly ramdisk: Uint8Array;
+  readonly ramdiskName: string;
 }
 
 export async function loadImages(options: Options, cwd: string, cache: Cache, say: Say): Promise<Images> {
@@ -35,9 +36,10 @@ export async function loadImages(options: Options, cwd: string, cache: Cache, sa
       return unpackKernel(kernel.image);
     });
   } catch (error) {
-    throw new ImageError(`${kernel.name}: ${(error as Error).message}`);
+    if (error instanceof KernelError) throw new ImageError(`${kernel.name} ${error.message}`);
+    throw error;
   }
-  return { kernelName: kernel.name, elf, ramdisk };
+  return { kernelName: kernel.name, elf, ramdisk, ramdiskName: options.ramdisk ?? 'initramfs' };
 }
 
 function readFile(what: string, name: string, cwd: string): Uint8Array {

@@ -2,7 +2,12 @@
  * `npm start`: one domain, its console on the user's terminal. A thin face of the host (src/dom0/host.ts), which knows how
  * to run domains; this knows what a user at a terminal expects.
  */
-import { type Guest, Host } from '../dom0/host.ts';
+import { Host } from '../dom0/host.ts';
+import { HypercallError } from '../dom0/kernel/hypercalls.ts';
+import type { Domain } from '../dom0/toolstack/domain.ts';
+import { ToolstackError } from '../dom0/toolstack/error.ts';
+import { KernelError } from '../dom0/toolstack/kernel/kernel.ts';
+import { supervise } from '../dom0/toolstack/lifecycle.ts';
 import { Cache } from './cache.ts';
 import { ImageError, type Images, loadImages } from './images.ts';
 import { help, type Options, parseOptions, UsageError } from './options.ts';
@@ -17,6 +22,9 @@ const USAGE = 2;
 /** What makes a person press Ctrl-C, close the window, or stop a service. */
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const SIGNAL_STATUS: Record<(typeof SIGNALS)[number], number> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
+
+/** Errors that say what the user can do; of others the place is shown. */
+const EXPECTED = [ImageError, KernelError, ToolstackError, HypercallError];
 
 /** Lines of the hypervisor's log that are shown when something goes wrong. */
 const LOG_TAIL = 40;
@@ -42,8 +50,8 @@ export async function main(args: readonly string[], cwd: string): Promise<number
     const images = await loadImages(options, cwd, new Cache(), (line) => say(`npm start: ${line}`));
     return await new Run(options, images).run();
   } catch (error) {
-    const expected = error instanceof ImageError;
-    say(`npm start: ${expected ? error.message : ((error as Error).stack ?? error)}`);
+    const expected = EXPECTED.some((kind) => error instanceof kind);
+    say(`npm start: ${expected ? (error as Error).message : ((error as Error).stack ?? error)}`);
     return FAILED;
   }
 }
@@ -81,6 +89,7 @@ class Run {
       deterministic: this.#options.deterministic,
       logDir: this.#options.logDir,
       log: (text) => this.#hypervisorLog(text),
+      warn: (message) => say(`npm start: ${message}\r`),
     });
     host.onFailure((error) => {
       this.#report(`the machine failed: ${error.message}`);
@@ -99,39 +108,26 @@ class Run {
   }
 
   async #guests(host: Host): Promise<number> {
-    for (;;) {
-      const guest = this.#create(host);
-      if (!guest) return FAILED;
-      this.#terminal.connect(guest.console);
-      guest.start();
-      const end = await Promise.race([guest.ended, this.#interrupted]);
-      this.#terminal.disconnect();
-      guest.destroy();
-      if (typeof end === 'number') return end;
-      if (end === 'poweroff') return DONE;
-      if (end !== 'reboot') {
-        this.#report(`the guest ended: ${end}`);
-        return FAILED;
-      }
-    }
-  }
-
-  #create(host: Host): Guest | undefined {
     const { name, memory, vcpus, append } = this.#options;
-    try {
-      return host.createDomain({
-        name,
-        memoryMiB: memory,
-        vcpus,
-        kernel: this.#images.elf,
-        kernelName: this.#images.kernelName,
-        ramdisk: this.#images.ramdisk,
-        cmdline: append + this.#terminal.environment,
-      });
-    } catch (error) {
-      say(`npm start: ${(error as Error).message}\r`);
-      return undefined;
-    }
+    const first = host.toolstack.create({
+      name,
+      memoryMiB: memory,
+      vcpus,
+      kernel: this.#images.elf,
+      kernelName: this.#images.kernelName,
+      ramdisk: this.#images.ramdisk,
+      ramdiskName: this.#images.ramdiskName,
+      cmdline: append + this.#terminal.environment,
+    });
+    const connect = (domain: Domain) => this.#terminal.connect(domain.console);
+    connect(first);
+    const { done } = supervise(host.toolstack, first, connect);
+    first.unpause();
+    const end = await Promise.race([done, this.#interrupted]);
+    if (typeof end === 'number') return end;
+    if (end === 'poweroff') return DONE;
+    this.#report(`the guest ended: ${end}`);
+    return FAILED;
   }
 
   #hypervisorLog(text: string): void {

@@ -1,5 +1,6 @@
 /** `--stats`: what a run took, printed at its end. */
-import type { Host, HostStats } from '../dom0/host.ts';
+import type { Host } from '../dom0/host.ts';
+import type { MachineStats } from '../machine/stats.ts';
 
 /** What Linux prints when it starts the first user program. */
 const INIT = 'Run /init as init process';
@@ -30,7 +31,7 @@ export class StatsRecorder {
 
 const count = (n: bigint | number) => n.toLocaleString('en-US');
 
-function machineStats(stats: HostStats): string[] {
+function machineStats(stats: MachineStats): string[] {
   const rows = (title: string, counts: ReadonlyMap<string, bigint>) => {
     const entries = [...counts].filter(([, n]) => n > 0n).sort(([, a], [, b]) => (a < b ? 1 : -1));
     const total = entries.reduce((sum, [, n]) => sum + n, 0n);

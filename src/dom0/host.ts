@@ -1,0 +1,86 @@
+/**
+ * A host: a machine with its control domain's services, ready for domains. It outlives any one command: `npm start` holds
+ * one for a single guest, a long-running process can hold one for many and serve several faces at once.
+ */
+
+import { Machine } from '../machine/machine.ts';
+import { type MachineStats, readStats } from '../machine/stats.ts';
+import type { EventChannels } from './kernel/evtchn.ts';
+import type { Hypercalls } from './kernel/hypercalls.ts';
+import { createDom0Kernel } from './kernel/kernel.ts';
+import { Toolstack } from './toolstack/toolstack.ts';
+import { XenConsoled } from './xenconsoled/xenconsoled.ts';
+import { XenStore } from './xenstored/xenstored.ts';
+
+export interface HostOptions {
+  /** Address space of the machine in MiB. */
+  readonly memoryMiB?: number;
+  readonly pcpus?: number;
+  readonly deterministic?: boolean;
+  /** Where console logs go; without it there are none. */
+  readonly logDir?: string;
+  /** The hypervisor's log, as it is written. */
+  readonly log?: (text: string) => void;
+  /** Things that went wrong in the control domain and that it survived. */
+  readonly warn?: (message: string) => void;
+}
+
+export class Host {
+  readonly machine: Machine;
+  readonly xen: Hypercalls;
+  readonly store: XenStore;
+  readonly consoles: XenConsoled;
+  readonly toolstack: Toolstack;
+  readonly #events: EventChannels;
+  #stopped: Promise<void> | undefined;
+
+  private constructor(machine: Machine, options: HostOptions) {
+    const warn = options.warn ?? (() => {});
+    this.machine = machine;
+    const kernel = createDom0Kernel(machine, (error) => warn(`event handler: ${(error as Error).stack ?? error}`));
+    this.xen = kernel.xen;
+    this.#events = kernel.events;
+    this.store = new XenStore();
+    this.consoles = new XenConsoled({
+      logDir: options.logDir,
+      onLogError: (path, error) => warn(`no log in ${path}: ${error.message}`),
+    });
+    this.toolstack = new Toolstack({ xen: this.xen, events: this.#events, store: this.store, consoles: this.consoles });
+    this.#events.start();
+  }
+
+  static async create(options: HostOptions = {}): Promise<Host> {
+    const { memoryMiB, pcpus, deterministic, log } = options;
+    const machine = await Machine.create({ memoryMiB, pcpus, deterministic, log });
+    try {
+      return new Host(machine, options);
+    } catch (error) {
+      await machine.stop();
+      throw error;
+    }
+  }
+
+  /** Called if the machine breaks: a panic of the hypervisor, a lost processor. Its domains are lost then. */
+  onFailure(callback: (error: Error) => void): void {
+    this.machine.onFailure(callback);
+  }
+
+  stats(): MachineStats {
+    return readStats(this.machine.memory);
+  }
+
+  /** Destroys what domains there are and gives everything back. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
+    this.#events.stop();
+    try {
+      this.toolstack.close();
+    } finally {
+      await this.machine.stop();
+    }
+  }
+}
