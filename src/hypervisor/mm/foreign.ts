@@ -7,6 +7,7 @@ import { map_domain_page, mfn_to_page, mfn_valid, PGT_writable_page } from "./fr
 import { get_page_from_mfn, put_page } from "./page";
 import { get_page_and_type_from_mfn, put_page_and_type } from "./page_type";
 import { get_any_domain, xsm_target } from "./privilege";
+import { frame_modified } from "./tlbflush";
 
 /**
  * Machine address of frame `mfn` if it belongs to `domid` and the caller may act on that domain, else 0. No reference is
@@ -44,5 +45,8 @@ export function foreign_map(domid: u32, mfn: u32): usize {
 
 /** Drops what foreign_map took; once for each. */
 export function foreign_unmap(mfn: u32): void {
-  if (current.domain.is_ts && mfn_valid(mfn)) put_page_and_type(mfn_to_page(mfn));
+  if (!current.domain.is_ts || !mfn_valid(mfn)) return;
+  // It may have been written to without the engine seeing it.
+  frame_modified(mfn);
+  put_page_and_type(mfn_to_page(mfn));
 }
