@@ -70,6 +70,20 @@ function nearLanes(cpu: string, engine: string): boolean {
   return true;
 }
 
+/** Are two 80-bit numbers at most one unit in the last place apart? */
+function nearF80(cpu: string, engine: string): boolean {
+  const order = (h: string) => {
+    const v = Buffer.from(h, 'hex');
+    const n = (BigInt(v.readUInt16LE(8) & 0x7fff) << 63n) + (v.readBigUInt64LE(0) & ((1n << 63n) - 1n));
+    return v[9] & 0x80 ? -n : n;
+  };
+  const d = order(cpu) - order(engine);
+  return d >= -1n && d <= 1n;
+}
+
+/** C1 of the status word: the direction of the last rounding. */
+const onlyC1 = (cpu: string, engine: string) => (Number.parseInt(cpu, 16) ^ Number.parseInt(engine, 16)) === 0x200;
+
 /** Leaves bytes of an image out; it starts where the CPU's first change is (the generator sees to that). */
 function imageMask(cpu: Outcome, ignored: (i: number) => boolean): (offset: number) => number {
   const start = Math.min(...cpu.memory.map((p) => p.offset));
@@ -81,6 +95,11 @@ const RULES: readonly (readonly [name: RegExp, t: (c: Case, cpu: Outcome) => Tol
     /^(rcp|rsqrt)[sp]s$/,
     () => ({ field: (f, cpu, engine) => f.startsWith('x') && nearLanes(cpu, engine) }),
     'approximations with a relative error of up to 1.5 * 2^-12, different in every model',
+  ],
+  [
+    /^f(2xm1|yl2x|yl2xp1|ptan|patan|sin|cos|sincos)$/,
+    () => ({ field: (f, cpu, engine) => (f === 'sw' ? onlyC1(cpu, engine) : /^m\d$/.test(f) && nearF80(cpu, engine)) }),
+    'approximations: right to one unit in the last place (SDM vol. 1, 8.3.10), different in every model',
   ],
   [
     /^fxsave(64)?$/,
