@@ -31,8 +31,11 @@ const LOG_TAIL = 40;
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
-/** Returns the exit status. `cwd`: where names of files are relative to. */
-export async function main(args: readonly string[], cwd: string): Promise<number> {
+/**
+ * Returns the exit status. `cwd`: where names of files are relative to. `build` brings what is generated up to date; it is
+ * called once the options are known to be right.
+ */
+export async function main(args: readonly string[], cwd: string, build: () => Promise<void>): Promise<number> {
   let options: Options;
   try {
     options = parseOptions(args);
@@ -47,6 +50,7 @@ export async function main(args: readonly string[], cwd: string): Promise<number
     return DONE;
   }
   try {
+    await build();
     const images = await loadImages(options, cwd, new Cache(), (line) => say(`npm start: ${line}`));
     return await new Run(options, images).run();
   } catch (error) {
