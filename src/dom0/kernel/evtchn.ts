@@ -62,7 +62,8 @@ export class EventChannels {
       const seen = Atomics.load(words, this.wake);
       this.deliver();
       const w = Atomics.waitAsync(words, this.wake, seen);
-      if (w.async) await w.value;
+      // Others get their turn even if a guest signals without pause.
+      await (w.async ? w.value : new Promise((resolve) => setImmediate(resolve)));
     }
   }
 
