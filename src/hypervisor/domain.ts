@@ -35,7 +35,7 @@ export class Domain {
   privileged: u32;
   /** Non-zero: a TypeScript domain: its vCPU is a thread, guest handles are machine addresses. */
   is_ts: u32;
-  /** Domain that is_privileged_for this one (DOMID_INVALID: none). */
+  /** Its device model: the domain that may act on this one (DOMID_INVALID: none). */
   target: u32;
   /** DOMDYING_* (domain_lock). */
   is_dying: u32;
@@ -51,6 +51,9 @@ export class Domain {
   is_shut_down: u32;
   /** The domain crashed by itself and its log has been written. */
   crash_reported: u32;
+
+  /** vCPUs blocked in sched_op poll (atomic count). */
+  pollers: u32;
 
   /** Locks: u64 each (spinlock.ts). Order: domain_lock, page_alloc_lock, evtchn_lock, grant lock, scheduler's. */
   domain_lock: u64;
@@ -98,6 +101,8 @@ export class Domain {
   max_vcpus: u32;
   /** Vcpu[max_vcpus] pointers (u32 each). */
   vcpu_table: usize;
+  /** domctl max_vcpus is at work (atomic). */
+  making_vcpus: u32;
   /** domctl set_address_size: 64 (or 32, refused for now). */
   address_size: u32;
 
@@ -110,6 +115,8 @@ export class Domain {
   active_evtchns: u32;
   /** FIFO ABI state (struct EvtchnFifo), 0: 2-level. */
   evtchn_fifo: usize;
+  /** Guards every FIFO queue of the domain. */
+  evtchn_fifo_lock: u64;
 
   // ── grant tables (owned by grant/) ────────────────────────────────────────────────────────────────────────
   grant_table: usize;
@@ -125,10 +132,13 @@ export class Domain {
   createflags: u32;
   iommu_opts: u32;
   emulation_flags: u32;
-  cpuid_policy: usize;
-  /** Watchdog timers in use (sched_op watchdog): deadline in ns per timer, 0: off. */
-  watchdog0: u64;
-  watchdog1: u64;
+  /** Port state of a PV domain (IoPorts, traps/ioport.ts). */
+  ioports: usize;
+  /** CPUID leaves set by the toolstack: struct xen_cpuid_leaf[nr_cpuid_leaves], or 0 (traps/cpuid.ts). */
+  cpuid_leaves: usize;
+  nr_cpuid_leaves: u32;
+  /** Watchdog timers (Timer[2], sched_op watchdog) and which are in use (domain_lock). */
+  watchdog_timers: usize;
   watchdog_inuse: u32;
   /** Scheduler's parameters for this domain. */
   sched_weight: u32;
@@ -148,6 +158,8 @@ export class Domain {
   pbuf: usize;
   pbuf_idx: u32;
   console_lock: u64;
+  /** Budget of console_io: the time up to which it is used (see there). */
+  console_time: u64;
 }
 
 /** Vcpu.pause_flags bits (atomic): the vCPU is runnable only when all are clear and both pause counts are 0. */
@@ -172,15 +184,16 @@ export class Vcpu {
   processor: u32;
   is_idle: u32;
   is_initialised: u32;
+  /** VCPUOP_initialise is at work on it, or has been (atomic). */
+  initialising: u32;
   /** VPF_* (atomic). */
   pause_flags: u32;
   /** Pause requests (atomic). */
   pause_count: u32;
   /** A pCPU is executing it: set under the scheduler lock, cleared when its state is saved. */
   is_running: u32;
-  /** It must be descheduled at the next exit (pause, affinity). */
+  /** Paused because its domain shut down. */
   paused_for_shutdown: u32;
-  is_urgent: u32;
   /** Affinity: bit n = pCPU n (up to 64). */
   cpu_hard_affinity: u64;
   cpu_soft_affinity: u64;
@@ -210,6 +223,8 @@ export class Vcpu {
   /** mfns of the kernel and user L4 (mm holds typed references on both); 0: none. */
   guest_table: u32;
   guest_table_user: u32;
+  /** The domain's tlb_downgrade_gen when this vCPU last loaded CR3: user/kernel toggles keep both contexts of it. */
+  tlb_generation: u32;
   /** GS bases of the side that is not active now; fs base lives in CpuState. */
   gs_base_kernel: u64;
   gs_base_user: u64;
@@ -229,6 +244,8 @@ export class Vcpu {
   /** Machine address of this vCPU's vcpu_info (in shared_info, or the page it registered). */
   vcpu_info: usize;
   vcpu_info_mfn: u32;
+  /** One of its own for vCPUs that have none in shared_info, until they register one. */
+  vcpu_info_dummy: usize;
   /** Guest handle of the runstate area (0: none) and of the secondary time area. */
   runstate_guest: u64;
   time_info_guest: u64;
@@ -265,14 +282,19 @@ export class Vcpu {
   runq_next: usize;
   runq_prev: usize;
   on_runq: u32;
-  sched_credit: i32;
-  sched_prio: i32;
-  last_run_time: u64;
+  /** Virtual run time: ns on a CPU scaled by 256 / weight; the queue is ordered by it. */
+  vtime: u64;
+  /** When it was last put on a CPU, and when its time slice ends (system time). */
+  sched_start: u64;
+  slice_end: u64;
+  /** It asked to give up the CPU. */
+  yielded: u32;
   /** A TypeScript domain's vCPU: word its thread waits on; incremented and notified on every upcall. */
   wake_word: u32;
 
-  /** Scratch for hypercall continuation within multicall. */
+  /** In a multicall: MCF_* and the entry (copied to machine memory) that is being done. */
   mc_flags: u32;
+  mc_entry: usize;
   /** Counters: exits by reason u64[16] (address), bounced exceptions. */
   exit_counts: usize;
   mm: usize;

@@ -8,15 +8,21 @@ import { MachineInfo, MACHINE_INFO_ADDRESS } from "./abi";
 const HYPERVISOR_VIRT_START: u64 = 0xffff_8000_0000_0000;
 const HYPERVISOR_VIRT_END: u64 = 0xffff_8800_0000_0000;
 
+/** Is [va, va+len) outside the hypervisor's range and without wrap-around? */
+export function guest_range_okay(va: u64, len: u32): bool {
+  const end = va + <u64>len;
+  if (end < va) return false;
+  return end <= HYPERVISOR_VIRT_START || va >= HYPERVISOR_VIRT_END;
+}
+
 /** May the current domain name `len` bytes at `handle`? (They may still be unmapped.) */
 export function guest_handle_okay(handle: u64, len: u32): bool {
-  const end = handle + <u64>len;
   if (current.domain.is_ts) {
+    const end = handle + <u64>len;
     const top = <u64>load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.mem_frames) << 12;
     return handle >= 0x1000 && end >= handle && end <= top;
   }
-  if (end < handle) return false;
-  return end <= HYPERVISOR_VIRT_START || handle >= HYPERVISOR_VIRT_END;
+  return guest_range_okay(handle, len);
 }
 
 /** Copies `len` bytes from the guest to machine address `dst`. Returns the bytes not copied. */

@@ -17,6 +17,11 @@ export function log_start(): void {
   log_str("(XEN) ");
 }
 
+/** Starts a line without the prefix. */
+export function log_plain(): void {
+  set_log_len(0);
+}
+
 export function log_char(c: u32): void {
   if (log_len >= LINE_MAX) return;
   store<u8>(scratch + LINE_AT + log_len, c);
@@ -84,7 +89,7 @@ export function log_text(s: string): void {
 
 /** Ends the line under construction and stops the machine with it. An invariant of the hypervisor is broken. */
 export function panic_line(): void {
-  atomic.store<u32>(MACHINE_INFO_ADDRESS + MachineInfo.panic, 1);
+  atomic.store<u32>(MACHINE_INFO_ADDRESS, 1, MachineInfo.panic);
   store<u8>(scratch + LINE_AT + log_len, 10);
   if (shared != 0) conring_write(scratch + LINE_AT, log_len + 1);
   host_panic(scratch + LINE_AT, log_len);

@@ -28,6 +28,8 @@ export const MachineInfo = struct('MachineInfo', [
   /** Address of the hypervisor's own tables for statistics (it fills them in at boot). */
   ['stats', 'u32'],
   ['log_ring', 'u32'],
+  /** Address of the hypervisor's shared state (it fills it in at boot). */
+  ['hypervisor', 'u32'],
 ]);
 
 export const MACHINE_INFO_ADDRESS = 0x1000;

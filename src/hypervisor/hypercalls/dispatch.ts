@@ -1,0 +1,41 @@
+// From a PV vCPU's registers to the table and back; and from a TypeScript domain's thread. Counts every call.
+import { CpuState, ERRNO, GPR, HYPERCALL } from "../abi";
+import { Vcpu, get_gpr, set_gpr } from "../domain";
+import { current } from "../percpu";
+import { rflags_get } from "../engine";
+import { do_iret } from "../traps/iret";
+import { count_hypercall } from "../stats";
+import { NR_hypercalls, call_hypercall } from "./table";
+
+/** A `syscall` of the guest kernel; rip is behind it. */
+export function pv_hypercall(v: Vcpu): void {
+  const op = get_gpr(v, GPR.RAX);
+  if (op >= NR_hypercalls) {
+    set_gpr(v, GPR.RAX, <u64>-ERRNO.ENOSYS);
+    return;
+  }
+  count_hypercall(v.domain, <u32>op);
+  if (op == HYPERCALL.iret) {
+    do_iret();
+    return;
+  }
+  // What the instruction itself does to them.
+  set_gpr(v, GPR.RCX, load<u64>(v.cpu, CpuState.rip));
+  set_gpr(v, GPR.R11, rflags_get(v.cpu));
+  const rc = call_hypercall(
+    <u32>op,
+    get_gpr(v, GPR.RDI),
+    get_gpr(v, GPR.RSI),
+    get_gpr(v, GPR.RDX),
+    get_gpr(v, GPR.R10),
+    get_gpr(v, GPR.R8),
+  );
+  set_gpr(v, GPR.RAX, <u64>rc);
+}
+
+/** Of a TypeScript domain: guest handles are machine addresses. */
+export function ts_hypercall(op: u32, a1: u64, a2: u64, a3: u64, a4: u64, a5: u64): i64 {
+  if (op >= NR_hypercalls || op == HYPERCALL.iret) return -ERRNO.ENOSYS;
+  count_hypercall(current.domain, op);
+  return call_hypercall(op, a1, a2, a3, a4, a5);
+}

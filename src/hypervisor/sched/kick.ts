@@ -1,0 +1,35 @@
+// Getting another CPU's attention: out of guest code through the running vCPU's pending word, out of sleep through the
+// CPU's wake word. Nothing here is a host import (notify is a wasm instruction), so locks may be held.
+import { CpuState } from "../abi";
+import { Vcpu } from "../domain";
+import { PerCpu, percpu_of } from "../state";
+import { slot } from "../percpu";
+import { spin_lock, spin_unlock } from "../spinlock";
+
+/** Makes pCPU p pass through its main loop soon. */
+export function pcpu_kick(p: PerCpu): void {
+  if (p.slot == slot) return;
+  const lock = changetype<usize>(p) + offsetof<PerCpu>("current_lock");
+  // Under the lock the vCPU stays this pCPU's, so its struct cannot go away.
+  spin_lock(lock);
+  atomic.store<u32>(p.current.cpu + CpuState.pending, 1);
+  spin_unlock(lock);
+  const word = changetype<usize>(p) + offsetof<PerCpu>("wake_word");
+  atomic.add<u32>(word, 1);
+  if (atomic.load<u32>(changetype<usize>(p) + offsetof<PerCpu>("idle")) == 2) atomic.notify(word, -1);
+}
+
+/** The vCPU has something to look at: gets it out of guest code if it runs elsewhere; wakes a TypeScript domain's thread. */
+export function vcpu_poke(v: Vcpu): void {
+  if (v.domain.is_ts) {
+    const word = changetype<usize>(v) + offsetof<Vcpu>("wake_word");
+    atomic.add<u32>(word, 1);
+    atomic.notify(word, -1);
+    return;
+  }
+  if (atomic.load<u32>(changetype<usize>(v) + offsetof<Vcpu>("is_running"))) {
+    const p = percpu_of(v.processor);
+    if (p.slot == slot) atomic.store<u32>(v.cpu + CpuState.pending, 1);
+    else pcpu_kick(p);
+  }
+}

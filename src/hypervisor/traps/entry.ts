@@ -1,0 +1,161 @@
+// A pCPU's loop: timers, scheduling, events, guest code, its exits; and sleep when there is nothing to run.
+import { CpuState, EXIT, MachineInfo, MACHINE_INFO_ADDRESS, VcpuInfo } from "../abi";
+import { Vcpu } from "../domain";
+import { run } from "../engine";
+import { host_wait } from "../host";
+import { current } from "../percpu";
+import { PerCpu, SOFTIRQ_SCHEDULE, SOFTIRQ_SHOOTDOWN, this_cpu, xen } from "../state";
+import { serve_shootdowns } from "../shootdown";
+import { sched_deadline, schedule, vcpu_runnable } from "../sched/sched";
+import { MICROSECS, NOW } from "../time/clock";
+import { run_timers } from "../time/timer";
+import { count_exception, count_exit } from "../stats";
+import { TBF_INTERRUPT, create_bounce_frame } from "./bounce";
+import { handle_exit } from "./traps";
+
+/** Bytes of fuel one guest instruction costs (a decoded record). */
+const FUEL_PER_INSN: u64 = 32;
+/** Instructions a run may take: V8 replaces a loop's baseline code only when it is entered again. */
+const MAX_INSNS: u64 = 1_000_000;
+const MIN_INSNS: u64 = 2_000;
+/** Idle spin: between nothing and this long (ns) before sleeping, by what spinning gained lately. */
+const SPIN_MAX: u32 = 60_000;
+const SPIN_MIN: u32 = 5_000;
+/** A sleep ends about this much too late. */
+const WAKE_LATENCY: u64 = 100 * MICROSECS;
+
+function stopping(): bool {
+  return (atomic.load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.panic) | atomic.load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.stop)) != 0;
+}
+
+// @ts-ignore: decorator
+@inline
+function softirq_of(p: PerCpu): usize {
+  return changetype<usize>(p) + offsetof<PerCpu>("softirq");
+}
+
+/** Until the machine stops. */
+export function pcpu_loop(): void {
+  const p = this_cpu();
+  while (!stopping()) {
+    const asked = atomic.xchg<u32>(softirq_of(p), 0);
+    if (asked & SOFTIRQ_SHOOTDOWN) serve_shootdowns();
+    const now = NOW();
+    if (p.timer_next != 0 && p.timer_next <= now) run_timers(now);
+    const v = current;
+    if (asked & SOFTIRQ_SCHEDULE || v.is_idle || !vcpu_runnable(v) || now >= sched_deadline()) schedule();
+    if (current.is_idle) idle(p);
+    else run_vcpu(p, current);
+  }
+}
+
+/** Fuel for the time until the next timer or the end of the slice. */
+function fuel_for(p: PerCpu, now: u64): i32 {
+  let deadline = sched_deadline();
+  if (p.timer_next != 0 && p.timer_next < deadline) deadline = p.timer_next;
+  let insns = MAX_INSNS;
+  if (deadline < now + 100_000_000) {
+    const ns = deadline > now ? deadline - now : 0;
+    insns = (ns * 1000) / <u64>p.ps_per_insn;
+    if (insns > MAX_INSNS) insns = MAX_INSNS;
+    if (insns < MIN_INSNS) insns = MIN_INSNS;
+  }
+  return <i32>(insns * FUEL_PER_INSN);
+}
+
+/** Learns how fast guest code runs here: a moving average, exits included. */
+function learn_speed(p: PerCpu, insns: u64, ns: u64): void {
+  if (xen().deterministic) {
+    p.ps_per_insn = 1000;
+    return;
+  }
+  if (insns < 10_000) return;
+  let ps = (ns * 1000) / insns;
+  if (ps < 500) ps = 500;
+  if (ps > 1_000_000) ps = 1_000_000;
+  p.ps_per_insn = <u32>((<u64>p.ps_per_insn * 7 + ps) >> 3);
+}
+
+/** Runs the vCPU until something else is due. */
+function run_vcpu(p: PerCpu, v: Vcpu): void {
+  const cpu = v.cpu;
+  const start = NOW();
+  const icount = load<u64>(cpu, CpuState.icount);
+  const info_pending = CpuState.pending;
+  store<i32>(cpu, fuel_for(p, start), CpuState.fuel);
+  const in_guest = changetype<usize>(p) + offsetof<PerCpu>("in_guest");
+  let before = icount;
+  for (;;) {
+    atomic.store<u32>(cpu + info_pending, 0);
+    if (v.nmi_pending) deliver_nmi(v);
+    const info = v.vcpu_info;
+    if (load<u8>(info, VcpuInfo.evtchn_upcall_pending) != 0 && load<u8>(info, VcpuInfo.evtchn_upcall_mask) == 0) deliver_events(v);
+    // From here on this pCPU answers shoot-downs itself: who asks now finds in_guest set, or is found in softirq.
+    atomic.store<u32>(in_guest, 1);
+    if (atomic.load<u32>(softirq_of(p)) != 0 || !vcpu_runnable(v)) {
+      atomic.store<u32>(in_guest, 0);
+      break;
+    }
+    const reason = run(cpu);
+    atomic.store<u32>(in_guest, 0);
+    const after = load<u64>(cpu, CpuState.icount);
+    p.icount += after - before;
+    before = after;
+    count_exit(reason);
+    if (reason == EXIT.PREEMPT) break;
+    if (reason == EXIT.EXCEPTION) count_exception(load<u32>(cpu, CpuState.exit_vector));
+    handle_exit(v, reason);
+    if (load<i32>(cpu, CpuState.fuel) <= 0) break;
+  }
+  learn_speed(p, before - icount, NOW() - start);
+}
+
+/** The upcall: events are masked while the guest handles it. */
+function deliver_events(v: Vcpu): void {
+  create_bounce_frame(v, v.event_callback, TBF_INTERRUPT, 0);
+}
+
+/** NMIs mask themselves until the guest's iret. */
+function deliver_nmi(v: Vcpu): void {
+  if (v.nmi_masked) return;
+  v.nmi_pending = 0;
+  if (v.nmi_callback == 0) return;
+  v.nmi_masked = 1;
+  create_bounce_frame(v, v.nmi_callback, TBF_INTERRUPT, 0);
+}
+
+function something_to_do(p: PerCpu): bool {
+  return atomic.load<u32>(softirq_of(p)) != 0 || stopping();
+}
+
+/** Nothing to run: spins for a while, then sleeps until a kick or the next timer. */
+function idle(p: PerCpu): void {
+  const x = xen();
+  const now = NOW();
+  if (x.deterministic && p.timer_next > now) {
+    // Time does not pass while nothing runs: jump to the timer, but let the control domain speak first.
+    if (!something_to_do(p)) x.det_idle_ns += p.timer_next - now;
+    return;
+  }
+  const word = changetype<usize>(p) + offsetof<PerCpu>("wake_word");
+  const state = changetype<usize>(p) + offsetof<PerCpu>("idle");
+  const seen = atomic.load<u32>(word);
+  atomic.store<u32>(state, 1);
+  const spin_until = now + <u64>p.spin_ns;
+  let t = now;
+  let gained = something_to_do(p);
+  while (!gained && t < spin_until && (p.timer_next == 0 || t < p.timer_next)) {
+    for (let i: u32 = 0; i < 50 && !gained; i++) gained = something_to_do(p);
+    if (!gained) t = NOW();
+  }
+  if (gained) {
+    if (p.spin_ns < SPIN_MAX && t != now) p.spin_ns += p.spin_ns >> 2;
+  } else if (p.timer_next == 0 || p.timer_next > t + WAKE_LATENCY) {
+    if (p.spin_ns > SPIN_MIN) p.spin_ns -= p.spin_ns >> 3;
+    atomic.store<u32>(state, 2);
+    // A kick after this look changes the word, and the wait ends at once.
+    if (!something_to_do(p)) host_wait(word, seen, p.timer_next == 0 ? -1 : <f64>(p.timer_next - t - WAKE_LATENCY));
+  }
+  atomic.store<u32>(state, 0);
+  p.idle_ns += NOW() - now;
+}
