@@ -47,19 +47,16 @@ export function fp_full_tags(cpu: usize): u32 {
   return tags;
 }
 
-/** Where the second page of [addr, addr + n) begins, n at most a page; addr if there is none. */
-function second_page(addr: u64, n: u32): u64 {
-  const end = (addr + u64(n) - 1) & ~0xfff;
-  return end > addr ? end : addr;
-}
-
-/** All of [addr, addr + n) can be accessed: 1, or 0 with the fault recorded. */
+/**
+ * All of [addr, addr + n), n at most a page, can be accessed: 1, or 0 with the fault recorded. Probing the two ends is
+ * also what the real CPU does: a fault in the second page names the last byte.
+ */
 function readable(cpu: usize, addr: u64, n: u32): u32 {
-  return u32(probe_read(cpu, addr, 1) != 0 && probe_read(cpu, second_page(addr, n), 1) != 0);
+  return u32(probe_read(cpu, addr, 1) != 0 && probe_read(cpu, addr + u64(n) - 1, 1) != 0);
 }
 
 function writable(cpu: usize, addr: u64, n: u32): u32 {
-  return u32(probe_write(cpu, addr, 1) != 0 && probe_write(cpu, second_page(addr, n), 1) != 0);
+  return u32(probe_write(cpu, addr, 1) != 0 && probe_write(cpu, addr + u64(n) - 1, 1) != 0);
 }
 
 /** Write an integer of type T; the pages were probed, so this cannot fault. */
