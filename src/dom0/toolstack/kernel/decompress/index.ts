@@ -18,14 +18,17 @@ export interface Format {
 /** node:zlib's errors in our words. */
 function viaZlib(run: (input: Uint8Array, limit: number) => Uint8Array): Decompressor {
   return (input, limit) => {
+    let out: Uint8Array;
     try {
-      return run(input, limit);
+      out = run(input, Math.max(1, limit));
     } catch (e) {
       if ((e as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') {
         throw new DecompressError(`more than the expected ${limit} bytes come out`);
       }
       throw new DecompressError((e as Error).message);
     }
+    if (out.length > limit) throw new DecompressError(`more than the expected ${limit} bytes come out`);
+    return out;
   };
 }
 
