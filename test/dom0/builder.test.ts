@@ -106,7 +106,7 @@ describe('a built domain', () => {
   });
 
   it('has a start_info', () => {
-    const { startInfo, built, fake, domid, read } = build({ cmdline: 'root=/dev/xvda1 quiet' });
+    const { startInfo, built, fake, domid, read, context } = build({ cmdline: 'root=/dev/xvda1 quiet' });
     const s = startInfo();
     const text = (name: 'magic' | 'cmd_line', n: number) =>
       String.fromCharCode(...Array.from({ length: n }, (_, i) => s.get(name, i))).replace(/\0+$/, '');
@@ -118,7 +118,8 @@ describe('a built domain', () => {
     expect([s.get('store_mfn'), s.get('store_evtchn')]).toEqual([built.storeMfn, 11]);
     expect([s.get('console_mfn'), s.get('console_evtchn')]).toEqual([built.consoleMfn, 12]);
     expect(s.get('mod_len')).toBe(0);
-    // The L4 table maps itself where pt_base says.
+    // The L4 table is mapped where pt_base says, and pinned: the kernel unpins it once it has others.
+    expect([...fake.domains.get(domid)!.pinned]).toEqual([Number(context.big('ctrlreg', 3) >> 12n)]);
     expect(s.get('nr_pt_frames')).toBeGreaterThanOrEqual(4);
     expect(read(s.big('pt_base'), 4096).some((x) => x !== 0)).toBe(true);
   });

@@ -24,13 +24,14 @@ import {
 } from '../../src/abi/event_channel.ts';
 import { MemAcquireResource, MemoryReservation, XENMEM } from '../../src/abi/memory.ts';
 import { SYSCTL, Sysctl, SysctlPhysinfo } from '../../src/abi/sysctl.ts';
-import { HYPERCALL, MmuextOp, SharedInfo, VcpuInfo } from '../../src/abi/xen.ts';
+import { HYPERCALL, MMUEXT, MmuextOp, SharedInfo, VcpuInfo } from '../../src/abi/xen.ts';
 import { type HypervisorPort, MachineMemory } from '../../src/dom0/kernel/memory.ts';
 
 const nameOf = (table: Record<string, number>, n: number) => Object.keys(table).find((k) => table[k] === n) ?? `${n}`;
 
 interface FakeDomain {
   readonly frames: Set<number>;
+  readonly pinned: Set<number>;
   readonly sharedInfo: number;
   readonly grantFrame: number;
   paused: boolean;
@@ -108,7 +109,15 @@ export class FakeXen implements HypervisorPort {
     this.page(sharedInfo).fill(0);
     this.page(grantFrame).fill(0);
     const frames = new Set<number>();
-    this.domains.set(domid, { frames, sharedInfo, grantFrame, paused: true, maxPages: 0, shutdown: undefined });
+    this.domains.set(domid, {
+      frames,
+      pinned: new Set(),
+      sharedInfo,
+      grantFrame,
+      paused: true,
+      maxPages: 0,
+      shutdown: undefined,
+    });
     return true;
   }
 
@@ -171,9 +180,12 @@ export class FakeXen implements HypervisorPort {
     if (name === 'event_channel_op') return BigInt(this.evtchn(sub, y));
     if (name === 'mmuext_op') {
       for (let i = 0; i < y; i++) {
-        const mfn = this.mem.struct(x + i * MmuextOp.size, MmuextOp).get('arg1');
+        const e = this.mem.struct(x + i * MmuextOp.size, MmuextOp);
+        const mfn = e.get('arg1');
         if (this.owner.get(mfn) !== Number(a4)) return BigInt(-ERRNO.EINVAL);
-        this.page(mfn).fill(0);
+        if (e.get('cmd') === MMUEXT.CLEAR_PAGE) this.page(mfn).fill(0);
+        else if (e.get('cmd') === MMUEXT.PIN_L4_TABLE) this.domains.get(Number(a4))!.pinned.add(mfn);
+        else return BigInt(-ERRNO.ENOSYS);
       }
       return 0n;
     }

@@ -82,6 +82,8 @@ export function buildPv(xen: Hypercalls, domid: number, b: PvBuild): PvDomain {
     xen.domctl.hypercallInit(domid, mfnOf(Number((image.hypercallPage - image.virtBase) / BigInt(PAGE_SIZE))));
   }
 
+  // The kernel unpins its first page tables itself once it has others.
+  xen.mmuext.pinL4(domid, [mfnOf(layout.tables.root)]);
   const stackTop = layout.vaddr(layout.bootStack + 1);
   xen.domctl.setVcpuContext(domid, 0, (c) => {
     c.set('flags', VGCF.in_kernel | VGCF.online);
