@@ -67,7 +67,7 @@ export class Machine {
     const frames = memoryMiB * 256;
     const memory = new WebAssembly.Memory({ initial: memoryMiB * 16, maximum: 65536, shared: true });
     // Engine areas: the pCPUs', then dom0's thread.
-    const arenaSize = Math.min(ARENA_SIZE, (memoryMiB << 20) / 32);
+    const arenaSize = Math.min(ARENA_SIZE, memoryMiB * 2 ** 15);
     const areas: { area: number; arenaSize: number }[] = [];
     let at = AREA_BASE;
     for (let slot = 0; slot <= pcpus; slot++) {
