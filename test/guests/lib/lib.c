@@ -24,14 +24,20 @@ void *memcpy(void *d, const void *s, size_t n) {
   return r;
 }
 
-/* Text goes to Xen's console and to the PV console ring; what does not fit in the ring is lost. */
+/* Text goes to Xen's console (a release build refuses) and to the PV console ring, waiting a while for room there. */
 static char line[256];
 static u32 line_at;
 static void flush(void) {
   HC3(console_io, 0, line_at, P(line));
   if (ring) {
     for (u32 i = 0; i < line_at; i++) {
-      if (ring->out_prod - ring->out_cons >= sizeof ring->out) break;
+      for (u32 wait = 0; *(volatile u32 *)&ring->out_prod - *(volatile u32 *)&ring->out_cons >= sizeof ring->out; wait++) {
+        if (wait == 1000000) {
+          ring = NULL;
+          return;
+        }
+        HC2(sched_op, SCHED_yield, 0);
+      }
       ring->out[ring->out_prod % sizeof ring->out] = line[i];
       __asm__ volatile("" ::: "memory");
       ring->out_prod++;

@@ -68,7 +68,7 @@ entry_128:
   push $128
   jmp common
 
-/* Push what struct regs has, call trap(), go back with the iret hypercall, which takes rax r11 rcx flags on top of the frame. */
+/* Push what struct regs has, call trap(), go back with the iret hypercall: a word of flags on top of the frame. */
 common:
   push %rax
   push %rcx
@@ -103,10 +103,8 @@ common:
   pop %rdx
   pop %rcx
   pop %rax
-  mov %rcx, (%rsp)
-  movq $0, 8(%rsp)
-  push %r11
-  push %rax
+  add $8, %rsp
+  movq $0, (%rsp)
   jmp hypercall_page + 23 * 32
 
   .globl event_entry

@@ -122,6 +122,9 @@ enum { CALLBACK_event, CALLBACK_failsafe, CALLBACK_syscall, CALLBACK_nmi = 4, CA
 #define EPERM 1
 #define ENOENT 2
 #define ESRCH 3
+#define ENXIO 6
+#define EACCES 13
+#define ENODEV 19
 #define EFAULT 14
 #define EBUSY 16
 #define EEXIST 17
