@@ -150,7 +150,13 @@ export function flush_tlb_domain(d: Domain): void {
 /** Makes v's present CR3 the active address space again, flushed if entries were taken away since. */
 function switch_root(v: Vcpu): void {
   const root = <u32>load<u64>(v.cpu, CpuState.cr3);
-  if (root != 0) tlb_switch(v.cpu, root, atomic.load<u32>(generation_of(v.domain)));
+  if (root != 0) activate(v, root);
+}
+
+/** The generation holds for the other root of the pair too, when toggle_guest_mode comes to it. */
+function activate(v: Vcpu, root: u32): void {
+  v.tlb_generation = atomic.load<u32>(generation_of(v.domain));
+  tlb_switch(v.cpu, root, v.tlb_generation);
 }
 
 export function flush_tlb_page_local(d: Domain, va: u64): void {
@@ -163,7 +169,7 @@ export function flush_tlb_page(d: Domain, va: u64): void {
 
 /** `v`, which is current, loads CR3 with the L4 frame `mfn`. */
 export function load_cr3(v: Vcpu, mfn: u32): void {
-  tlb_switch(v.cpu, mfn << 12, atomic.load<u32>(generation_of(v.domain)));
+  activate(v, mfn << 12);
 }
 
 /** `n` frames that were freed at clock `stamp` (0: no guest ever had them) get a new owner. No lock is held. */
