@@ -9,6 +9,7 @@ import { vcpu_destroy_pagetables, vcpu_set_guest_tables } from "./mm/domain";
 import { get_base, get_sel, is_canonical, load_data_segment, load_return_segments, set_base } from "./traps/segments";
 import { set_debugreg, get_debugreg, set_guest_ts, guest_ts } from "./traps/debugreg";
 import { guest_visible_cr4, init_guest_cr4, initial_cr0 } from "./traps/emul-priv-op";
+import { update_domain_wallclock } from "./time/time_info";
 import { M2P_STRICT_BIT } from "./mm/vm_assist";
 
 const CR0_TS: u64 = 8;
@@ -111,6 +112,8 @@ export function set_vcpu_context(v: Vcpu, c: usize): i64 {
   }
   if (flags & VGCF.i387_valid) fpu_load_image(v.cpu, c + VcpuGuestContext.fpu_ctxt);
   load_segments(v, c, regs);
+  // The builder may have wiped shared_info.
+  if (v.vcpu_id == 0) update_domain_wallclock(d);
   v.is_initialised = 1;
   const at = changetype<usize>(v) + offsetof<Vcpu>("pause_flags");
   if (flags & VGCF.online) atomic.and<u32>(at, ~VPF_down);

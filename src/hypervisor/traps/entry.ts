@@ -9,7 +9,7 @@ import { serve_shootdowns } from "../shootdown";
 import { sched_deadline, schedule, vcpu_runnable } from "../sched/sched";
 import { MICROSECS, NOW } from "../time/clock";
 import { run_timers } from "../time/timer";
-import { count_exception, count_exit } from "../stats";
+import { count_exception, count_exit, count_run } from "../stats";
 import { TBF_INTERRUPT, create_bounce_frame } from "./bounce";
 import { handle_exit } from "./traps";
 
@@ -81,6 +81,7 @@ function run_vcpu(p: PerCpu, v: Vcpu): void {
   const cpu = v.cpu;
   const start = NOW();
   const icount = load<u64>(cpu, CpuState.icount);
+  const misses = load<u64>(cpu, CpuState.n_tlb_miss);
   const info_pending = CpuState.pending;
   store<i32>(cpu, fuel_for(p, start), CpuState.fuel);
   const in_guest = changetype<usize>(p) + offsetof<PerCpu>("in_guest");
@@ -107,6 +108,7 @@ function run_vcpu(p: PerCpu, v: Vcpu): void {
     handle_exit(v, reason);
     if (load<i32>(cpu, CpuState.fuel) <= 0) break;
   }
+  count_run(before - icount, load<u64>(cpu, CpuState.n_tlb_miss) - misses);
   learn_speed(p, before - icount, NOW() - start);
 }
 
