@@ -1,5 +1,5 @@
 /** What of an outcome must be equal, and how a difference is told. */
-import { type Case, fieldText, hex, type Outcome, type Poke } from './case.ts';
+import { type Case, type Exception, fieldText, hex, type Outcome, type Poke } from './case.ts';
 import { baseState, WINDOW_PATTERN, WINDOW_SIZE } from './state.ts';
 import { applyOverrides } from './case.ts';
 import { IGNORED_FIELDS, tolerance, undefinedFlags } from './tolerance.ts';
@@ -26,16 +26,20 @@ function memoryDifference(c: Case, want: Outcome, got: Outcome, mask: (offset: n
   return undefined;
 }
 
-/** Differences between what the CPU did and what another did, empty if none matters. */
-export function differences(name: string, c: Case, want: Outcome, got: Outcome): string[] {
+/** Differences between what the CPU did and what another did, empty if none matters. `title`: of the case's group. */
+export function differences(title: string, c: Case, want: Outcome, got: Outcome): string[] {
   const out: string[] = [];
   const x = (o: Outcome) =>
     o.exception
       ? `exception ${o.exception.vector} error ${o.exception.error.toString(16)} cr2 ${o.exception.cr2.toString(16)}`
       : 'none';
-  if (x(want) !== x(got)) out.push(`exception: ${x(got)}, CPU ${x(want)}`);
+  const t = tolerance(title, c, want);
+  const near = (a: Exception | null, b: Exception | null) =>
+    a && b && t.cr2Within && a.vector === b.vector && a.error === b.error
+      ? (a.cr2 > b.cr2 ? a.cr2 - b.cr2 : b.cr2 - a.cr2) < BigInt(t.cr2Within)
+      : false;
+  if (x(want) !== x(got) && !near(want.exception, got.exception)) out.push(`exception: ${x(got)}, CPU ${x(want)}`);
   if (want.ip !== got.ip) out.push(`ip: ${got.ip.toString(16)}, CPU ${want.ip.toString(16)}`);
-  const t = tolerance(name, c, want);
   const fields = new Set([...want.changed.keys(), ...got.changed.keys()]);
   if (fields.size) {
     let block: Uint8Array | undefined;
@@ -48,7 +52,7 @@ export function differences(name: string, c: Case, want: Outcome, got: Outcome):
       a ??= fieldText(block, f);
       b ??= fieldText(block, f);
       if (f === 'f') {
-        const mask = ~BigInt(undefinedFlags(name, c, block));
+        const mask = ~BigInt(undefinedFlags(title, c, block));
         if (((BigInt(`0x${a}`) ^ BigInt(`0x${b}`)) & mask) === 0n) continue;
       }
       if (t.field?.(f, a, b)) continue;

@@ -3,7 +3,7 @@ import { CpuState, EXIT, VEC } from '../../src/engine/state.ts';
 import { Sandbox } from '../engine/sandbox.ts';
 import { applyOverrides, type Case, diffBlocks, type Exception, type Outcome, type Poke } from './case.ts';
 import type { CpuDriver } from './driver.ts';
-import { Block, baseState, CODE, CODE_SIZE, WINDOW, WINDOW_PATTERN, WINDOW_SIZE } from './state.ts';
+import { Block, baseState, CODE, CODE_SIZE, hideUpperHalves, WINDOW, WINDOW_PATTERN, WINDOW_SIZE } from './state.ts';
 
 const { off } = CpuState;
 const PAGE = 4096;
@@ -43,6 +43,7 @@ export class EngineDriver implements CpuDriver {
   readonly name: string = 'interpreter';
   protected readonly sandbox = new Sandbox();
   private readonly window: Uint8Array[] = [];
+  private readonly gdt: number;
   private readonly code: { readonly frame: number; readonly bytes: Uint8Array }[] = [];
 
   constructor() {
@@ -57,6 +58,12 @@ export class EngineDriver implements CpuDriver {
       bytes.fill(INT3);
       this.code.push({ frame, bytes });
     }
+    // The descriptors that the recording kernel has for user programs.
+    const gdt = s.allocate();
+    s.view.setBigUint64(gdt * PAGE + 0x20, 0x00cffb000000ffffn, true); // 0x23: 32-bit code
+    s.view.setBigUint64(gdt * PAGE + 0x28, 0x00cff3000000ffffn, true); // 0x2b: data
+    s.view.setBigUint64(gdt * PAGE + 0x30, 0x00affb000000ffffn, true); // 0x33: 64-bit code
+    this.gdt = gdt;
   }
 
   run(cases: readonly Case[]): Outcome[] {
@@ -85,6 +92,8 @@ export class EngineDriver implements CpuDriver {
     const { cpu, view } = s;
     const b = new DataView(block.buffer, block.byteOffset);
     s.reset(c.mode);
+    s.set32('gdt_frames', this.gdt);
+    s.set32('gdt_limit', 127);
     s.u8.set(block.subarray(Block.off.gpr, Block.off.gpr + 128), cpu + off.gpr);
     writeFlags(view, cpu, b.getBigUint64(Block.off.rflags, true));
     view.setUint32(cpu + off.mxcsr, b.getUint32(Block.off.mxcsr, true), true);
@@ -103,9 +112,9 @@ export class EngineDriver implements CpuDriver {
     const block = new Uint8Array(Block.size);
     const b = new DataView(block.buffer);
     const slice = (at: number, n: number) => u8.subarray(cpu + at, cpu + at + n);
-    block.set(slice(off.gpr, c.mode ? 64 : 128), Block.off.gpr);
-    if (c.mode) for (let i = 0; i < 8; i++) b.setUint32(Block.off.gpr + i * 8 + 4, 0, true);
+    block.set(slice(off.gpr, 128), Block.off.gpr);
     b.setBigUint64(Block.off.rflags, readFlags(view, cpu), true);
+    b.setUint32(Block.off.cs, view.getUint16(cpu + off.sel + 2, true), true);
     b.setUint32(Block.off.mxcsr, view.getUint32(cpu + off.mxcsr, true), true);
     for (const f of ['fcw', 'fsw', 'ftw', 'fop'] as const) {
       b.setUint16(Block.off[f], view.getUint16(cpu + off[f], true), true);
@@ -116,6 +125,7 @@ export class EngineDriver implements CpuDriver {
     b.setBigUint64(Block.off.gsbase, view.getBigUint64(cpu + off.segbase + 40, true), true);
     for (let i = 0; i < 8; i++) block.set(slice(off.st + i * 16, 10), Block.off.st + i * 16);
     block.set(slice(off.xmm, 256), Block.off.xmm);
+    hideUpperHalves(block, c.mode);
     return block;
   }
 

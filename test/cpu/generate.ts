@@ -46,6 +46,14 @@ function flavour(r: Rng, e: Encoding, kind: number): number {
   return kind >= 0 && !r.oneIn(6) ? kind : 5;
 }
 
+/** Forms in which Intel's and AMD's processors differ by design. */
+function differsByMaker(e: Encoding, f: FormOf): boolean {
+  // near branches with a 66 prefix: AMD truncates rip, Intel ignores the prefix
+  if (e.operands.some((o) => o.code === 'J') && f.opsize === 2) return true;
+  // far pointers with REX.W: AMD ignores REX.W
+  return f.opsize === 8 && /^(jmpf|callf|l[defgs]s)$/.test(e.insn.name);
+}
+
 /** How many cases a form gets. */
 function count(e: Encoding, f: FormOf): number {
   const name = e.insn.name;
@@ -106,7 +114,7 @@ function register(r: Rng, e: Encoding, i: number, opsize: number, long: boolean,
 }
 
 /** One case of a form. */
-export function makeCase(e: Encoding, f: FormOf, r: Rng): Case {
+export function makeCase(e: Encoding, f: FormOf, r: Rng, o: { keepRsp?: boolean } = {}): Case {
   const long = f.mode === 0;
   const over = new Map<string, string>();
   const pokes: Poke[] = [];
@@ -131,6 +139,7 @@ export function makeCase(e: Encoding, f: FormOf, r: Rng): Case {
   const hasByteReg = e.operands.some((o, i) => 'EGRZ'.includes(o.code) && operandBytes(e.operands[i], f.opsize) === 1);
   const rexFree = hasByteReg && r.oneIn(2) && !(long && f.opsize === 8);
   const regs = e.operands.map((_, i) => register(r, e, i, f.opsize, long, rexFree));
+  if (o.keepRsp) for (const [i, n] of regs.entries()) if (n === 4) regs[i] = 5;
   const reserved = new Set<number>();
   const memoryOperand = e.operands.find((o) => 'MO'.includes(o.code) || (f.memory && 'EWQ'.includes(o.code)));
   const string = e.operands.some((o) => o.code === 'X' || o.code === 'Y') || e.attrs.has('a');
@@ -212,7 +221,7 @@ export function fromTable(file: FileName): GeneratedGroup[] {
   for (const e of encodings()) {
     if (fileOf(e) !== file || excluded(e)) continue;
     for (const f of forms(e)) {
-      if (e.operands.some((o) => o.code === 'J') && f.opsize === 2) continue; // differs between Intel and AMD
+      if (differsByMaker(e, f)) continue;
       const title = formTitle(e, f);
       const r = new Rng(seedOf(`${title} ${f.cc}`));
       let g = groups.get(title);

@@ -45,13 +45,7 @@ export function codeTarget(c: Context): bigint {
   const at = BigInt(CODE + c.r.pick([c.r.below(0x7f00), 0x8100 + c.r.below(0x7e00), 0x7fff]));
   if (!c.r.oneIn(8)) return at;
   if (!c.long) return BigInt(c.r.pick([CODE + CODE_SIZE, 0x30000000, WINDOW - 0x100]));
-  return c.r.pick([
-    BigInt(CODE + CODE_SIZE),
-    0x3000_0000n,
-    0x8000_0000_0000n,
-    0xffff_8000_0000_0000n,
-    0x1234_5678_9abc_def0n,
-  ]);
+  return c.r.pick([BigInt(CODE + CODE_SIZE), 0x3000_0000n, 0x8000_0000_0000n, 0x1234_5678_9abc_def0n]);
 }
 
 /** Differs from any FCW in its first byte, so that an image's start shows in what has changed. */
@@ -159,6 +153,34 @@ function explicitTarget(c: Context): void {
   else c.setReg(c.regs[0], t);
 }
 
+/** What segment registers may be loaded with, and what not: null, user data, user code, beyond the GDT, no LDT. */
+const selector = (c: Context): bigint => BigInt(c.r.pick([0, 1, 2, 3, 0x2b, 0x28, 0x33, 0x1003, 0x2f]));
+/** pop into a segment register: 07 17 1F 0F A1 0F A9. */
+const popsSegment = (c: Context): boolean => c.e.operands.length === 0 && (c.e.map === 1 || c.e.opcode < 0x20);
+
+const codeSelector = (c: Context): bigint =>
+  BigInt(c.r.pick([0x33, 0x33, 0x33, 0x30, 0x23, 0x23, 0x20, 0x2b, 0, 3, 0x1003, 0x37]));
+
+/** A far pointer in memory: offset, then selector. */
+function farPointer(c: Context, sel: bigint, offset: bigint): void {
+  const n = c.f.opsize;
+  c.onMemory = (a) => {
+    c.poke(a, offset, n);
+    c.poke(a + BigInt(n), sel, 2);
+  };
+}
+
+/** Words on top of the stack, each of operand size. */
+function frame(c: Context, words: readonly bigint[]): void {
+  c.reserved.add(RSP);
+  const sp = DEFAULT_SP + c.r.pick([0, 0, 8, -16, -0x804]);
+  c.setReg(RSP, BigInt(sp));
+  for (const [i, w] of words.entries()) c.poke(BigInt(sp + i * c.f.opsize), w, c.f.opsize);
+}
+
+/** Flags that a case may load: not TF, NT, RF, AC, ID, VM, VIF, VIP. */
+const anyFlags = (c: Context): bigint => BigInt(c.r.u32()) & 0x3ed5n;
+
 const any = (_: Context) => {};
 
 const RULES: readonly (readonly [RegExp, (c: Context) => void])[] = [
@@ -177,12 +199,12 @@ const RULES: readonly (readonly [RegExp, (c: Context) => void])[] = [
   [
     /^popf[dq]?$/,
     (c) => {
-      // TF would trap, NT and ID outlive the case, AC changes what faults: leave them out
-      onStack(c, BigInt(c.r.u32()) & ~0x2c_4100n & 0x3f_7fd7n);
+      onStack(c, anyFlags(c));
     },
   ],
   [/^(push|pushf[dq]?|pusha[d]?)$/, stackPointer],
-  [/^(pop|popa[d]?)$/, stackPointer],
+  [/^pop$/, (c) => (popsSegment(c) ? onStack(c, selector(c)) : stackPointer(c))],
+  [/^popa[d]?$/, stackPointer],
   [
     /^enter$/,
     (c) => {
@@ -344,6 +366,46 @@ const RULES: readonly (readonly [RegExp, (c: Context) => void])[] = [
       };
     },
   ],
+  [
+    /^(jmpf|callf)$/,
+    (c) => {
+      const offset = codeTarget(c);
+      const sel = codeSelector(c);
+      if (c.f.memory) farPointer(c, sel, offset);
+      else c.imms.push(offset, sel);
+      if (c.r.oneIn(6)) stackPointer(c);
+    },
+  ],
+  [
+    /^retf$/,
+    (c) => {
+      frame(c, [codeTarget(c), codeSelector(c)]);
+      c.imms.push(BigInt(c.r.below(0x200)));
+    },
+  ],
+  [
+    /^iret$/,
+    (c) => {
+      const sp = BigInt(WINDOW + 0x800 + c.r.below(0x400));
+      frame(c, [
+        codeTarget(c),
+        codeSelector(c),
+        anyFlags(c),
+        sp,
+        BigInt(c.r.pick([0x2b, 0x2b, 0x2b, 0x28, 0, 0x33, 0x1003])),
+      ]);
+    },
+  ],
+  [/^l[defgs]s$/, (c) => farPointer(c, selector(c), int64(c.r))],
+  [
+    /^(lar|lsl|verr|verw)$/,
+    (c) => {
+      const v = BigInt(c.r.pick([0, 3, 0x2b, 0x28, 0x33, 0x23, 0x1003, 0x2f]));
+      const source = c.e.operands.findIndex((o) => o.code === 'E');
+      if (c.f.memory) c.onMemory = (a) => c.poke(a, v, 2);
+      else c.setReg(c.regs[source], v);
+    },
+  ],
   [/^int$/, (c) => c.imms.push(BigInt(c.r.pick([3, 4, 0, 1, 6, 13, 0x20, 0x81, 0x82, 0xff])))],
   [
     /^(wrfsbase|wrgsbase)$/,
@@ -355,11 +417,11 @@ const RULES: readonly (readonly [RegExp, (c: Context) => void])[] = [
   [
     /^mov$/,
     (c) => {
-      // into a segment register: null, and the selectors user programs have
-      if (c.e.operands[0].code !== 'S') return;
-      const v = BigInt(c.r.pick([0, 1, 2, 3, 0x2b]));
+      if (c.e.opcode !== 0x8e) return;
+      const v = selector(c);
+      const source = c.e.operands.findIndex((o) => o.code === 'E');
       if (c.f.memory) c.onMemory = (a) => c.poke(a, v, 2);
-      else c.setReg(c.regs[1], v);
+      else c.setReg(c.regs[source], v);
     },
   ],
 ];

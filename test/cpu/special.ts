@@ -60,7 +60,16 @@ function lengths(): GeneratedGroup[] {
   for (const mode of [0, 1] as const) {
     const g: GeneratedGroup = { title: `length | prefixes | ${mode ? 32 : 64} op4`, cases: [] };
     const r = new Rng(seedOf(g.title));
-    const tails = ['01d8', '8b00', '0fafc1', 'b878563412', '81c078563412', '6689c8', '0f58c1', mode ? '40' : '48ffc0'];
+    const tails = [
+      '01d8',
+      '8b0424',
+      '0fafc1',
+      'b878563412',
+      '81c078563412',
+      '6689c8',
+      '0f58c1',
+      mode ? '40' : '48ffc0',
+    ];
     for (const tail of tails) {
       for (let n = 8; n <= 16; n++) {
         const prefixes = Array.from({ length: n }, () => r.pick(['26', '3e', '36', '2e', '66', '26']));
@@ -73,12 +82,14 @@ function lengths(): GeneratedGroup[] {
 }
 
 const SIMPLE =
-  /^(add|or|adc|sbb|and|sub|xor|cmp|test|inc|dec|neg|not|mov|movzx|movsx|movsxd|lea|xchg|cmov|set|bswap|cbw|cwd|push|pop|xadd)/;
+  /^(add|or|adc|sbb|and|sub|xor|cmp|test|inc|dec|neg|not|mov|movzx|movsx|movsxd|lea|xchg|cmov|set|bswap|cbw|cwd|cwde|cdqe|cdq|cqo|push|pop|xadd|cmpxchg)(n?[bceglopsz]{1,3})?$/;
+
 function simpleForms(mode: 0 | 1): [Encoding, FormOf][] {
   const list: [Encoding, FormOf][] = [];
   for (const e of encodings()) {
-    if (!SIMPLE.test(e.insn.name) || e.operands.some((o) => 'SCDO'.includes(o.code)) || e.insn.fpu) continue;
-    if (/^(pusha|popa|pushf|popf)/.test(e.insn.name)) continue;
+    if (!SIMPLE.test(e.insn.name) || e.operands.some((o) => 'SCDOXY'.includes(o.code)) || e.insn.fpu) continue;
+    if (/^(push|pop)/.test(e.insn.name) && !e.operands.length) continue;
+    if (e.map === 0 && (e.opcode === 0x8c || e.opcode === 0x8e)) continue; // segment registers
     for (const f of forms(e)) if (f.mode === mode && !f.lock && !f.memory && !f.rep) list.push([e, f]);
   }
   return list;
@@ -99,8 +110,7 @@ function streams(): GeneratedGroup[] {
       const bytes: number[] = [];
       for (let k = r.range(2, 8); k > 0; k--) {
         const [e, f] = r.pick(list);
-        const c = makeCase(e, f, r);
-        // rsp must stay usable
+        const c = makeCase(e, f, r, { keepRsp: true });
         if (!c.over.size && !c.pokes.length && bytes.length + c.code.length < 56) bytes.push(...c.code);
       }
       if (r.oneIn(2)) bytes.push(0x70 | r.below(16), r.below(100));
@@ -126,7 +136,7 @@ function boundaries(): GeneratedGroup[] {
       '0fafc1',
       '0f58c1',
       '69c078563412',
-      '8b0425000000ff',
+      '8b042500100010',
     ];
     if (!mode) codes.push('48b8887766554433221100'.slice(0, 20), '4801d8', '48c7c078563412', 'f3480fb8c1');
     for (const hex of codes) {

@@ -18,6 +18,9 @@ export const GS_BASE = WINDOW + 0xc00;
 export const DEFAULT_AT = CODE + 0x8000;
 export const DEFAULT_SP = WINDOW + 0x1800;
 
+/** The code selectors of user programs in (64-bit, compatibility) mode. */
+export const USER_CS = [0x33, 0x23] as const;
+
 export const Block = struct('Block', [
   ['gpr', 'u64', 16],
   ['rflags', 'u64'],
@@ -28,7 +31,7 @@ export const Block = struct('Block', [
   /** Abridged: bit n set = physical register n in use. */
   ['ftw', 'u16'],
   ['fop', 'u16'],
-  ['pad', 'u32'],
+  ['cs', 'u32'],
   ['fip', 'u64'],
   ['fdp', 'u64'],
   ['fsbase', 'u64'],
@@ -66,6 +69,7 @@ export const FIELDS: Readonly<Record<string, readonly [offset: number, bytes: nu
   ['sw', [Block.off.fsw, 2]],
   ['tw', [Block.off.ftw, 2]],
   ['op', [Block.off.fop, 2]],
+  ['cs', [Block.off.cs, 2]],
   ['fip', [Block.off.fip, 8]],
   ['fdp', [Block.off.fdp, 8]],
   ['fsb', [Block.off.fsbase, 8]],
@@ -168,7 +172,16 @@ export function baseState(seed: number, mode: 0 | 1): Uint8Array {
   for (let i = 0; i < 16; i++) {
     lanes(r, flavour < 5 ? flavour : r.below(5), dv, Block.off.xmm + i * 16);
   }
+  dv.setUint32(Block.off.cs, USER_CS[mode], true);
   dv.setBigUint64(Block.off.fsbase, BigInt(FS_BASE), true);
   dv.setBigUint64(Block.off.gsbase, BigInt(GS_BASE), true);
   return bytes;
+}
+
+/** A case that starts or ends in compatibility mode: only the lower halves of the first eight registers can be observed. */
+export function hideUpperHalves(block: Uint8Array, mode: 0 | 1): void {
+  const cs = block[Block.off.cs];
+  if (mode === 0 && (cs & ~3) !== (USER_CS[1] & ~3)) return;
+  for (let i = 0; i < 8; i++) block.fill(0, Block.off.gpr + i * 8 + 4, Block.off.gpr + i * 8 + 8);
+  block.fill(0, Block.off.gpr + 64, Block.off.gpr + 128);
 }

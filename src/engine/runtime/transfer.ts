@@ -48,6 +48,8 @@ export function far_jmp(cpu: usize, sel: u32, rip: u64): u32 {
 export function far_call(cpu: usize, sel: u32, rip: u64, bytes: u32, next: u64): u32 {
   const kind = check_code(cpu, sel, false);
   if (!kind || !check_target(cpu, rip, kind)) return 0;
+  // cs is pushed first: a missing page is found there first.
+  if (!probe_write(cpu, wrap(cpu, stack_pointer(cpu) - bytes), bytes)) return 0;
   const sp = wrap(cpu, stack_pointer(cpu) - 2 * bytes);
   const h = probe_write(cpu, sp, 2 * bytes);
   if (!h) return 0;

@@ -26,8 +26,8 @@ function call(b: Builder): void {
 
 function callIndirect(b: Builder): void {
   const target = b.read(0);
-  checkTarget(b, target);
-  push(b, b.nextRip());
+  // The stack is looked at first.
+  push(b, b.nextRip(), b.size, () => checkTarget(b, target));
   jumpTo(b, target);
 }
 

@@ -22,10 +22,11 @@ export function stackAt(b: Builder, sp: Val, delta: number | bigint | Val): Val 
 /** rsp = a stack address. */
 export const setStackPointer = (b: Builder, a: Val): void => b.set(RSP, 8, a);
 
-/** Push a value of `bytes`; everything else that can fault must have come before. */
-export function push(b: Builder, v: Val, bytes = b.size): void {
+/** Push a value of `bytes`; everything else that can fault must have come before, or be in `check`. */
+export function push(b: Builder, v: Val, bytes = b.size, check?: () => void): void {
   const at = stackAt(b, stackPointer(b), -bytes);
   const p = b.probe(at, bytes);
+  check?.();
   b.pstore(p, 0, bytes, v);
   b.commit(p);
   setStackPointer(b, at);

@@ -31,7 +31,7 @@ struct block {
   uint64_t rip;
   uint32_t mxcsr;
   uint16_t fcw, fsw, ftw, fop;
-  uint32_t pad;
+  uint32_t cs;
   uint64_t fip, fdp;
   uint64_t fsbase, gsbase;
   uint8_t st[8][16]; /* physical registers R0..R7 */
@@ -40,18 +40,17 @@ struct block {
 _Static_assert(sizeof(struct block) == 576, "block");
 
 struct header {
-  uint32_t mode; /* 0: 64-bit, 1: compatibility */
   uint32_t code_len;
-  uint64_t code_at;
-  uint32_t pokes; /* bytes of pokes after the block: {u32 offset, u32 len, bytes padded to 8} */
   uint32_t pad;
+  uint64_t code_at;
+  uint64_t pokes; /* bytes of pokes after the block: {u32 offset, u32 len, bytes padded to 8} */
   uint8_t code[64];
 };
 
 struct result {
   uint32_t vector, error;
   uint64_t cr2;
-  uint32_t cs;
+  uint32_t pad;
   uint32_t deltas; /* bytes of deltas that follow, in the form of pokes */
 };
 
@@ -113,7 +112,7 @@ static void save(ucontext_t *uc) {
   r.vector = (uint32_t)g[REG_TRAPNO];
   r.error = (uint32_t)g[REG_ERR];
   r.cr2 = (uint64_t)g[REG_CR2];
-  r.cs = (uint32_t)((uint64_t)g[REG_CSGSFS] & 0xffff);
+  b.cs = (uint32_t)((uint64_t)g[REG_CSGSFS] & 0xffff);
   uint8_t *at = out + sizeof r + sizeof b;
   size_t i = 0;
   while (i < WINDOW_SIZE) {
@@ -181,7 +180,7 @@ static void next(ucontext_t *uc) {
   g[REG_EFL] = (greg_t)(b.rflags | 2);
   g[REG_RIP] = (greg_t)h.code_at;
   uint64_t seg = (uint64_t)g[REG_CSGSFS];
-  g[REG_CSGSFS] = (greg_t)((seg & ~0xfffful) | (h.mode ? 0x23 : 0x33));
+  g[REG_CSGSFS] = (greg_t)((seg & ~0xfffful) | b.cs);
   uint8_t *fx = (uint8_t *)uc->uc_mcontext.fpregs;
   memcpy(fx, &b.fcw, 2);
   memcpy(fx + 2, &b.fsw, 2);
@@ -216,7 +215,7 @@ static void handler(int sig, siginfo_t *si, void *ctx) {
   running = 1;
   next(uc);
   /* Selectors and flags that the frame does not carry. */
-  __asm__ volatile("mov %0, %%ds; mov %0, %%es" ::"r"(ds));
+  __asm__ volatile("mov %0, %%ds; mov %0, %%es; mov %1, %%fs; mov %1, %%gs" ::"r"(ds), "r"(0));
   __asm__ volatile("pushq $0x202; popfq" ::: "cc", "memory");
   wrgs(GS_BASE);
   wrfs(FS_BASE);
