@@ -17,7 +17,6 @@ import {
   GnttabUnmapGrantRef,
   GTF,
 } from '../../src/abi/grant_table.ts';
-import { MemAcquireResource, XENMEM } from '../../src/abi/memory.ts';
 import { HYPERCALL } from '../../src/abi/xen.ts';
 import { ARG_PAGE, GuestCalls, start, va } from './guest-script.ts';
 import { MmMachine, makeGuest, P, PAGE, pte, RW, SELF, type TestGuest } from './mm-machine.ts';
@@ -27,18 +26,7 @@ let g: TestGuest;
 let table: number;
 let free: number;
 
-/** The frame of the domain's first grant frame, as the toolstack learns it. */
-function grantFrame(domid: number): number {
-  const list = m.list([0]);
-  const at = m.arg(MemAcquireResource.size);
-  const off = MemAcquireResource.off;
-  m.view.setUint16(at + off.domid, domid, true);
-  m.view.setUint16(at + off.type, 1, true);
-  m.view.setUint32(at + off.nr_frames, 1, true);
-  m.view.setBigUint64(at + off.frame_list, BigInt(list), true);
-  expect(m.hypercall(HYPERCALL.memory_op, XENMEM.acquire_resource, at)).toBe(0);
-  return Number(m.view.getBigUint64(list, true));
-}
+const grantFrame = (domid: number) => m.grantFrame(domid);
 
 beforeEach(() => {
   m = new MmMachine();

@@ -9,15 +9,16 @@ import {
   DOMCTL,
   Domctl,
   DomctlCreatedomain,
+  DomctlGetdomaininfo,
   DomctlVcpucontext,
   XEN_DOMCTL_INTERFACE_VERSION,
 } from '../../src/abi/domctl.ts';
-import { MemoryReservation, XENMEM } from '../../src/abi/memory.ts';
+import { MemAcquireResource, MemoryReservation, XENMEM, XENMEM_resource } from '../../src/abi/memory.ts';
 import { SCHEDOP } from '../../src/abi/sched.ts';
 import { SYSCTL, Sysctl, SysctlPhysinfo, XEN_SYSCTL_INTERFACE_VERSION } from '../../src/abi/sysctl.ts';
 import { DOMID, HYPERCALL, MmuextOp, MmuUpdate } from '../../src/abi/xen.ts';
 import { CpuState, EXIT, GPR } from '../../src/engine/state.ts';
-import { MachineInfo, MACHINE_INFO_ADDRESS, MACHINE_MAGIC } from '../../src/machine/layout.ts';
+import { MACHINE_INFO_ADDRESS, MACHINE_MAGIC, MachineInfo } from '../../src/machine/layout.ts';
 
 export const PAGE = 4096;
 /** Page-table bits. */
@@ -71,6 +72,9 @@ export class MmMachine {
   private argNext = ARGS;
   /** CpuState of the guest that runs. */
   private running = 0;
+  get runningCpu(): number {
+    return this.running;
+  }
 
   constructor(frames = 8192) {
     this.memory = new WebAssembly.Memory({ initial: (frames * PAGE) / 65536, maximum: 65536, shared: true });
@@ -298,6 +302,26 @@ export class MmMachine {
     this.view.setUint32(at + Sysctl.off.interface_version, XEN_SYSCTL_INTERFACE_VERSION, true);
     this.must('physinfo', this.hypercall(HYPERCALL.sysctl, at));
     return Number(this.view.getBigUint64(at + Sysctl.off.u + SysctlPhysinfo.off.free_pages, true));
+  }
+
+  /** The first frame of the domain's grant table, as the toolstack learns it. */
+  grantFrame(domid: number): number {
+    const list = this.list([0]);
+    const at = this.arg(MemAcquireResource.size);
+    const off = MemAcquireResource.off;
+    this.view.setUint16(at + off.domid, domid, true);
+    this.view.setUint16(at + off.type, XENMEM_resource.grant_table, true);
+    this.view.setUint32(at + off.nr_frames, 1, true);
+    this.view.setBigUint64(at + off.frame_list, BigInt(list), true);
+    this.must('acquire_resource', this.hypercall(HYPERCALL.memory_op, XENMEM.acquire_resource, at));
+    return Number(this.view.getBigUint64(list, true));
+  }
+
+  /** The frame of shared_info. */
+  sharedInfoFrame(domid: number): number {
+    const { rc, u } = this.domctl(DOMCTL.getdomaininfo, domid);
+    this.must('getdomaininfo', rc);
+    return Number(this.view.getBigUint64(u + DomctlGetdomaininfo.off.shared_info_frame, true));
   }
 
   // ── guest memory, by frame ────────────────────────────────────────────────────────────────────────────────
