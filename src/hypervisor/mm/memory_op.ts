@@ -108,6 +108,22 @@ function add_to_physmap_batch(arg: u64): i64 {
   return for_pv_domain(arg, <u32>AddToPhysmapBatch.SIZE, -ERRNO.EACCES);
 }
 
+/** Xen's arch_memory_op compares the whole command, extents included. */
+function is_arch_op(op: u32): bool {
+  switch (op) {
+    case XENMEM.maximum_ram_page:
+    case XENMEM.current_reservation:
+    case XENMEM.maximum_reservation:
+    case XENMEM.maximum_gpfn:
+    case XENMEM.exchange:
+    case XENMEM.remove_from_physmap:
+    case XENMEM.claim_pages:
+    case XENMEM.get_vnumainfo:
+    case XENMEM.reserved_device_memory_map: return false;
+  }
+  return true;
+}
+
 /** cmd: XENMEM.*, and from bit 6 on what an earlier part of the call did; arg: handle of the command's structure. */
 export function do_memory_op(cmd: u64, arg: u64): i64 {
   const op = <u32>cmd & ((1 << <u32>MEMOP_EXTENT_SHIFT) - 1);
@@ -118,8 +134,11 @@ export function do_memory_op(cmd: u64, arg: u64): i64 {
     case XENMEM.populate_physmap: return memory_reservation(op, arg, start);
     case XENMEM.acquire_resource: return acquire_resource(arg, start);
   }
-  // No other call is ever continued by extents.
-  if (start != 0) return op == XENMEM.add_to_physmap || op == XENMEM.add_to_physmap_batch ? -ERRNO.EDOM : -ERRNO.EINVAL;
+  // The others are never continued by extents; those that Xen continues bound the number.
+  if (start != 0) {
+    if (op != XENMEM.add_to_physmap && op != XENMEM.add_to_physmap_batch) return is_arch_op(op) ? -ERRNO.ENOSYS : -ERRNO.EINVAL;
+    if (start > 0xffff) return -ERRNO.EDOM;
+  }
   switch (op) {
     case XENMEM.maximum_ram_page: return load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.mem_frames);
     case XENMEM.current_reservation:

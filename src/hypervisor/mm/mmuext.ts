@@ -28,8 +28,7 @@ const LDT_MAX_ENTRIES: u32 = 8192;
 function pin(mfn: u64, type: u32, owner: Domain): i32 {
   const pg = get_page_from_mfn(mfn, owner);
   if (is_null(pg)) return -<i32>ERRNO.EINVAL;
-  // Tables of a dying domain are being taken apart.
-  const rc = owner.is_dying != 0 ? -<i32>ERRNO.EINVAL : get_page_type(pg, type);
+  const rc = get_page_type(pg, type);
   if (rc != 0) {
     put_page(pg);
     return rc;

@@ -36,6 +36,8 @@ export function get_page_type(pg: PageInfo, type: u32): i32 {
     } else if ((x & PGT_type_mask) != type) {
       return -<i32>ERRNO.EINVAL;
     } else if (!(x & PGT_validated)) {
+      // Another CPU checks it: wait. Tables of a dying domain stay so for longer (relinquish.ts).
+      if (pg.owner.is_dying != 0) return -<i32>ERRNO.EINVAL;
       x = atomic.load<u32>(at);
       continue;
     }
