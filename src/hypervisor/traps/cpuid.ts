@@ -36,7 +36,7 @@ const F_TSC: u32 = 1 << 4;
 const F_MSR: u32 = 1 << 5;
 const F_PAE: u32 = 1 << 6;
 const F_CX8: u32 = 1 << 8;
-const F_SEP: u32 = 1 << 11;
+const F_APIC: u32 = 1 << 9;
 const F_CMOV: u32 = 1 << 15;
 const F_PAT: u32 = 1 << 16;
 const F_CLFSH: u32 = 1 << 19;
@@ -44,7 +44,7 @@ const F_MMX: u32 = 1 << 23;
 const F_FXSR: u32 = 1 << 24;
 const F_SSE: u32 = 1 << 25;
 const F_SSE2: u32 = 1 << 26;
-const COMMON: u32 = F_FPU | F_DE | F_TSC | F_MSR | F_PAE | F_CX8 | F_CMOV | F_PAT | F_MMX | F_FXSR;
+const COMMON: u32 = F_FPU | F_DE | F_TSC | F_MSR | F_PAE | F_CX8 | F_APIC | F_CMOV | F_PAT | F_MMX | F_FXSR;
 // ── leaf 7 ──
 const F7B_ERMS: u32 = 1 << 9;
 const F7B_RDSEED: u32 = 1 << 18;
@@ -99,7 +99,7 @@ export function cpuid_policy(leaf: u32, subleaf: u32, r: CpuidResult): void {
         SIGNATURE,
         (1 << 16) | (8 << 8),
         F_SSE3 | F_SSSE3 | F_CX16 | F_SSE41 | F_SSE42 | F_POPCNT | F_XSAVE | F_RDRAND | F_HYPERVISOR,
-        COMMON | F_SEP | F_CLFSH | F_SSE | F_SSE2,
+        COMMON | F_CLFSH | F_SSE | F_SSE2,
       );
       break;
     case 7:
