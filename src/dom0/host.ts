@@ -4,6 +4,7 @@
  */
 
 import { Machine } from '../machine/machine.ts';
+import type { MachineParts } from '../machine/parts.ts';
 import { type MachineStats, readStats } from '../machine/stats.ts';
 import type { EventChannels } from './kernel/evtchn.ts';
 import type { Hypercalls } from './kernel/hypercalls.ts';
@@ -17,6 +18,9 @@ export interface HostOptions {
   readonly memoryMiB?: number;
   readonly pcpus?: number;
   readonly deterministic?: boolean;
+  /** As in MachineOptions: other modules than build/'s, and memory for instruments. */
+  readonly parts?: MachineParts;
+  readonly reserve?: number;
   /** Where console logs go; without it there are none. */
   readonly logDir?: string;
   /** The hypervisor's log, as it is written. */
@@ -50,8 +54,8 @@ export class Host {
   }
 
   static async create(options: HostOptions = {}): Promise<Host> {
-    const { memoryMiB, pcpus, deterministic, log } = options;
-    const machine = await Machine.create({ memoryMiB, pcpus, deterministic, log });
+    const { memoryMiB, pcpus, deterministic, log, parts, reserve } = options;
+    const machine = await Machine.create({ memoryMiB, pcpus, deterministic, log, parts, reserve });
     try {
       return new Host(machine, options);
     } catch (error) {

@@ -2,8 +2,9 @@
  * What every thread that enters the hypervisor sets up: its own instances of the engine runtime and of the hypervisor
  * over the machine's memory. pCPU workers also run guest code; threads of TypeScript domains only make hypercalls.
  */
-import { createEngine, type Engine } from '../engine/engine.ts';
+
 import { AreaHeader } from '../engine/area.ts';
+import { createEngine, type Engine } from '../engine/engine.ts';
 import { type BootTime, createClock } from './clock.ts';
 import type { MachineParts } from './parts.ts';
 

@@ -4,7 +4,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import { areaLayout, ARENA_SIZE } from '../engine/area.ts';
+import { ARENA_SIZE, areaLayout } from '../engine/area.ts';
 import { prepareArea } from '../engine/engine.ts';
 import { bootTime } from './clock.ts';
 import { createThread, type HypervisorThread, type ThreadOptions } from './hypervisor-thread.ts';
@@ -21,6 +21,8 @@ export interface MachineOptions {
   readonly deterministic?: boolean;
   readonly seed?: number;
   readonly parts?: MachineParts;
+  /** Bytes of machine memory kept out of the hypervisor's heap, for instruments; they begin at `Machine.reserved`. */
+  readonly reserve?: number;
   /** Lines of the hypervisor's log. */
   readonly log?: (text: string) => void;
 }
@@ -34,6 +36,7 @@ export class Machine {
   readonly memory: WebAssembly.Memory;
   readonly frames: number;
   readonly pcpus: number;
+  readonly reserved: number;
   private readonly thread: HypervisorThread;
   private readonly workers: Worker[] = [];
   private readonly i32: Int32Array;
@@ -43,7 +46,14 @@ export class Machine {
   /** What each pCPU's decoder counted, known after stop(). */
   readonly decoderStats: Record<string, number>[] = [];
 
-  private constructor(memory: WebAssembly.Memory, frames: number, pcpus: number, thread: HypervisorThread) {
+  private constructor(
+    memory: WebAssembly.Memory,
+    frames: number,
+    pcpus: number,
+    reserved: number,
+    thread: HypervisorThread,
+  ) {
+    this.reserved = reserved;
     this.memory = memory;
     this.frames = frames;
     this.pcpus = pcpus;
@@ -76,6 +86,8 @@ export class Machine {
       areas.push({ area: at, arenaSize: size });
       at += areaLayout(at, frames, size).size;
     }
+    const reserved = at;
+    at += Math.ceil((o.reserve ?? 0) / 4096) * 4096;
     const info = new DataView(memory.buffer, MACHINE_INFO_ADDRESS);
     const set = (name: keyof typeof MachineInfo.off, v: number) => info.setUint32(MachineInfo.off[name], v, true);
     set('magic', MACHINE_MAGIC);
@@ -100,7 +112,7 @@ export class Machine {
     const thread = createThread({ ...common, slot: pcpus, ...areas[pcpus], log });
     thread.hypervisor.boot(pcpus);
     thread.hypervisor.cpu_init(pcpus, 1);
-    const m = new Machine(memory, frames, pcpus, thread);
+    const m = new Machine(memory, frames, pcpus, reserved, thread);
     await Promise.all(areas.slice(0, pcpus).map((a, slot) => m.startPcpu({ ...common, slot, ...a }, log)));
     return m;
   }
