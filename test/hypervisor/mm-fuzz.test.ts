@@ -5,7 +5,7 @@
 import { expect, test } from 'vitest';
 import { GNTMAP, GNTTABOP, GnttabMapGrantRef, GnttabUnmapGrantRef, GTF } from '../../src/abi/grant_table.ts';
 import { MemoryExchange, MemoryReservation, XENMEM } from '../../src/abi/memory.ts';
-import { HYPERCALL, MMU, MMUEXT } from '../../src/abi/xen.ts';
+import { HYPERCALL, MMU, MMUEXT, VMASST_CMD, VMASST_TYPE } from '../../src/abi/xen.ts';
 import { audit, frameInfo, gdtFrames, type Held, TYPE } from './frame-audit.ts';
 import { ARG_PAGE, CODE_PAGE, GuestCalls, STACK_PAGE, start, va } from './guest-script.ts';
 import { type GuestScript, MmMachine, makeGuest, P, PAGE, pte, RW, SELF, US } from './mm-machine.ts';
@@ -196,6 +196,7 @@ test.each([1, 2, 3, 4, 5, 6])('seed %i', (seed) => {
     m.view.setBigUint64(c.argHost + 8, va(CODE_PAGE, 0x800), true);
     m.bytes.fill(0, c.argHost + 16, c.argHost + 32);
     yield* c.call(HYPERCALL.set_trap_table, va(ARG_PAGE));
+    yield* c.call(HYPERCALL.vm_assist, VMASST_CMD.enable, VMASST_TYPE.writable_pagetables);
     cpu = m.runningCpu;
     // The pages are not mapped to begin with: they can become anything.
     for (let i = FIRST_PLAY; i < FIRST_PLAY + PLAY; i++) yield* c.call(HYPERCALL.update_va_mapping, va(i), 0, 0);

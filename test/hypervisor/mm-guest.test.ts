@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { FIRST_RESERVED_GDT_ENTRY } from '../../src/abi/arch-x86.ts';
 import { ERRNO } from '../../src/abi/errno.ts';
-import { HYPERCALL, MMUEXT, UVMF } from '../../src/abi/xen.ts';
+import { HYPERCALL, MMUEXT, UVMF, VMASST_CMD, VMASST_TYPE } from '../../src/abi/xen.ts';
 import { CODE_PAGE, GuestCalls, STACK_PAGE, start, va } from './guest-script.ts';
 import {
   A,
@@ -170,6 +170,12 @@ describe('stores to page tables (ptwr)', () => {
   const RSP = 4;
   const KERNEL = US | GUEST_KERNEL;
 
+  beforeEach(() => {
+    m.guest(function* () {
+      expect(yield* c.call(HYPERCALL.vm_assist, VMASST_CMD.enable, VMASST_TYPE.writable_pagetables)).toBe(0);
+    });
+  });
+
   /** One instruction at CODE_PAGE that faults on entry `slot` (plus `offset` bytes) of the L1; where it goes on. */
   function storeAt(code: number[], regs: Record<number, bigint>, slot: number, offset = 0): bigint {
     m.bytes.set(code, g.mfns[CODE_PAGE] * PAGE);
@@ -237,6 +243,14 @@ describe('stores to page tables (ptwr)', () => {
       expect(yield* c.call(HYPERCALL.set_trap_table, va(20))).toBe(0);
     });
     const old = m.entry(g.l1, 30);
+    // Nor is a store made for a guest that did not ask for it.
+    const assist = (cmd: number) => () =>
+      (function* () {
+        yield* c.call(HYPERCALL.vm_assist, cmd, VMASST_TYPE.writable_pagetables);
+      })();
+    m.guest(assist(VMASST_CMD.disable));
+    expect(storeAt([0x48, 0x89, 0x08], { [RAX]: address(30), [RCX]: 0n }, 30)).toBe(handler - va(CODE_PAGE));
+    m.guest(assist(VMASST_CMD.enable));
     const refused: [number[], Record<number, bigint>][] = [
       [[0x48, 0x89, 0x08], { [RAX]: address(30), [RCX]: pte(g.l1, P | RW) }],
       [[0x48, 0x89, 0x08], { [RAX]: address(30), [RCX]: pte(0x102, P) }],

@@ -1,6 +1,6 @@
 // HYPERVISOR_grant_table_op (public/grant_table.h), and a domain's grants over its life.
 import {
-  ERRNO, GNTTABOP, GnttabCopy, GnttabGetStatusFrames, GnttabGetVersion, GnttabMapGrantRef, GnttabQuerySize, GnttabSetupTable,
+  ERRNO, GNTTABOP, GnttabCacheFlush, GnttabCopy, GnttabGetStatusFrames, GnttabGetVersion, GnttabMapGrantRef, GnttabQuerySize, GnttabSetupTable,
   GnttabSetVersion, GnttabSwapGrantRef, GnttabTransfer, GnttabUnmapAndReplace, GnttabUnmapGrantRef, HYPERCALL,
 } from "../abi";
 import { Domain, is_null } from "../domain";
@@ -8,6 +8,7 @@ import { copy_from_guest, copy_to_guest, guest_handle_okay } from "../guest";
 import { hypercall_create_continuation, hypercall_preempt_check } from "../hypercalls/continuation";
 import { mm_scratch, SCRATCH_ARG } from "../mm/scratch";
 import { get_status_frames, get_version, query_size, set_version, setup_table, swap_grant_ref } from "./control";
+import { cache_flush } from "./cache_flush";
 import { grant_copy } from "./copy";
 import { map_grant_ref, release_mapping, unmap_and_replace, unmap_grant_ref } from "./map";
 import { maptrack_limit } from "./maptrack";
@@ -20,7 +21,7 @@ export { grant_table_create, grant_table_destroy } from "./table";
 const OP: usize = SCRATCH_ARG;
 const ENDS: usize = SCRATCH_ARG + 128;
 
-/** Size of an operation's structure; 0: no such operation, or one x86 does not have. */
+/** Size of an operation's structure; 0: no such operation (dump_table is none either). */
 function size_of(cmd: u32): u32 {
   switch (cmd) {
     case GNTTABOP.map_grant_ref: return <u32>GnttabMapGrantRef.SIZE;
@@ -34,9 +35,12 @@ function size_of(cmd: u32): u32 {
     case GNTTABOP.get_status_frames: return <u32>GnttabGetStatusFrames.SIZE;
     case GNTTABOP.get_version: return <u32>GnttabGetVersion.SIZE;
     case GNTTABOP.swap_grant_ref: return <u32>GnttabSwapGrantRef.SIZE;
+    case GNTTABOP.cache_flush: return <u32>GnttabCacheFlush.SIZE;
   }
   return 0;
 }
+
+const CMD_MASK: u32 = 0xfff;
 
 /** Operations that take exactly one structure. */
 function is_single(cmd: u32): bool {
@@ -57,16 +61,19 @@ function one_op(cmd: u32, op: usize): i64 {
     case GNTTABOP.swap_grant_ref: swap_grant_ref(op); break;
     case GNTTABOP.set_version: return set_version(op);
     case GNTTABOP.get_version: return get_version(op);
+    case GNTTABOP.cache_flush: return cache_flush(op);
   }
   return 0;
 }
 
 /** cmd: GNTTABOP.*; uop: handle of `count` structures of the operation. */
 export function do_grant_table_op(ucmd: u64, uop: u64, ucount: u64): i64 {
-  const cmd = <u32>ucmd;
+  const cmd = <u32>ucmd & CMD_MASK;
   const count = <u32>ucount;
   const size = size_of(cmd);
   if (<i32>count < 0) return -ERRNO.EINVAL;
+  // Upper bits are how far a continued cache_flush came; none of ours is continued so.
+  if (<u32>ucmd > CMD_MASK) return -ERRNO.EINVAL;
   if (size == 0) return -ERRNO.ENOSYS;
   if (is_single(cmd) && count != 1) return -ERRNO.EINVAL;
   const bytes = <u64>count * <u64>size;

@@ -55,26 +55,23 @@ export function grant_transfer(op: usize): void {
 function transfer(op: usize): i32 {
   const ld = current.domain;
   const mfn = load<u64>(op, GnttabTransfer.mfn);
-  const ref = load<u32>(op, GnttabTransfer.ref);
   if (!mfn_valid(mfn)) return GNTST.bad_page;
+  if (steal_page(ld, mfn_to_page(<u32>mfn)) != 0) return GNTST.bad_page;
+  // From here the page is gone from the caller, whatever becomes of it.
+  uncount(ld);
+  flush_tlb_domain(ld);
+  set_gpfn_from_mfn(<u32>mfn, INVALID_M2P_ENTRY);
   const rd = get_domain_by_id(load<u16>(op, GnttabTransfer.domid));
-  if (is_null(rd)) return GNTST.bad_domain;
-  let rc: i32 = GNTST.okay;
-  const room = rd.is_dying == 0 && rd.grant_table != 0 && rd.tot_pages < rd.max_pages;
-  if (changetype<usize>(rd) == changetype<usize>(ld)) rc = GNTST.bad_domain;
-  else if (!room || !prepare(rd, ld, ref)) rc = GNTST.general_error;
-  else if (steal_page(ld, mfn_to_page(<u32>mfn)) != 0) rc = GNTST.bad_page;
-  else {
-    // From here the page is gone from the caller.
-    uncount(ld);
-    flush_tlb_domain(ld);
-    set_gpfn_from_mfn(<u32>mfn, INVALID_M2P_ENTRY);
-    if (assign_pages(rd, <u32>mfn, 0)) complete(rd, ref, <u32>mfn);
-    else {
-      free_heap_frames(<u32>mfn, 0, tlb_clock_now());
-      rc = GNTST.general_error;
-    }
-  }
-  put_domain(rd);
+  const rc: i32 = is_null(rd) ? GNTST.bad_domain : give(rd, ld, <u32>mfn, load<u32>(op, GnttabTransfer.ref));
+  if (rc != GNTST.okay) free_heap_frames(<u32>mfn, 0, tlb_clock_now());
+  if (!is_null(rd)) put_domain(rd);
   return rc;
+}
+
+/** Gives a page without owner to `rd`, if it has offered to take one by `ref`. */
+function give(rd: Domain, ld: Domain, mfn: u32, ref: u32): i32 {
+  const room = rd.is_dying == 0 && rd.grant_table != 0 && rd.tot_pages < rd.max_pages;
+  if (!room || !prepare(rd, ld, ref) || !assign_pages(rd, mfn, 0)) return GNTST.general_error;
+  complete(rd, ref, mfn);
+  return GNTST.okay;
 }

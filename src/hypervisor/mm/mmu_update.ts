@@ -5,6 +5,7 @@ import { get_domain_by_id, put_domain } from "../domain_list";
 import { copy_from_guest, copy_to_guest, guest_handle_okay } from "../guest";
 import { hypercall_create_continuation, hypercall_preempt_check } from "../hypercalls/continuation";
 import { current } from "../percpu";
+import { xen } from "../state";
 import { mm_scratch, SCRATCH_BATCH, SCRATCH_BATCH_SIZE, SCRATCH_OLD, SCRATCH_WORD } from "./scratch";
 import { map_domain_page, page_to_mfn, PageInfo, PGT_l1_page_table, PGT_writable_page } from "./frame";
 import { set_gpfn_from_mfn } from "./m2p";
@@ -75,13 +76,12 @@ function machphys_update(ptr: u64, pfn: u64, pg_owner: Domain): i32 {
 function one_update(ptr: u64, val: u64, pt_owner: Domain, pg_owner: Domain): i32 {
   const cmd = <u32>ptr & 7;
   if (cmd > MMU.PT_UPDATE_NO_TRANSLATE) return -<i32>ERRNO.ENOSYS;
-  if (cmd == MMU.MACHPHYS_UPDATE) {
-    if (changetype<usize>(pt_owner) != changetype<usize>(current.domain)) return -<i32>ERRNO.EPERM;
-    const denied = xsm_target(pg_owner);
-    return denied != 0 ? denied : machphys_update(ptr, val, pg_owner);
-  }
-  let denied = xsm_target(pt_owner);
-  if (denied == 0) denied = xsm_target(pg_owner);
+  const machphys = cmd == MMU.MACHPHYS_UPDATE;
+  if (machphys && changetype<usize>(pt_owner) != changetype<usize>(current.domain)) return -<i32>ERRNO.EPERM;
+  // Anyone may name DOMID_IO; what it may map is another question.
+  let denied: i32 = changetype<usize>(pg_owner) == changetype<usize>(xen().dom_io) ? 0 : xsm_target(pg_owner);
+  if (denied == 0 && machphys) return machphys_update(ptr, val, pg_owner);
+  if (denied == 0) denied = xsm_target(pt_owner);
   return denied != 0 ? denied : pt_update(ptr, val, cmd, pt_owner, pg_owner);
 }
 

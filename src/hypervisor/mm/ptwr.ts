@@ -1,7 +1,7 @@
 // Writable page tables: a guest kernel's store to an L1 table that it has mapped read-only faults, and is made for it
-// here with mmu_update's checks (Xen's ptwr, x86/pv/ro-page-fault.c). Only L1 tables; whatever does not pass is the
+// here with mmu_update's checks (Xen's ptwr, x86/pv/ro-page-fault.c), if the guest asked for it (vm_assist). Only L1 tables; whatever does not pass is the
 // guest's own page fault.
-import { CpuState } from "../abi";
+import { CpuState, VMASST_TYPE } from "../abi";
 import { in_kernel_mode, is_null, Vcpu } from "../domain";
 import { guest_read } from "../engine";
 import { pv_inject_hw_exception } from "../traps/inject";
@@ -37,6 +37,7 @@ const VEC_DB: u32 = 1;
  */
 export function ptwr_do_page_fault(v: Vcpu, va: u64, error: u32): bool {
   if ((error & PFEC_LOOK) != PFEC_STORE || !in_kernel_mode(v) || !addr_ok(va)) return false;
+  if (!((v.domain.vm_assist >> VMASST_TYPE.writable_pagetables) & 1)) return false;
   if (load<u32>(v.cpu, CpuState.mode) != 0) return false;
   const at = guest_l1e_address(<u32>(load<u64>(v.cpu, CpuState.cr3) >> 12), va);
   if (at == 0) return false;
