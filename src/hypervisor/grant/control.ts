@@ -27,9 +27,7 @@ function setup(op: usize): i32 {
   else if (d.grant_table == 0) rc = GNTST.bad_domain;
   else {
     const gt = table_of(d);
-    gt_lock(gt);
     if (!gnttab_grow_table(d, frames)) rc = GNTST.general_error;
-    gt_unlock(gt);
     const word = mm_scratch(SCRATCH_WORD);
     for (let i: u32 = 0; rc == GNTST.okay && i < frames; i++) {
       store<u64>(word, <u64>shared_frame_mfn(gt, i));

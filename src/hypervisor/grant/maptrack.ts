@@ -1,7 +1,7 @@
 // Maptrack: what a domain has mapped of others' grants, by handle. Entries are 16 bytes in pages that are added as
 // needed, up to the domain's limit.
 import { spin_lock, spin_unlock } from "../spinlock";
-import { alloc_xenheap_page } from "../mm/heap";
+import { alloc_xenheap_page, free_xenheap_page } from "../mm/heap";
 import { GrantTable } from "./table";
 
 @unmanaged
@@ -35,18 +35,23 @@ export function maptrack_limit(gt: GrantTable): u32 {
 
 /** A free handle, or MAPTRACK_INVALID: the domain has no more. */
 export function get_maptrack_handle(gt: GrantTable): u32 {
+  let page: usize = 0;
+  if (gt.maptrack_free == 0 && gt.maptrack_frames < gt.max_maptrack_frames) page = alloc_xenheap_page();
   spin_lock(lock_of(gt));
-  if (gt.maptrack_free == 0 && gt.maptrack_frames < gt.max_maptrack_frames) grow(gt);
+  if (page != 0 && gt.maptrack_free == 0 && gt.maptrack_frames < gt.max_maptrack_frames) {
+    add_page(gt, page);
+    page = 0;
+  }
   const handle = gt.maptrack_free - 1;
   if (gt.maptrack_free != 0) gt.maptrack_free = maptrack_entry(gt, handle).ref;
   spin_unlock(lock_of(gt));
+  // Another CPU was faster.
+  free_xenheap_page(page);
   return handle;
 }
 
-/** Adds a page of free entries. The lock is held. */
-function grow(gt: GrantTable): void {
-  const page = alloc_xenheap_page();
-  if (page == 0) return;
+/** Makes a page free entries. The lock is held. */
+function add_page(gt: GrantTable, page: usize): void {
   const n = gt.maptrack_frames;
   store<u32>(gt.maptrack + (n << 2), page);
   for (let i: u32 = 0; i < PER_PAGE; i++) {

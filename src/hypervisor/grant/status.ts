@@ -1,6 +1,6 @@
 // Beginning and ending a use of a grant: for mapping (map.ts) and for copying (copy.ts) alike.
 import { GNTST, GrantEntryV1, GTF } from "../abi";
-import { Domain, is_null } from "../domain";
+import { Domain } from "../domain";
 import { PageInfo } from "../mm/frame";
 import { get_page_from_mfn } from "../mm/page";
 import {

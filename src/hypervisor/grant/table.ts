@@ -94,22 +94,30 @@ export function shared_frame_mfn(gt: GrantTable, frame: u32): u32 {
   return virt_to_mfn(load<u32>(gt.shared + (frame << 2)));
 }
 
-/** Makes the table have `frames` frames. gt.lock is held. False: beyond its maximum, or no memory. */
+/**
+ * Makes the table have `frames` frames at least. No lock is held (new pages may have to be flushed from TLBs first).
+ * False: beyond its maximum, or no memory.
+ */
 export function gnttab_grow_table(d: Domain, frames: u32): bool {
   const gt = table_of(d);
-  if (frames > gt.max_frames || d.is_dying != 0) return frames <= gt.nr_frames;
+  if (frames > gt.max_frames) return false;
   while (gt.nr_frames < frames) {
+    if (d.is_dying != 0) return false;
     const shared = alloc_xenheap_page();
     const active = alloc_xenheap_pages(ACTIVE_ORDER);
-    if (shared == 0 || active == 0) {
-      free_xenheap_page(shared);
-      free_xenheap_pages(active, ACTIVE_ORDER);
-      return false;
+    gt_lock(gt);
+    const wanted = shared != 0 && active != 0 && gt.nr_frames < frames;
+    if (wanted) {
+      share_xen_page_with_guest(shared, d);
+      store<u32>(gt.shared + (gt.nr_frames << 2), shared);
+      store<u32>(gt.active + (gt.nr_frames << 2), active);
+      gt.nr_frames++;
     }
-    share_xen_page_with_guest(shared, d);
-    store<u32>(gt.shared + (gt.nr_frames << 2), shared);
-    store<u32>(gt.active + (gt.nr_frames << 2), active);
-    gt.nr_frames++;
+    gt_unlock(gt);
+    if (wanted) continue;
+    free_xenheap_page(shared);
+    free_xenheap_pages(active, ACTIVE_ORDER);
+    if (shared == 0 || active == 0) return false;
   }
   return true;
 }

@@ -36,6 +36,7 @@ export function mm_boot(): void {
   state.free_frames = end - state.fresh;
   state.total_frames = state.free_frames;
   state.tlb_clock = TLB_CLOCK_START;
+  state.tlb_flushed = TLB_CLOCK_START;
   state.next_generation = 1;
   // Frames between the frame table and an aligned M2P are ordinary ones.
   for (let mfn = table_end >> 12; mfn < m2p >> 12; mfn++) {

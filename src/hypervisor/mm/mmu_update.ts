@@ -1,5 +1,5 @@
 // HYPERVISOR_mmu_update: batches of page-table and M2P updates (public/xen.h).
-import { CpuState, ERRNO, HYPERCALL, MMU, MmuUpdate } from "../abi";
+import { ERRNO, HYPERCALL, MMU, MmuUpdate } from "../abi";
 import { Domain, is_null } from "../domain";
 import { get_domain_by_id, put_domain } from "../domain_list";
 import { copy_from_guest, copy_to_guest, guest_handle_okay } from "../guest";

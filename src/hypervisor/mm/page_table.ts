@@ -4,7 +4,7 @@
 import { ERRNO } from "../abi";
 import { Domain, is_null } from "../domain";
 import {
-  map_domain_page, mfn_to_page, page_to_mfn, PageInfo, PGT_l1_page_table, PGT_l2_page_table, PGT_l4_page_table,
+  map_domain_page, mfn_to_page, page_to_mfn, PageInfo, PGT_l1_page_table, PGT_l4_page_table,
 } from "./frame";
 import { get_page_from_l1e, put_page_from_l1e } from "./l1e";
 import { get_linear_pagetable, is_self_map } from "./linear";

@@ -12,7 +12,6 @@ export const _PAGE_GLOBAL: u64 = 1 << 8;
 export const _PAGE_AVAIL: u64 = 7 << 9;
 /** Xen's mark on an L1 entry that the guest wrote without U: a mapping of its kernel's. */
 export const _PAGE_GUEST_KERNEL: u64 = 1 << 52;
-export const _PAGE_AVAIL_HIGH: u64 = 0x7ff << 52;
 export const _PAGE_NX: u64 = 1 << 63;
 export const PTE_FRAME_MASK: u64 = 0x000f_ffff_ffff_f000;
 /** Frame number of an entry with all address bits set: Xen's INVALID_MFN as a guest can write it. */

@@ -4,7 +4,7 @@ import { ERRNO, MemAcquireResource, XENMEM_resource, XENMEM_resource_grant_table
 import { Domain, is_null } from "../domain";
 import { get_domain_by_id, put_domain } from "../domain_list";
 import { copy_from_guest, copy_to_guest } from "../guest";
-import { gnttab_grow_table, gt_lock, gt_unlock, shared_frame_mfn, table_of } from "../grant/table";
+import { gnttab_grow_table, shared_frame_mfn, table_of } from "../grant/table";
 import { current } from "../percpu";
 import { is_privileged_for } from "./privilege";
 import { mm_scratch, SCRATCH_ARG, SCRATCH_WORD } from "./scratch";
@@ -20,10 +20,7 @@ function max_frames(d: Domain, type: u32): i64 {
 function acquire_grant_table(d: Domain, id: u32, frame: u32, n: u32, list: u64): i64 {
   if (id != XENMEM_resource_grant_table_id.shared) return -ERRNO.EINVAL;
   const gt = table_of(d);
-  gt_lock(gt);
-  const ok = frame + n <= gt.max_frames && (frame + n <= gt.nr_frames || gnttab_grow_table(d, frame + n));
-  gt_unlock(gt);
-  if (!ok) return -ERRNO.EINVAL;
+  if (!gnttab_grow_table(d, frame + n)) return -ERRNO.EINVAL;
   const word = mm_scratch(SCRATCH_WORD);
   for (let i: u32 = 0; i < n; i++) {
     store<u64>(word, <u64>shared_frame_mfn(gt, frame + i));

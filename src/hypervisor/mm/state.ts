@@ -30,8 +30,10 @@ export class MmState {
   ro_mpt_l4e: u64;
   /** Frame with Xen's own part of every GDT (its page 14). */
   gdt_mfn: u32;
-  /** Counts complete TLB flushes of all CPUs (atomic). A frame freed at the present count may be in some TLB. */
+  /** Counts flushes of all TLBs, as they begin (atomic); freed frames are stamped with it. */
   tlb_clock: u32;
+  /** What tlb_clock was made by the last flush that has ended (atomic). Frames with a lower stamp are in no TLB. */
+  tlb_flushed: u32;
   /** Start of the next domain's tlb_downgrade_gen (atomic). */
   next_generation: u32;
   xmalloc_lock: u64;

@@ -172,13 +172,23 @@ export function load_cr3(v: Vcpu, mfn: u32): void {
   activate(v, mfn << 12);
 }
 
+/** Flushes every TLB; afterwards no frame that was freed before is in any. */
+function flush_all_tlbs(): void {
+  const done = mm_state_address() + offsetof<MmState>("tlb_flushed");
+  // Frames freed from here on have this stamp, and are not among those that are flushed.
+  const began = atomic.add<u32>(tlb_clock_address(), 1) + 1;
+  shootdown(SHOOT_ALL, 0, 0, 0);
+  let old = atomic.load<u32>(done);
+  while (old < began) {
+    const seen = atomic.cmpxchg<u32>(done, old, began);
+    if (seen == old) break;
+    old = seen;
+  }
+}
+
 /** `n` frames that were freed at clock `stamp` (0: no guest ever had them) get a new owner. No lock is held. */
 export function flush_before_reuse(mfn: u32, n: u32, stamp: u32): void {
   if (stamp == 0) return;
-  const now = tlb_clock_now();
-  if (stamp == now) {
-    shootdown(SHOOT_ALL, 0, 0, 0);
-    atomic.cmpxchg<u32>(tlb_clock_address(), now, now + 1);
-  }
+  if (stamp >= atomic.load<u32>(mm_state_address() + offsetof<MmState>("tlb_flushed"))) flush_all_tlbs();
   for (let i: u32 = 0; i < n; i++) frame_modified(mfn + i);
 }
