@@ -6,7 +6,7 @@
  * Writes to a frame with decoded code come here (`invalidate`): overwritten instructions' records become STALE.
  */
 import type { AreaLayout } from '../area.ts';
-import type { InterpreterTables } from '../interpreter/generate.ts';
+import { type InterpreterTables, MAX_FUSED } from '../interpreter/generate.ts';
 import { SPECIAL } from '../interpreter/special.ts';
 import type { Encoding } from '../semantics/table.ts';
 import { CpuState, Record32, SCALE_ADDR16, SCALE_STACK, VEC, XtlbEntry } from '../state.ts';
@@ -40,6 +40,12 @@ interface Page {
   misses: number;
 }
 
+/** Sequences of handlers that have a superinstruction, as a tree. */
+interface FusionNode {
+  handler?: number;
+  readonly next: Map<number, FusionNode>;
+}
+
 /** How a form is executed. */
 interface Row {
   readonly handlers: readonly [number, number, number];
@@ -62,7 +68,9 @@ export class CodeCache {
   private readonly encodings: readonly Encoding[];
   private readonly decoder: InstructionDecoder;
   private readonly rows: Map<number, Row> = new Map();
-  private readonly fused: Map<number, Map<number, number>> = new Map();
+  private readonly fused: FusionNode = { next: new Map() };
+  /** Records that each superinstruction covers, from table slot firstFused on. */
+  private readonly fusedLength: number[] = [];
   private readonly firstFused: number;
   private readonly pages: Map<number, Page> = new Map();
   private next: number;
@@ -88,9 +96,15 @@ export class CodeCache {
     for (const r of tables.rows) this.rows.set(r.encoding * 4096 + r.key, { handlers: r.handlers, ends: r.ends });
     this.firstFused = tables.firstFused;
     for (const [k, v] of Object.entries(tables.fused)) {
-      const [a, b] = k.split(',').map(Number);
-      const m = this.fused.get(a) ?? new Map<number, number>();
-      this.fused.set(a, m.set(b, v));
+      const slots = k.split(',').map(Number);
+      let node = this.fused;
+      for (const slot of slots) {
+        const next: FusionNode = node.next.get(slot) ?? { next: new Map() };
+        node.next.set(slot, next);
+        node = next;
+      }
+      node.handler = v;
+      this.fusedLength[v - tables.firstFused] = slots.length;
     }
   }
 
@@ -138,14 +152,15 @@ export class CodeCache {
   private dropRange(page: Page, offset: number, len: number): boolean {
     let hit = false;
     const t = page.table >>> 2;
-    // Two instructions may be fused, so look back the length of two.
-    const from = Math.max(0, offset - 2 * MAX_LENGTH);
+    // Several instructions may run as one.
+    const from = Math.max(0, offset - MAX_FUSED * MAX_LENGTH);
     const to = Math.min(PAGE, offset + len);
     for (let o = from; o < to; o++) {
       const rec = this.i32[t + o] >>> 0;
       if (!rec) continue;
       let end = this.u16[(rec + R.next) >>> 1];
-      if (this.i32[rec >>> 2] >= this.firstFused) end = this.u16[(rec + 32 + R.next) >>> 1];
+      const parts = this.fusedLength[this.i32[rec >>> 2] - this.firstFused];
+      if (parts) end = this.u16[(rec + (parts - 1) * Record32.size + R.next) >>> 1];
       if (o < offset && end <= offset) continue;
       this.i32[rec >>> 2] = SPECIAL.STALE;
       this.i32[t + o] = 0;
@@ -191,6 +206,7 @@ export class CodeCache {
     const base = mfn * PAGE;
     let o = at;
     let n = 0;
+    let decoded = 0;
     let done = false;
     while (!done) {
       if (o >= PAGE || n >= RUN) {
@@ -218,21 +234,32 @@ export class CodeCache {
           this.special(SPECIAL.UD, o + d.length, d.length);
           done = true;
         } else {
-          if (this.fuse && n > 0) this.tryFuse(rec);
           done = row.ends;
+          decoded++;
         }
         o += d.length;
       }
       n++;
     }
     this.stats.decoded += n;
+    if (this.fuse) this.fuseRun(start, decoded);
     return start;
   }
 
-  private tryFuse(rec: number): void {
-    const prev = rec - Record32.size;
-    const f = this.fused.get(this.i32[prev >>> 2])?.get(this.i32[rec >>> 2]);
-    if (f !== undefined) this.i32[prev >>> 2] = f;
+  /** Give each of the n records from `start` the longest superinstruction that begins there. */
+  private fuseRun(start: number, n: number): void {
+    const at = (i: number) => (start + i * Record32.size) >>> 2;
+    for (let i = 0; i < n - 1; i++) {
+      let node: FusionNode | undefined = this.fused;
+      let best: number | undefined;
+      // Records from i on still have their own handlers.
+      for (let j = i; j < n; j++) {
+        node = node.next.get(this.i32[at(j)]);
+        if (!node) break;
+        best = node.handler ?? best;
+      }
+      if (best !== undefined) this.i32[at(i)] = best;
+    }
   }
 
   private special(handler: number, next: number, len: number, target = 0): void {

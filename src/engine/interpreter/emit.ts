@@ -19,9 +19,6 @@ const REC = 0;
 const CPU = 1;
 const FUEL = 2;
 
-/** Handlers that a profiling build can tell apart. */
-export const PAIR_SPAN = 8192;
-
 /** How memory operands compute their address: 0 [base+disp], 1 general, 2 general truncated to 32 bits. */
 export type AddressForm = 0 | 1 | 2;
 
@@ -57,8 +54,8 @@ export interface EmitOptions {
   readonly fpu: boolean;
   /** The memory operand is an absolute address, held whole in the record's `imm` (moffs). */
   readonly moffs?: boolean;
-  /** Profiling build: count pairs of handlers that follow each other, in a u32[PAIR_SPAN][PAIR_SPAN] at this address. */
-  readonly pairs?: number;
+  /** Profiling build: how often each record ran is counted in a u32 at this address + record address / 8. */
+  readonly counts?: number;
   /** Operand index of the second immediate (enter), which the record holds in the upper half of `imm`. */
   readonly secondImmediate?: number;
   /** Byte offset from `rec` to this instruction's record (fused pairs: the second one is at 32). */
@@ -95,6 +92,7 @@ export class InterpreterEmitter extends IrEmitter {
 
   /** Emit the description; `tail` emits what happens when it falls off its end (default: the next record). */
   emit(code: Code, tail?: () => void): void {
+    if (this.o.counts !== undefined) this.count();
     if (this.o.fpu) {
       this.f.get(CPU).mem('i32.load8_u', CpuState.off.cr0).i32(8).op('i32.and').if();
       this.args().i32(7).i32(0).i32(0).returnCall(this.rt.raise);
@@ -126,18 +124,16 @@ export class InterpreterEmitter extends IrEmitter {
     return this.f.get(REC).mem(op, this.rec0 + Record32.off[name]);
   }
 
-  private countPair(at: number): void {
+  private count(): void {
     const f = this.f;
     const p = f.local('i32');
-    f.get(REC).mem('i32.load', this.rec0).i32(PAIR_SPAN).op('i32.mul').get(REC).mem('i32.load', at).op('i32.add');
-    f.i32(4).op('i32.mul').i32(this.o.pairs!).op('i32.add').tee(p);
+    f.get(REC).i32(3).op('i32.shr_u').i32(this.o.counts!).op('i32.add').tee(p);
     f.get(p).mem('i32.load').i32(1).op('i32.add').mem('i32.store');
   }
 
   /** Continue with the record after this one. */
   next(): void {
     const at = this.rec0 + Record32.size;
-    if (this.o.pairs !== undefined) this.countPair(at);
     this.f.get(REC).i32(at).op('i32.add').get(CPU).get(FUEL);
     this.f.get(REC).mem('i32.load', at).returnCallIndirect(this.rt.handlerType);
   }

@@ -36,16 +36,19 @@ export interface InterpreterTables {
   /** Texts of all encodings, to notice a stale build. */
   readonly encodings: readonly string[];
   readonly rows: readonly HandlerRow[];
-  /** "first,second" handler → fused handler. */
+  /** "first,second,…" handlers → the handler that does them in one go. */
   readonly fused: Readonly<Record<string, number>>;
-  /** Table slots from here on are fused pairs. */
+  /** Table slots from here on are superinstructions. */
   readonly firstFused: number;
 }
 
-/** Pairs of handlers worth a superinstruction: chosen by what follows what at run time (bench/pairs). */
+/** Sequences of handlers worth a superinstruction, by name: chosen by what a boot runs (bench/sequences.ts). */
 export interface FusionPlan {
-  readonly pairs: readonly (readonly [string, string])[];
+  readonly sequences: readonly (readonly string[])[];
 }
+
+/** Longest sequence that becomes a superinstruction. */
+export const MAX_FUSED = 4;
 
 const RUNTIME_FIXED: Record<string, { args: Type[]; result?: Type }> = {
   probe_read: { args: ['i64', 'i32'], result: 'i32' },
@@ -112,11 +115,11 @@ export interface Interpreter {
   readonly names: ReadonlyMap<number, string>;
 }
 
-/** `pairs`: address of a pair-count table (profiling build, see emit.ts). */
+/** `counts`: address of the execution counts (profiling build, see emit.ts). */
 export function generateInterpreter(
   encodings: readonly Encoding[],
-  plan: FusionPlan = { pairs: [] },
-  pairs?: number,
+  plan: FusionPlan = { sequences: [] },
+  counts?: number,
 ): Interpreter {
   const all: { e: Encoding; index: number; f: FormOf; code: Code }[] = [];
   for (const [index, e] of encodings.entries()) {
@@ -197,7 +200,7 @@ export function generateInterpreter(
   const sources = new Map<number, { code: Code; o: EmitOptions; ends: boolean; name: string }>();
   for (const { e, index, f, code } of all) {
     const moffs = e.operands.some((o) => o.code === 'O');
-    const base = { long: f.form.long, fpu: !!e.insn.fpu, secondImmediate: secondImmediate(f), moffs, pairs };
+    const base = { long: f.form.long, fpu: !!e.insn.fpu, secondImmediate: secondImmediate(f), moffs, counts };
     const memory = touchesMemory(code);
     const addressed = hasAddress(code);
     const make = (address: AddressForm): number => {
@@ -221,22 +224,20 @@ export function generateInterpreter(
   const fused: Record<string, number> = {};
   const byName = new Map<string, number>();
   for (const [s, src] of sources) if (!byName.has(src.name)) byName.set(src.name, s);
-  for (const [a, b] of plan.pairs) {
-    const sa = byName.get(a);
-    const sb = byName.get(b);
-    if (sa === undefined || sb === undefined) continue;
-    const A = sources.get(sa)!;
-    const B = sources.get(sb)!;
-    if (A.ends) continue;
+  for (const names of plan.sequences) {
+    const slots = names.map((n) => byName.get(n));
+    if (slots.length > MAX_FUSED || slots.some((x) => x === undefined)) continue;
+    const parts = slots.map((x) => sources.get(x!)!);
+    if (parts.slice(0, -1).some((p) => p.ends)) continue;
     const index = define((fn) => {
-      const first = new InterpreterEmitter(fn, rt, A.o);
-      first.emit(A.code, () => {
-        const second = new InterpreterEmitter(fn, rt, { ...B.o, recordOffset: Record32.size });
-        second.giveKnown(first.takeKnown());
-        second.emit(B.code);
-      });
+      const emit = (i: number, known?: ReadonlyMap<string, number>): void => {
+        const e = new InterpreterEmitter(fn, rt, { ...parts[i].o, recordOffset: i * Record32.size });
+        if (known) e.giveKnown(known);
+        e.emit(parts[i].code, i + 1 < parts.length ? () => emit(i + 1, e.takeKnown()) : undefined);
+      };
+      emit(0);
     });
-    fused[`${sa},${sb}`] = table.push(index) - 1;
+    fused[slots.join()] = table.push(index) - 1;
   }
 
   m.export('run', shared.run.index);
