@@ -29,13 +29,23 @@ export function put_domain(d: Domain): void {
   if (old == 1) domain_destroy_final(d);
 }
 
+/** A reference unless the last one has just gone (the struct is about to leave the list and be freed). */
+function try_get_domain(d: Domain): bool {
+  let n = atomic.load<u32>(refcnt(d));
+  while (n != 0) {
+    const was = atomic.cmpxchg<u32>(refcnt(d), n, n + 1);
+    if (was == n) return true;
+    n = was;
+  }
+  return false;
+}
+
 /** The domain with a reference, or null. */
 export function get_domain_by_id(domid: u32): Domain {
   spin_lock(list_lock());
   let d = xen().domain_list;
   while (changetype<usize>(d) != 0 && d.domid < domid) d = d.next;
-  if (changetype<usize>(d) != 0 && d.domid == domid) get_domain(d);
-  else d = changetype<Domain>(0);
+  if (changetype<usize>(d) == 0 || d.domid != domid || !try_get_domain(d)) d = changetype<Domain>(0);
   spin_unlock(list_lock());
   return d;
 }
@@ -53,8 +63,7 @@ export function rcu_lock_domain_by_any_id(domid: u32): Domain {
 export function get_domain_from(domid: u32): Domain {
   spin_lock(list_lock());
   let d = xen().domain_list;
-  while (changetype<usize>(d) != 0 && d.domid < domid) d = d.next;
-  if (changetype<usize>(d) != 0) get_domain(d);
+  while (changetype<usize>(d) != 0 && (d.domid < domid || !try_get_domain(d))) d = d.next;
   spin_unlock(list_lock());
   return d;
 }
