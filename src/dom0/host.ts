@@ -21,7 +21,7 @@ export interface HostOptions {
   /** As in MachineOptions: other modules than build/'s, and memory for instruments. */
   readonly parts?: MachineParts;
   readonly reserve?: number;
-  /** Where console logs go; without it there are none. */
+  /** Where the logs of the consoles and of the hypervisor go; without it there are none. */
   readonly logDir?: string;
   /** The hypervisor's log, as it is written. */
   readonly log?: (text: string) => void;
@@ -54,10 +54,21 @@ export class Host {
   }
 
   static async create(options: HostOptions = {}): Promise<Host> {
-    const { memoryMiB, pcpus, deterministic, log, parts, reserve } = options;
+    const { memoryMiB, pcpus, deterministic, parts, reserve } = options;
+    const early: string[] = [];
+    let keep = (text: string): void => {
+      early.push(text);
+    };
+    const log = (text: string) => {
+      keep(text);
+      options.log?.(text);
+    };
     const machine = await Machine.create({ memoryMiB, pcpus, deterministic, log, parts, reserve });
     try {
-      return new Host(machine, options);
+      const host = new Host(machine, options);
+      keep = (text) => host.consoles.hypervisorOutput(text);
+      early.forEach(keep);
+      return host;
     } catch (error) {
       await machine.stop();
       throw error;
@@ -85,6 +96,7 @@ export class Host {
       this.toolstack.close();
     } finally {
       await this.machine.stop();
+      this.consoles.close();
     }
   }
 }

@@ -134,13 +134,21 @@ class Run {
     return FAILED;
   }
 
+  /**
+   * What a guest prints before its console works (`earlyprintk=xen`) goes to the hypervisor; the user sees it at once. The
+   * hypervisor's own lines are kept for when something goes wrong.
+   */
   #hypervisorLog(text: string): void {
-    this.#log.push(...text.split('\n').filter((line) => line !== ''));
+    for (const line of text.split('\n')) {
+      const early = /^\(d\d+\) (.*)$/.exec(line);
+      if (early) this.#terminal.print(early[1]);
+      else if (line !== '') this.#log.push(line);
+    }
     this.#log.splice(0, Math.max(0, this.#log.length - LOG_TAIL));
   }
 
-  /** A failure, with what the hypervisor and the guest's early console said last. */
+  /** A failure, with what the hypervisor said last. */
   #report(what: string): void {
-    for (const line of ['', ...this.#log.map((l) => `(xen) ${l}`), `npm start: ${what}`]) say(`${line}\r`);
+    for (const line of ['', ...this.#log, `npm start: ${what}`]) say(`${line}\r`);
   }
 }

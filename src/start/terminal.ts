@@ -71,6 +71,11 @@ export class Terminal {
     if (this.#open) this.#release();
   }
 
+  /** A line beside the console's own output. */
+  print(line: string): void {
+    this.#output.write(`${line}\r\n`);
+  }
+
   /** The console's domain is gone; input waits for the next one. */
   disconnect(): void {
     this.#detach();

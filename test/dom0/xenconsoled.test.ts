@@ -307,6 +307,13 @@ describe('logs', () => {
     expect(readFileSync(file, 'latin1').endsWith('line  24\n')).toBe(true);
   });
 
+  it('have one for the hypervisor', () => {
+    const consoled = new XenConsoled({ logDir: dir });
+    consoled.hypervisorOutput('(XEN) hello\n');
+    consoled.close();
+    expect(readFileSync(join(dir, 'hypervisor.log'), 'latin1')).toBe('(XEN) hello\n');
+  });
+
   it('that cannot be written do not stop the console', () => {
     const errors: string[] = [];
     const consoled = new XenConsoled({ logDir: '/dev/null/x', onLogError: (path) => errors.push(path) });
@@ -315,6 +322,6 @@ describe('logs', () => {
     guest.print('hi');
     consoled.event(1);
     expect(screen.text).toBe('hi');
-    expect(errors).toEqual(['/dev/null/x/guest-a.log']);
+    expect(errors).toEqual(['/dev/null/x/hypervisor.log', '/dev/null/x/guest-a.log']);
   });
 });

@@ -9,7 +9,7 @@ export type { ConsolePage } from './ring.ts';
 export { streamViewer, type Viewer } from './viewer.ts';
 
 export interface XenConsoledOptions {
-  /** Where the logs go, `guest-<name>.log` each; without it there are none. */
+  /** Where the logs go: `guest-<name>.log` and `hypervisor.log`; without it there are none. */
   logDir?: string;
   /** Bytes of a log before it is turned over. */
   logLimit?: number;
@@ -20,21 +20,22 @@ export interface XenConsoledOptions {
 export class XenConsoled {
   readonly #options: XenConsoledOptions;
   readonly #consoles = new Map<number, Console>();
+  readonly #hypervisorLog: LogFile | undefined;
 
   constructor(options: XenConsoledOptions = {}) {
     this.#options = options;
+    this.#hypervisorLog = this.#open('hypervisor.log');
+  }
+
+  /** Text of the hypervisor's own console, what guests print early included: for its log. */
+  hypervisorOutput(text: string): void {
+    this.#hypervisorLog?.write(new TextEncoder().encode(text));
   }
 
   /** Serves a domain's console from now on. The page must stay the domain's until `release`. */
   introduce(domid: number, name: string, page: ConsolePage): Console {
     this.release(domid);
-    const { logDir, logLimit = DEFAULT_LOG_LIMIT, onLogError } = this.#options;
-    let log: LogFile | undefined;
-    if (logDir !== undefined) {
-      const path = join(logDir, `guest-${fileName(name)}.log`);
-      log = new LogFile(path, logLimit, (error) => onLogError?.(path, error));
-    }
-    const console = new Console(page, { log });
+    const console = new Console(page, { log: this.#open(`guest-${fileName(name)}.log`) });
     this.#consoles.set(domid, console);
     console.event();
     return console;
@@ -53,6 +54,19 @@ export class XenConsoled {
   release(domid: number): void {
     this.#consoles.get(domid)?.close();
     this.#consoles.delete(domid);
+  }
+
+  /** No console is served any more. */
+  close(): void {
+    for (const domid of [...this.#consoles.keys()]) this.release(domid);
+    this.#hypervisorLog?.close();
+  }
+
+  #open(file: string): LogFile | undefined {
+    const { logDir, logLimit = DEFAULT_LOG_LIMIT, onLogError } = this.#options;
+    if (logDir === undefined) return undefined;
+    const path = join(logDir, file);
+    return new LogFile(path, logLimit, (error) => onLogError?.(path, error));
   }
 }
 
