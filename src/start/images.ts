@@ -13,7 +13,8 @@ export class ImageError extends Error {}
 export interface Images {
   /** How to call the kernel in messages. */
   readonly kernelName: string;
-  /** The kernel's ELF file. */
+  /** The kernel as it was given, and the ELF file inside. */
+  readonly image: Uint8Array;
   readonly elf: Uint8Array;
   readonly ramdisk: Uint8Array;
   readonly ramdiskName: string;
@@ -39,7 +40,7 @@ export async function loadImages(options: Options, cwd: string, cache: Cache, sa
     if (error instanceof KernelError) throw new ImageError(`${kernel.name} ${error.message}`);
     throw error;
   }
-  return { kernelName: kernel.name, elf, ramdisk, ramdiskName: options.ramdisk ?? 'initramfs' };
+  return { kernelName: kernel.name, image: kernel.image, elf, ramdisk, ramdiskName: options.ramdisk ?? 'initramfs' };
 }
 
 function readFile(what: string, name: string, cwd: string): Uint8Array {
