@@ -26,7 +26,6 @@ const NR_FEATURE_WORDS: u32 = 13;
 const RESULT: u32 = 1320;
 
 export function do_sysctl(arg: u64): i64 {
-  if (!current.domain.privileged) return -ERRNO.EPERM;
   const op = xzalloc(<u32>Sysctl.SIZE);
   if (op == 0) return -ERRNO.ENOMEM;
   let rc: i64 = -ERRNO.EFAULT;
@@ -42,6 +41,7 @@ export function do_sysctl(arg: u64): i64 {
 }
 
 function operate(cmd: u32, u: usize): i64 {
+  if (!current.domain.privileged) return -ERRNO.EPERM;
   switch (cmd) {
     case SYSCTL.readconsole: return readconsole(u);
     case SYSCTL.physinfo: return physinfo(u);

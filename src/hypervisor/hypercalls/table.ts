@@ -14,8 +14,10 @@ import { do_set_segment_base } from "../traps/segments";
 import { do_domctl } from "../domctl/domctl";
 import { do_sysctl } from "../domctl/sysctl";
 import { do_console_io } from "./console_io";
+import { do_hvm_op } from "./hvm_op";
 import { do_multicall } from "./multicall";
 import { do_physdev_op } from "./physdev_op";
+import { do_platform_op } from "./platform_op";
 import { do_sched_op, do_sched_op_compat } from "./sched_op";
 import { do_set_timer_op } from "./set_timer_op";
 import { do_vcpu_op } from "./vcpu_op";
@@ -46,6 +48,7 @@ export function call_hypercall(op: u32, a1: u64, a2: u64, a3: u64, a4: u64, a5: 
     case HYPERCALL.set_callbacks: return pv() ? do_set_callbacks(a1, a2, a3) : NOSYS;
     case HYPERCALL.fpu_taskswitch: return pv() ? do_fpu_taskswitch(a1) : NOSYS;
     case HYPERCALL.sched_op_compat: return do_sched_op_compat(<u32>a1, a2);
+    case HYPERCALL.platform_op: return do_platform_op(a1);
     case HYPERCALL.set_debugreg: return pv() ? do_set_debugreg(a1, a2) : NOSYS;
     case HYPERCALL.get_debugreg: return pv() ? do_get_debugreg(a1) : NOSYS;
     case HYPERCALL.update_descriptor: return pv() ? do_update_descriptor(a1, a2) : NOSYS;
@@ -66,11 +69,12 @@ export function call_hypercall(op: u32, a1: u64, a2: u64, a3: u64, a4: u64, a5: 
     case HYPERCALL.callback_op: return pv() ? do_callback_op(<u32>a1, a2) : NOSYS;
     case HYPERCALL.event_channel_op: return do_event_channel_op(<u32>a1, a2);
     case HYPERCALL.physdev_op: return pv() ? do_physdev_op(<u32>a1, a2) : NOSYS;
+    case HYPERCALL.hvm_op: return do_hvm_op(<u32>a1, a2);
     case HYPERCALL.sysctl: return do_sysctl(a1);
     case HYPERCALL.domctl: return do_domctl(a1);
     case HYPERCALL.xenpmu_op: return pv() ? do_xenpmu_op(<u32>a1, a2) : NOSYS;
-    // Not in a system without HVM guests, hotplug, tracing and so on (docs/SUPPORT.md): xsm_op (the built-in policy is all there is), platform_op, the _compat forms
-    // of event_channel_op and physdev_op, hvm_op, dm_op, kexec_op, tmem_op, argo_op, xenoprof_op, hypfs_op, mca.
+    // Not in a system without HVM guests, hotplug, tracing and so on (docs/SUPPORT.md): xsm_op (the built-in policy is all there is), the _compat forms
+    // of event_channel_op and physdev_op, dm_op, kexec_op, tmem_op, argo_op, xenoprof_op, hypfs_op, mca.
     default: return NOSYS;
   }
 }
