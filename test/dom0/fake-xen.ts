@@ -262,6 +262,7 @@ export class FakeXen implements HypervisorPort {
       }
       return n;
     }
+    if (sub === 'set_memory_map') return 0;
     if (sub === 'acquire_resource') {
       const r = this.mem.struct(at, MemAcquireResource);
       const d = this.domains.get(r.get('domid'));

@@ -55,6 +55,7 @@ describe('creating a domain', () => {
       'domctl setvcpuaffinity',
       'domctl setnodeaffinity',
       'domctl max_mem',
+      'memory_op set_memory_map',
       'event_channel_op alloc_unbound',
       'domctl settscinfo',
       'domctl set_address_size',

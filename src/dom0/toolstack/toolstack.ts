@@ -185,7 +185,9 @@ export class Toolstack {
     domctl.setMaxVcpus(domid, maxVcpus);
     for (let v = 0; v < maxVcpus; v++) domctl.setVcpuAffinity(domid, v, anyCpu, anyCpu);
     domctl.setNodeAffinity(domid, 1n);
-    domctl.setMaxMem(domid, (config.maxMemoryMiB ?? config.memoryMiB) * 1024 + MAXMEM_SLACK_KIB);
+    const maxMemKiB = (config.maxMemoryMiB ?? config.memoryMiB) * 1024;
+    domctl.setMaxMem(domid, maxMemKiB + MAXMEM_SLACK_KIB);
+    this.xen.memoryOp.setMemoryMapLimit(domid, maxMemKiB);
   }
 
   /** Connects the daemons to the domain's rings. */

@@ -37,14 +37,13 @@ function domain_lock(d: Domain): usize {
 }
 
 export function do_domctl(arg: u64): i64 {
-  if (!current.domain.privileged) return -ERRNO.EPERM;
   const op = xzalloc(<u32>Domctl.SIZE);
   if (op == 0) return -ERRNO.ENOMEM;
   let rc: i64 = -ERRNO.EFAULT;
   if (copy_from_guest(op, arg, <u32>Domctl.SIZE) == 0) {
     rc = -ERRNO.EACCES;
     if (load<u32>(op, Domctl.interface_version) == XEN_DOMCTL_INTERFACE_VERSION) {
-      rc = checked(op);
+      rc = current.domain.privileged ? checked(op) : -ERRNO.EPERM;
       // Operations that fail may still say where (cpu policy), so the argument goes back always.
       if (copy_to_guest(arg, op, <u32>Domctl.SIZE) != 0) rc = -ERRNO.EFAULT;
     }

@@ -1,7 +1,7 @@
 // HYPERVISOR_event_channel_op (public/event_channel.h): one function per operation. Arguments are copied to the scratch
 // page first, results from it.
 import {
-  ERRNO, EVTCHNOP, EVTCHNSTAT, EvtchnAllocUnbound, EvtchnBindInterdomain, EvtchnBindIpi, EvtchnBindVcpu, EvtchnBindVirq,
+  ERRNO, EVTCHNOP, EVTCHNSTAT, EvtchnAllocUnbound, EvtchnBindInterdomain, EvtchnBindIpi, EvtchnBindPirq, EvtchnBindVcpu, EvtchnBindVirq,
   EvtchnClose, EvtchnExpandArray, EvtchnInitControl, EvtchnReset, EvtchnSend, EvtchnSetPriority, EvtchnStatus, EvtchnUnmask, NR_VIRQS,
 } from "../abi";
 import { DOMID_SELF, Domain, Vcpu, domain_vcpu } from "../domain";
@@ -15,10 +15,12 @@ import {
 } from "./evtchn";
 import { evtchn_fifo_deliver_new, evtchn_fifo_expand_array, evtchn_fifo_init_control, evtchn_fifo_newest_port, evtchn_fifo_set_priority } from "./fifo";
 import { ECS_INTERDOMAIN, ECS_IPI, ECS_UNBOUND, ECS_VIRQ, evtchn_from_port, port_is_valid } from "./struct";
-import { virq_is_per_vcpu, virq_is_privileged } from "./virq";
+import { virq_is_per_vcpu } from "./virq";
 
 /** Where in the scratch page the argument lies while an operation runs. */
 const ARG: u32 = 1536;
+/** Interrupt numbers that a domain could have: those of one I/O APIC and 32 more. */
+const NR_PIRQS: u32 = 56;
 
 function resolve_self(domid: u32): u32 {
   return domid == DOMID_SELF ? current.domain.domid : domid;
@@ -95,7 +97,6 @@ function bind_virq(a: usize): i64 {
   const virq = load<u32>(a, EvtchnBindVirq.virq);
   const vcpu = load<u32>(a, EvtchnBindVirq.vcpu);
   if (virq >= NR_VIRQS) return -ERRNO.EINVAL;
-  if (virq_is_privileged(virq) && !d.privileged) return -ERRNO.EPERM;
   if (!virq_is_per_vcpu(virq) && vcpu != 0) return -ERRNO.EINVAL;
   const v = domain_vcpu(d, vcpu);
   if (changetype<usize>(v) == 0) return -ERRNO.ENOENT;
@@ -123,6 +124,12 @@ function bind_virq(a: usize): i64 {
   }
   spin_unlock(evtchn_lock(d));
   return rc;
+}
+
+/** There are no physical interrupts to bind, but numbers that one could have. */
+function bind_pirq(a: usize): i64 {
+  if (load<u32>(a, EvtchnBindPirq.pirq) >= NR_PIRQS) return -ERRNO.EINVAL;
+  return current.domain.privileged ? -ERRNO.EINVAL : -ERRNO.EPERM;
 }
 
 function bind_ipi(a: usize): i64 {
@@ -291,8 +298,7 @@ export function do_event_channel_op(cmd: u32, arg: u64): i64 {
     case EVTCHNOP.reset: size = <u32>EvtchnReset.SIZE; break;
     case EVTCHNOP.expand_array: size = <u32>EvtchnExpandArray.SIZE; break;
     case EVTCHNOP.set_priority: size = <u32>EvtchnSetPriority.SIZE; break;
-    // There are no physical interrupts to bind.
-    case EVTCHNOP.bind_pirq: return current.domain.privileged ? -ERRNO.EINVAL : -ERRNO.EPERM;
+    case EVTCHNOP.bind_pirq: size = <u32>EvtchnBindPirq.SIZE; break;
     default: return -ERRNO.ENOSYS;
   }
   if (copy_from_guest(a, arg, size) != 0) return -ERRNO.EFAULT;
@@ -311,6 +317,7 @@ function operate(cmd: u32, a: usize): i64 {
     case EVTCHNOP.bind_interdomain: return bind_interdomain(a);
     case EVTCHNOP.bind_virq: return bind_virq(a);
     case EVTCHNOP.bind_ipi: return bind_ipi(a);
+    case EVTCHNOP.bind_pirq: return bind_pirq(a);
     case EVTCHNOP.status: return status(a);
     case EVTCHNOP.init_control: return init_control(a);
     case EVTCHNOP.close: return evtchn_close_port(current.domain, load<u32>(a));

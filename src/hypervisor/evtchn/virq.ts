@@ -21,11 +21,6 @@ export function virq_is_per_vcpu(virq: u32): bool {
   }
 }
 
-/** Only a control domain may bind these. */
-export function virq_is_privileged(virq: u32): bool {
-  return !virq_is_per_vcpu(virq);
-}
-
 /** Raises `virq` where v has bound it. No lock is held. */
 export function send_guest_vcpu_virq(v: Vcpu, virq: u32): void {
   const d = v.domain;

@@ -1,6 +1,6 @@
 // HYPERVISOR_vcpu_op (public/vcpu.h).
 import {
-  ERRNO, SHUTDOWN, VCPUOP, VCPU_SSHOTTMR_future, VcpuGuestContext, VcpuInfo, VcpuRegisterRunstateMemoryArea,
+  ERRNO, SHUTDOWN, VCPUOP, VcpuGuestContext, VcpuInfo, VcpuRegisterRunstateMemoryArea,
   VcpuRegisterVcpuInfo, VcpuRunstateInfo, VcpuSetPeriodicTimer, VcpuSetSingleshotTimer,
 } from "../abi";
 import { Domain, MAX_VIRT_CPUS, VPF_down, Vcpu, domain_vcpu } from "../domain";
@@ -19,7 +19,7 @@ import { spin_lock, spin_unlock } from "../spinlock";
 import { set_vcpu_context } from "../vcpu_context";
 
 /** Longest period that does not overflow a signed 64-bit time. */
-const PERIOD_MAX: u64 = 1 << 62;
+const PERIOD_MAX: u64 = (1 << 62) - 1;
 
 // @ts-ignore: decorator
 @inline
@@ -159,7 +159,7 @@ export function do_vcpu_op(cmd: u32, vcpuid: u32, arg: u64): i64 {
       if (v != current) return -ERRNO.EINVAL;
       if (copy_from_guest(s, arg, 12) != 0) return -ERRNO.EFAULT;
       const timeout = load<u64>(s, VcpuSetSingleshotTimer.timeout_abs_ns);
-      if (load<u32>(s, VcpuSetSingleshotTimer.flags) & VCPU_SSHOTTMR_future && timeout < NOW()) return -ERRNO.ETIME;
+      // VCPU_SSHOTTMR_future has no effect, as in Xen 4.17: a timeout in the past fires at once.
       vcpu_set_singleshot(v, timeout);
       return 0;
     }

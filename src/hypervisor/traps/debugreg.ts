@@ -55,11 +55,11 @@ export function set_debugreg(v: Vcpu, n: u32, value: u64): i64 {
   }
 }
 
-/** The value, or -EINVAL as the hypercall gives it. */
+/** The value, or -ENODEV as the hypercall gives it. */
 export function get_debugreg(v: Vcpu, n: u32): i64 {
-  if (n > 7) return -ERRNO.EINVAL;
+  if (n > 7) return -ERRNO.ENODEV;
   const r = alias(v, n);
-  if (r < 0) return -ERRNO.EINVAL;
+  if (r < 0) return -ERRNO.ENODEV;
   return <i64>load<u64>(dr(v, <u32>r));
 }
 
@@ -68,10 +68,10 @@ export function debugreg_valid(v: Vcpu, n: u32): bool {
 }
 
 export function do_set_debugreg(n: u64, value: u64): i64 {
-  return n > 7 ? -ERRNO.EINVAL : set_debugreg(current, <u32>n, value);
+  return n > 7 ? -ERRNO.ENODEV : set_debugreg(current, <u32>n, value);
 }
 export function do_get_debugreg(n: u64): i64 {
-  return n > 7 ? -ERRNO.EINVAL : get_debugreg(current, <u32>n);
+  return n > 7 ? -ERRNO.ENODEV : get_debugreg(current, <u32>n);
 }
 
 export function init_debugregs(v: Vcpu): void {

@@ -162,9 +162,8 @@ function two_byte(v: Vcpu, i: Insn): bool {
     case 0x06:
       set_guest_ts(v, false);
       return true;
-    case 0x08:
     case 0x09:
-      // invd, wbinvd: there is no cache.
+      // wbinvd: there is no cache. invd stays refused.
       return true;
     case 0x20:
     case 0x21:

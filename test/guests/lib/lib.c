@@ -235,6 +235,7 @@ __attribute__((used)) void guest_main(struct start_info *start) {
   si = start;
   HC3(update_va_mapping, P(shared_page), si->shared_info | KERNEL_RW, UVMF_INVLPG);
   shared = (struct shared_info *)shared_page;
+  memset(shared->evtchn_mask, 0xff, sizeof shared->evtchn_mask);
   if (!(si->flags & 2)) ring = va_of_mfn(si->console_mfn);
   static struct trap_info traps[34];
   u32 n = 0;

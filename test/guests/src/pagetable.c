@@ -306,7 +306,7 @@ static void writable_tables(void) {
   TRY(*(volatile u64 *)M2P = 0);
   check_fault("write to the M2P", 14);
   TRY((void)*(volatile u64 *)0xffff830000000000);
-  check_fault("read Xen's memory", 14);
+  ok("reading Xen's memory is a page fault", fault.vector == 14);
 }
 
 static void descriptors(void) {

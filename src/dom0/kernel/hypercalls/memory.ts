@@ -1,5 +1,14 @@
 /** memory_op (public/memory.h). */
-import { MemAcquireResource, MemoryDomain, MemoryReservation, XENMEM } from '../../../abi/memory.ts';
+import {
+  E820,
+  E820Entry,
+  ForeignMemoryMap,
+  MemAcquireResource,
+  MemoryDomain,
+  MemoryMap,
+  MemoryReservation,
+  XENMEM,
+} from '../../../abi/memory.ts';
 import { HYPERCALL } from '../../../abi/xen.ts';
 import type { Hypercalls } from '../hypercalls.ts';
 
@@ -69,6 +78,18 @@ export class MemoryCalls {
 
   maximumReservation(domid: number): number {
     return this.ofDomain('maximum_reservation', domid);
+  }
+
+  /** The memory map that the domain is told of (XENMEM_memory_map): RAM from 0 on. */
+  setMemoryMapLimit(domid: number, kib: number): void {
+    this.xen.scratch((s) => {
+      const entry = s.struct(E820Entry).set('type', E820.RAM);
+      const bytes = BigInt(kib) << 10n;
+      entry.set('size_lo', Number(bytes & 0xffff_ffffn)).set('size_hi', Number(bytes >> 32n));
+      const a = s.struct(ForeignMemoryMap).set('domid', domid);
+      a.nested('map', MemoryMap).set('nr_entries', 1).set('buffer', entry.address);
+      this.xen.call(`set_memory_map of domain ${domid}`, HYPERCALL.memory_op, XENMEM.set_memory_map, a.address);
+    });
   }
 
   private ofDomain(op: 'current_reservation' | 'maximum_reservation', domid: number): number {
