@@ -240,3 +240,63 @@ describe('repe and repne', () => {
     expect(flags() & 0x40).toBe(0x40);
   });
 });
+
+describe('16-bit addresses, in compatibility mode', () => {
+  const HIGH = 0xabcd_0000n;
+  const lowest = () => [s.map(0n), s.map(0xf000n)].map((f) => f * 4096);
+  /** Registers with something in their upper halves; those halves and the lower ones afterwards. */
+  function short(code: number[], cx: number, si: number, di: number): number[] {
+    s.reset(1);
+    s.poke(CODE, [...code, hlt]);
+    for (const [n, v] of [
+      [GPR.RCX, cx],
+      [GPR.RSI, si],
+      [GPR.RDI, di],
+    ])
+      s.setGpr(n, HIGH | BigInt(v));
+    expect(s.run(CODE)).toBe(EXIT.PRIVILEGED);
+    return [GPR.RCX, GPR.RSI, GPR.RDI].map((n) => Number(s.gpr(n) - HIGH));
+  }
+  it('strings use cx, si and di, wrap at 64 KiB, and keep the upper halves', () => {
+    const [low, high] = lowest();
+    s.u8.set([1, 2, 3, 4], high + 0xffc);
+    s.u8.set([5, 6, 7, 8], low);
+    expect(short([0x67, 0xf3, 0xa4], 8, 0xfffc, 0x100)).toEqual([0, 4, 0x108]);
+    expect([...s.u8.subarray(low + 0x100, low + 0x108)]).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(short([0x67, 0xa5], 8, 0xfffc, 0x200)).toEqual([8, 0, 0x204]);
+    expect(s.view.getUint32(low + 0x200, true)).toBe(0x04030201);
+    s.u8[low + 0x108] = 9;
+    expect(short([0x67, 0xf3, 0xa6], 20, 0xfffc, 0x100)).toEqual([11, 5, 0x109]);
+    expect(short([0xfd, 0x67, 0xf3, 0xaa], 3, 0, 0x001)).toEqual([0, 0, 0xfffe]);
+    expect(short([0xfd, 0x67, 0xac], 3, 0, 0x001)).toEqual([3, 0xffff, 1]);
+    expect(short([0x67, 0xf3, 0xa4], 0, 7, 9)).toEqual([0, 7, 9]);
+  });
+  it('loop and jcxz look at cx', () => {
+    lowest();
+    expect(short([0x67, 0xe2, 0xfd], 5, 1, 2)).toEqual([0, 1, 2]);
+    expect(short([0x67, 0xe2, 0x01, hlt, 0x90], 1, 1, 2)).toEqual([0, 1, 2]);
+    expect(s.get64('rip')).toBe(CODE + 3n);
+    expect(short([0x67, 0xe3, 0x01, hlt, 0x90], 0, 1, 2)).toEqual([0, 1, 2]);
+    expect(s.get64('rip')).toBe(CODE + 5n);
+    expect(short([0xe3, 0x01, hlt, 0x90], 0, 1, 2)).toEqual([0, 1, 2]);
+    expect(s.get64('rip')).toBe(CODE + 2n);
+  });
+  it('xlat and the bit strings wrap at 64 KiB', () => {
+    const [low, high] = lowest();
+    s.u8[low + 1] = 0x5a;
+    s.setGpr(GPR.RAX, 0x11n);
+    s.setGpr(GPR.RBX, HIGH | 0xfff0n);
+    s.set32('mode', 1);
+    s.poke(CODE, [0x67, 0xd7, hlt]);
+    expect(s.run(CODE)).toBe(EXIT.PRIVILEGED);
+    expect(s.gpr(GPR.RAX)).toBe(0x5an);
+    // bts word [si], ax: bit 33 from 0xfffc is bit 1 at 0
+    s.u8[low] = 0;
+    s.u8[high + 0xffc] = 0;
+    s.setGpr(GPR.RAX, 33n);
+    s.setGpr(GPR.RSI, HIGH | 0xfffcn);
+    s.poke(CODE, [0x66, 0x67, 0x0f, 0xab, 0x04, hlt]);
+    expect(s.run(CODE)).toBe(EXIT.PRIVILEGED);
+    expect(s.u8[low]).toBe(2);
+  });
+});

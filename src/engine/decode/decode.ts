@@ -318,7 +318,7 @@ export class InstructionDecoder {
       mem && e.modrm < 0 && e.operands.some((o) => 'EWQM'.includes(o.code)),
       lock,
       e.attrs.has('rep') ? rep : 0,
-      long && addrPrefix && e.attrs.has('a'),
+      addrPrefix && e.attrs.has('a'),
       e.cc ? b & 15 : 0,
     );
     return {

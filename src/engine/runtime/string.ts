@@ -3,8 +3,9 @@
  * returns 0 (fault recorded), 1 (done) or 2 (more to do). What lies within a page is done at once when that equals doing
  * it element by element; elements that cross a page go one at a time.
  *
- * `bytes`: element size; `addrsize`: 8, or 4 (offsets modulo 2^32, upper register halves cleared); `base`: the source's
- * segment base. ES's base is 0 in 64-bit mode. Registers change only when an element was done.
+ * `bytes`: element size; `addrsize`: 8, 4 (offsets modulo 2^32, upper register halves cleared) or 2 (offsets modulo 2^16,
+ * the rest of the registers kept); `base`: the source's segment base. ES's base is 0 in 64-bit mode. Registers change only
+ * when an element was done.
  */
 import { CpuState, GPR, RFLAGS, SEG } from '../../../build/abi/engine';
 import { set_flags_sub } from './flags';
@@ -19,7 +20,11 @@ const RSI: usize = CpuState.gpr + 8 * GPR.RSI;
 const RDI: usize = CpuState.gpr + 8 * GPR.RDI;
 
 @inline function offset_mask(addrsize: u32): u64 {
-  return addrsize == 8 ? u64.MAX_VALUE : 0xffffffff;
+  return u64.MAX_VALUE >> (64 - addrsize * 8);
+}
+@inline function put_reg(cpu: usize, addrsize: u32, v: u64, reg: usize): void {
+  if (addrsize == 2) store<u16>(cpu + reg, <u16>v);
+  else store<u64>(cpu + reg, v);
 }
 @inline function backwards(cpu: usize): bool {
   return (load<u64>(cpu, CpuState.rflags) & RFLAGS.DF) != 0;
@@ -37,9 +42,9 @@ function within(a: u64, offset: u64, bytes: u32, addrsize: u32, down: bool): u64
   const at = a & 0xfff;
   if (at + bytes > 4096) return 0;
   let n: u64 = down ? at / bytes + 1 : (4096 - at) / bytes;
-  if (addrsize == 4) {
+  if (addrsize != 8) {
     // Nor may the offset wrap (it does so within a page only if the segment base is not page aligned).
-    const room: u64 = down ? offset / bytes + 1 : (0x100000000 - offset) / bytes;
+    const room: u64 = down ? offset / bytes + 1 : (offset_mask(addrsize) + 1 - offset) / bytes;
     if (room < n) n = room;
   }
   return n;
@@ -150,9 +155,9 @@ export function rep_movs(cpu: usize, bytes: u32, addrsize: u32, base: u64): u32 
     }
   }
   if (budget == full) return result;
-  store<u64>(cpu, count, RCX);
-  store<u64>(cpu, si, RSI);
-  store<u64>(cpu, di, RDI);
+  put_reg(cpu, addrsize, count, RCX);
+  put_reg(cpu, addrsize, si, RSI);
+  put_reg(cpu, addrsize, di, RDI);
   return result;
 }
 
@@ -200,8 +205,8 @@ export function rep_stos(cpu: usize, bytes: u32, addrsize: u32): u32 {
     }
   }
   if (budget == full) return result;
-  store<u64>(cpu, count, RCX);
-  store<u64>(cpu, di, RDI);
+  put_reg(cpu, addrsize, count, RCX);
+  put_reg(cpu, addrsize, di, RDI);
   return result;
 }
 
@@ -235,8 +240,8 @@ export function rep_lods(cpu: usize, bytes: u32, addrsize: u32, base: u64): u32 
     }
   }
   if (budget == full) return result;
-  store<u64>(cpu, count, RCX);
-  store<u64>(cpu, si, RSI);
+  put_reg(cpu, addrsize, count, RCX);
+  put_reg(cpu, addrsize, si, RSI);
   return result;
 }
 
@@ -299,9 +304,9 @@ function compare(cpu: usize, bytes: u32, addrsize: u32, source: bool, base: u64,
   }
   if (budget == full) return result;
   set_flags_sub(cpu, a, b, bytes);
-  store<u64>(cpu, count, RCX);
-  if (source) store<u64>(cpu, si, RSI);
-  store<u64>(cpu, di, RDI);
+  put_reg(cpu, addrsize, count, RCX);
+  if (source) put_reg(cpu, addrsize, si, RSI);
+  put_reg(cpu, addrsize, di, RDI);
   return result;
 }
 

@@ -238,10 +238,14 @@ export class Builder {
   /** From here on memory operand i lies `delta` bytes (i64, signed) further on; not accessed before. */
   moveOperand(i: number, delta: Val): void {
     if (this.probes.has(i)) throw new Error(`operand ${i} moved after its access`);
-    const whole = this.form.long && this.form.addrsize === 8;
-    if (whole) this.eas.set(i, this.add(this.ea(i), delta));
-    else if (!this.form.long) this.eas.set(i, this.zx(this.add(this.ea(i), delta), 4));
-    else this.eas.set(i, this.add(this.segbase(i), this.zx(this.add(this.offset(i), delta), 4)));
+    const { long, addrsize } = this.form;
+    if (addrsize === (long ? 8 : 4)) {
+      const at = this.add(this.ea(i), delta);
+      this.eas.set(i, long ? at : this.zx(at, 4));
+      return;
+    }
+    const at = this.add(this.segbase(i), this.zx(this.add(this.offset(i), delta), addrsize));
+    this.eas.set(i, long ? at : this.zx(at, 4));
   }
   private operandProbe(i: number): Probe {
     let p = this.probes.get(i);

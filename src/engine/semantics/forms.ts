@@ -28,10 +28,10 @@ export function formKey(
   mem: boolean,
   lock: boolean,
   rep: number,
-  addr32: boolean,
+  shortAddress: boolean,
   cc: number,
 ) {
-  return (mode << 11) | (Math.log2(opsize) << 9) | (+mem << 8) | (+lock << 7) | (rep << 5) | (+addr32 << 4) | cc;
+  return (mode << 11) | (Math.log2(opsize) << 9) | (+mem << 8) | (+lock << 7) | (rep << 5) | (+shortAddress << 4) | cc;
 }
 
 /** Bytes of an operand at effective operand size `opsize`. */
@@ -136,14 +136,15 @@ export function* forms(e: Encoding): Generator<FormOf> {
         const operands = e.operands.map((s) => operandForm(s, opsize, mem, long));
         const locks = e.attrs.has('lock') && operands[0]?.kind === 'mem' ? [false, true] : [false];
         const reps = e.attrs.has('rep') ? REPS : ([''] as const);
-        const addrs = e.attrs.has('a') && long ? [8, 4] : [long ? 8 : 4];
+        // The second is with an address size prefix.
+        const addrs = (long ? [8, 4] : [4, 2]).slice(0, e.attrs.has('a') ? 2 : 1);
         for (const lock of locks)
           for (const rep of reps)
             for (const addrsize of addrs)
               for (let cc = 0; cc < (e.cc ? 16 : 1); cc++) {
                 const form: Form = { operands, opsize, addrsize, long, lock, rep, cc };
                 yield {
-                  key: formKey(mode, opsize, mem, lock, REPS.indexOf(rep), long && addrsize === 4, cc),
+                  key: formKey(mode, opsize, mem, lock, REPS.indexOf(rep), addrsize !== addrs[0], cc),
                   form,
                   memory,
                   mode,

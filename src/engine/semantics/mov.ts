@@ -64,7 +64,7 @@ export const mov: Insn[] = [
     // The operand says which segment; its own base, rSI, is not used.
     const al = b.to('i64', b.reg(GPR.RAX, 1));
     const addr = b.add(b.reg(GPR.RBX, 8), al);
-    const offset = b.form.addrsize === 8 ? addr : b.zx(addr, 4);
+    const offset = b.form.addrsize === 8 ? addr : b.zx(addr, b.form.addrsize);
     const linear = b.add(b.segbase(0), offset);
     b.set(CpuState.off.gpr, 1, b.load(b.long ? linear : b.zx(linear, 4), 1));
   }),

@@ -80,7 +80,7 @@ export const sseMove: Insn[] = [
  * address less rSI is the segment's base.
  */
 function maskmovAddress(b: Builder): Val {
-  const bytes = b.form.addrsize === 8 ? 8 : 4;
+  const bytes = b.form.addrsize;
   const base = b.sub(b.ea(2), b.to('i64', b.reg(GPR.RSI, bytes)));
   const at = b.add(base, b.to('i64', b.reg(GPR.RDI, bytes)));
   return b.form.long ? at : b.and(at, b.i64(0xffffffffn));

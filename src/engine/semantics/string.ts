@@ -9,7 +9,7 @@ import { type Insn, insn } from './table.ts';
 /** Linear address of ES:rDI. */
 function destination(b: Builder): Val {
   if (b.long) return b.to('i64', b.reg(GPR.RDI, b.form.addrsize));
-  const offset = b.to('i64', b.reg(GPR.RDI, 4));
+  const offset = b.to('i64', b.reg(GPR.RDI, b.form.addrsize));
   return b.zx(b.add(offset, b.get(CpuState.off.segbase + SEG.ES * 8, 8)), 4);
 }
 
@@ -21,7 +21,7 @@ function advance(b: Builder, n: number, ...regs: number[]): void {
   const delta = b.sub(b.i32(n), back);
   for (const r of regs) {
     if (bytes === 8) b.setReg(r, 8, b.add(b.reg(r, 8), b.op('i64.extend_i32_s', 'i64', [delta])));
-    else b.setReg(r, 4, b.add(b.reg(r, 4), delta));
+    else b.setReg(r, bytes, b.add(b.reg(r, bytes), delta));
   }
 }
 
