@@ -1,7 +1,6 @@
 /** What of an outcome must be equal, and how a difference is told. */
-import { type Case, type Exception, fieldText, hex, type Outcome, type Poke } from './case.ts';
+import { applyOverrides, type Case, type Exception, fieldText, hex, type Outcome, type Poke } from './case.ts';
 import { baseState, WINDOW_PATTERN, WINDOW_SIZE } from './state.ts';
-import { applyOverrides } from './case.ts';
 import { IGNORED_FIELDS, tolerance, undefinedFlags } from './tolerance.ts';
 
 /** The final bytes of the window, told as changes against what it held. */

@@ -1,7 +1,7 @@
 /** The recorded cases in the interpreter: registers, flags, memory and exceptions as the real CPU had them. */
 import { describe, expect, it } from 'vitest';
-import { differences } from './compare.ts';
 import { formatCase, type Group } from './case.ts';
+import { differences } from './compare.ts';
 import { EngineDriver } from './engine-driver.ts';
 import { load } from './recorded.ts';
 import { FILES } from './tables.ts';

@@ -99,7 +99,7 @@ export function encode(e: Encoding, c: Choice): Uint8Array {
     if (n >= 8) rex |= 0x40 | bit;
     return n & 7;
   };
-  let reg = e.digit >= 0 ? e.digit : 0;
+  let reg = Math.max(e.digit, 0);
   let rm = -1;
   let opcode = e.opcode;
   const imms: number[] = [];

@@ -1,7 +1,7 @@
 /** Choosing where a memory operand lies and how it is addressed. */
 import type { Memory } from './encode.ts';
 import type { Rng } from './rng.ts';
-import { FS_BASE, GS_BASE, GPR_NAMES, KIND_OFFSETS, WINDOW, WINDOW_SIZE } from './state.ts';
+import { FS_BASE, GPR_NAMES, GS_BASE, KIND_OFFSETS, WINDOW, WINDOW_SIZE } from './state.ts';
 
 const MASK64 = (1n << 64n) - 1n;
 const MASK32 = (1n << 32n) - 1n;

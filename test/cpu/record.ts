@@ -6,8 +6,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { formatGroups, type Group } from './case.ts';
 import { fromTable } from './generate.ts';
-import { special } from './special.ts';
 import { NativeCpu } from './native.ts';
+import { special } from './special.ts';
 import { FILES, type FileName } from './tables.ts';
 
 const DIR = new URL('./recorded/', import.meta.url);
@@ -16,8 +16,12 @@ const DIR = new URL('./recorded/', import.meta.url);
 export function record(cpu: NativeCpu, file: FileName): Group[] {
   const groups = file === 'special' ? special() : fromTable(file);
   const outcomes = cpu.run(groups.flatMap((g) => g.cases));
-  let at = 0;
-  return groups.map((g) => ({ ...g, outcomes: outcomes.slice(at, (at += g.cases.length)) }));
+  let next = 0;
+  return groups.map((g) => {
+    const at = next;
+    next += g.cases.length;
+    return { ...g, outcomes: outcomes.slice(at, next) };
+  });
 }
 
 if (import.meta.main) {

@@ -92,6 +92,12 @@ function imageMask(cpu: Outcome, ignored: (i: number) => boolean): (offset: numb
   return (offset) => (ignored(offset - start) ? 0 : 0xff);
 }
 
+/** FOP, FIP and FDP in what fnstenv and fnsave write. */
+function environment(c: Case, cpu: Outcome): Tolerance {
+  const wide = !c.code.subarray(0, 4).includes(0x66);
+  return { memoryMask: imageMask(cpu, wide ? (i) => i >= 12 && i < 26 : (i) => i >= 6 && i < 14) };
+}
+
 const RULES: readonly (readonly [name: RegExp, t: (c: Case, cpu: Outcome) => Tolerance, why: string])[] = [
   [
     /^(rcp|rsqrt)[sp]s$/,
@@ -104,8 +110,8 @@ const RULES: readonly (readonly [name: RegExp, t: (c: Case, cpu: Outcome) => Tol
     'approximations: right to one unit in the last place (SDM vol. 1, 8.3.10), different in every model',
   ],
   [
-    /^fxrstor$/,
-    () => ({ cr2Within: 512 }),
+    /^(fxrstor|fnsave|frstor|fnstenv|fldenv)$/,
+    (c, cpu) => ({ ...environment(c, cpu), cr2Within: 512 }),
     'which byte of an image on a missing page is named is up to the implementation',
   ],
   [
@@ -119,12 +125,9 @@ const RULES: readonly (readonly [name: RegExp, t: (c: Case, cpu: Outcome) => Tol
     'FOP, FIP and FDP (see above); MXCSR_MASK tells what the model implements',
   ],
   [
-    /^fnsave$|^fnstenv$/,
-    (c, cpu) => {
-      const wide = !c.code.subarray(0, 4).includes(0x66);
-      return { memoryMask: imageMask(cpu, wide ? (i) => i >= 12 && i < 26 : (i) => i >= 6 && i < 14) };
-    },
-    'FOP, FIP and FDP (see above)',
+    /^popa$/,
+    (_, cpu) => (cpu.exception ? { field: (f) => /^(a|b|c|d|si|di|bp)$/.test(f) } : {}),
+    'registers popped before the pop that faults may or may not have their new values',
   ],
 ];
 

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Host } from '../../src/dom0/host.ts';
 import { runGuest } from './run-guest.ts';
-import { expectedPath, MEMORY_MIB, RUNS, imagePath } from './runs.ts';
+import { expectedPath, imagePath, MEMORY_MIB, RUNS } from './runs.ts';
 
 let host: Host;
 let failure: Error | undefined;

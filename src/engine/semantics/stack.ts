@@ -114,7 +114,8 @@ function enter(b: Builder): void {
     },
     () => {
       const at = stackAt(b, sp, -n);
-      // The new top must be writable too.
+      // The new top must be writable too; the push is looked at first, and probed last because it is written.
+      b.probe(at, n);
       b.probe(stackAt(b, at, b.neg(size)), n);
       const p = b.probe(at, n);
       b.pstore(p, 0, n, b.reg(GPR.RBP, n));
