@@ -291,6 +291,8 @@ export class Vcpu {
   yielded: u32;
   /** A TypeScript domain's vCPU: word its thread waits on; incremented and notified on every upcall. */
   wake_word: u32;
+  /** TypeScript domains: value of wake_word up to which its events are handled (written by the domain). */
+  wake_handled: u32;
 
   /** In a multicall: MCF_* and the entry (copied to machine memory) that is being done. */
   mc_flags: u32;

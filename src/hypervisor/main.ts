@@ -34,6 +34,11 @@ export function wake_word(): usize {
   return changetype<usize>(current) + offsetof<Vcpu>("wake_word");
 }
 
+/** Address of the u32 to which the thread writes (and notifies) the wake word's value that it has handled all events of. */
+export function wake_handled(): usize {
+  return changetype<usize>(current) + offsetof<Vcpu>("wake_handled");
+}
+
 /** Gets every pCPU through its loop: after MachineInfo.stop or panic was set. */
 export function kick_all(): void {
   const x = xen();

@@ -107,6 +107,8 @@ export class PerCpu {
   scratch: usize;
   /** Copy of the multicall entry that is being done. */
   mc_entry: usize;
+  /** Deterministic time: vCPU of the TypeScript domain that was signalled from here and has not answered; 0: none. */
+  spoke_to: usize;
 }
 
 // @ts-ignore: decorator

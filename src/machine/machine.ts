@@ -29,6 +29,8 @@ export interface MachineOptions {
 
 /** Guest TSC frequency in kHz: one tick a nanosecond. */
 export const TSC_KHZ = 1_000_000;
+/** Time of day at boot in deterministic mode: 2020-01-01, in ns since 1970. */
+const DETERMINISTIC_WALL = Date.UTC(2020, 0, 1) * 1e6;
 /** Arena of a thread that never runs guest code. */
 const SMALL_ARENA = 1 << 16;
 
@@ -72,7 +74,7 @@ export class Machine {
     if (o.deterministic && pcpus !== 1) throw new RangeError('deterministic mode needs exactly one pCPU');
     const parts = o.parts ?? loadParts();
     const log = o.log ?? (() => {});
-    const boot = bootTime();
+    const boot = o.deterministic ? { ...bootTime(), wall: DETERMINISTIC_WALL } : bootTime();
     const seed = o.deterministic ? (o.seed ?? 1) : undefined;
     const frames = memoryMiB * 256;
     const memory = new WebAssembly.Memory({ initial: memoryMiB * 16, maximum: 65536, shared: true });

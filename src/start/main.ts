@@ -26,6 +26,9 @@ const SIGNAL_STATUS: Record<(typeof SIGNALS)[number], number> = { SIGHUP: 129, S
 /** Errors that say what the user can do; of others the place is shown. */
 const EXPECTED = [ImageError, KernelError, ToolstackError, HypercallError];
 
+/** The guest can see its UUID (XENVER_guest_handle). */
+const DETERMINISTIC_UUID = '00000000-0000-4000-8000-000000000001';
+
 /** Lines of the hypervisor's log that are shown when something goes wrong. */
 const LOG_TAIL = 40;
 
@@ -115,6 +118,7 @@ class Run {
     const { name, memory, vcpus, append } = this.#options;
     const first = host.toolstack.create({
       name,
+      uuid: this.#options.deterministic ? DETERMINISTIC_UUID : undefined,
       memoryMiB: memory,
       vcpus,
       kernel: this.#images.elf,

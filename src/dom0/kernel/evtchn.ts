@@ -15,6 +15,8 @@ export class EventChannels {
   private readonly xen: Hypercalls;
   /** Word index (of 4 bytes) of the wake word, and of the fields of shared_info. */
   private readonly wake: number;
+  /** Word in which the hypervisor is told how far events are handled: deterministic time stands still until then. */
+  private readonly handled: number | undefined;
   private readonly upcall: number;
   private readonly selector: number;
   private readonly pending: number;
@@ -23,10 +25,13 @@ export class EventChannels {
   private readonly onError: (error: unknown) => void;
   private timer: ReturnType<typeof setInterval> | undefined;
 
-  /** `sharedInfo`: machine address of the page; `wakeWord`: of the u32 that is changed and notified. */
+  /**
+   * `sharedInfo`: machine address of the page; `wakeWord`: of the u32 that is changed and notified; `handledWord`: of
+   * the u32 that is to follow it.
+   */
   constructor(
     xen: Hypercalls,
-    where: { readonly sharedInfo: number; readonly wakeWord: number },
+    where: { readonly sharedInfo: number; readonly wakeWord: number; readonly handledWord?: number },
     onError: (error: unknown) => void = (e) =>
       queueMicrotask(() => {
         throw e;
@@ -34,6 +39,7 @@ export class EventChannels {
   ) {
     this.xen = xen;
     this.wake = where.wakeWord >>> 2;
+    this.handled = where.handledWord === undefined ? undefined : where.handledWord >>> 2;
     const at = where.sharedInfo;
     this.upcall = (at + VcpuInfo.off.evtchn_upcall_pending) >>> 2;
     this.selector = (at + VcpuInfo.off.evtchn_pending_sel) >>> 2;
@@ -61,6 +67,10 @@ export class EventChannels {
     while (this.timer) {
       const seen = Atomics.load(words, this.wake);
       this.deliver();
+      if (this.handled !== undefined) {
+        Atomics.store(words, this.handled, seen);
+        Atomics.notify(words, this.handled);
+      }
       const w = Atomics.waitAsync(words, this.wake, seen);
       // Others get their turn even if a guest signals without pause.
       await (w.async ? w.value : new Promise((resolve) => setImmediate(resolve)));

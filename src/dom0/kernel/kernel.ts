@@ -14,6 +14,7 @@ export function createDom0Kernel(port: HypervisorPort, onError?: (error: unknown
   const self = xen.domctl.getDomainInfo(0);
   const wakeWord = port.hypervisor.wake_word?.() ?? 0;
   if (!self || wakeWord === 0) throw new Error('the hypervisor has no domain 0 for this thread');
+  const handledWord = port.hypervisor.wake_handled?.();
   const sharedInfo = Number(self.sharedInfoFrame) * 4096;
-  return { xen, events: new EventChannels(xen, { sharedInfo, wakeWord: wakeWord >>> 0 }, onError) };
+  return { xen, events: new EventChannels(xen, { sharedInfo, wakeWord: wakeWord >>> 0, handledWord }, onError) };
 }

@@ -17,6 +17,7 @@ export interface HypervisorPort {
     foreign_map?(domid: number, mfn: number): number;
     foreign_unmap?(mfn: number): void;
     wake_word?(): number;
+    wake_handled?(): number;
   };
 }
 

@@ -7,7 +7,7 @@ import { Domain, MAX_VIRT_CPUS, VPF_down, Vcpu, domain_vcpu } from "../domain";
 import { copy_from_guest, copy_to_guest, guest_handle_okay } from "../guest";
 import { current, scratch } from "../percpu";
 import { MILLISECS, NOW } from "../time/clock";
-import { vcpu_periodic_start, vcpu_set_periodic_timer, vcpu_set_singleshot, vcpu_stop_singleshot } from "../time/vtimer";
+import { vcpu_set_periodic_timer, vcpu_set_singleshot, vcpu_stop_singleshot } from "../time/vtimer";
 import { update_secondary_time, update_vcpu_system_time } from "../time/time_info";
 import { update_runstate_area, vcpu_runstate_get } from "../sched/runstate";
 import { vcpu_kick, vcpu_sleep_nosync, vcpu_wake } from "../sched/sched";
@@ -52,10 +52,7 @@ function initialise(v: Vcpu, arg: u64): i64 {
 /** VCPUOP_up, and domctl's way of starting vCPU 0. */
 export function vcpu_up(v: Vcpu): i64 {
   if (!v.is_initialised) return -ERRNO.EINVAL;
-  if (atomic.and<u32>(flags_of(v), ~VPF_down) & VPF_down) {
-    vcpu_periodic_start(v);
-    vcpu_wake(v);
-  }
+  if (atomic.and<u32>(flags_of(v), ~VPF_down) & VPF_down) vcpu_wake(v);
   return 0;
 }
 

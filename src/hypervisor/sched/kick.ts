@@ -2,7 +2,7 @@
 // CPU's wake word. Nothing here is a host import (notify is a wasm instruction), so locks may be held.
 import { CpuState } from "../abi";
 import { Vcpu } from "../domain";
-import { PerCpu, percpu_of } from "../state";
+import { PerCpu, percpu_of, this_cpu, xen } from "../state";
 import { slot } from "../percpu";
 import { spin_lock, spin_unlock } from "../spinlock";
 
@@ -25,6 +25,7 @@ export function vcpu_poke(v: Vcpu): void {
     const word = changetype<usize>(v) + offsetof<Vcpu>("wake_word");
     atomic.add<u32>(word, 1);
     atomic.notify(word, -1);
+    if (xen().deterministic && slot < xen().pcpus) this_cpu().spoke_to = changetype<usize>(v);
     return;
   }
   if (atomic.load<u32>(changetype<usize>(v) + offsetof<Vcpu>("is_running"))) {

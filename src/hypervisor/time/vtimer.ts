@@ -57,12 +57,16 @@ export function vcpu_set_periodic_timer(v: Vcpu, period: u64): void {
   vcpu_periodic_start(v);
 }
 
-/** The tick runs only while the vCPU is up. */
 export function vcpu_periodic_start(v: Vcpu): void {
   if (v.periodic_period == 0) return;
   const now = NOW();
   v.periodic_last = now;
   set_timer(changetype<Timer>(v.periodic_timer), now + v.periodic_period);
+}
+
+/** Starts the tick of a vCPU that has run for the first time, or whose domain was paused. */
+export function vcpu_periodic_resume(v: Vcpu): void {
+  if (v.periodic_period != 0 && !changetype<Timer>(v.periodic_timer).active) vcpu_periodic_start(v);
 }
 
 export function vcpu_set_singleshot(v: Vcpu, expires: u64): void {

@@ -14,11 +14,13 @@ import { emulate_string_io } from "./string-io";
 import { pv_inject_hw_exception } from "./inject";
 import { guest_rdmsr, guest_wrmsr } from "./msr";
 import { XCR0_MASK } from "./cpuid";
+import { xen } from "../state";
 
 const CR0_FIXED: u64 = 0x8005_0033;
 const CR0_TS: u64 = 8;
 /** CR4 bits a guest owns: TSD, DE, OSXSAVE. */
 const CR4_GUEST: u64 = 0x4_000c;
+const CR4_TSD: u64 = 4;
 const CR4_OSXSAVE: u64 = 0x4_0000;
 /** CR4 bits it sees set whatever it does: PAE, OSFXSR, OSXMMEXCPT. */
 const CR4_FIXED: u64 = 0x620;
@@ -44,12 +46,20 @@ export class Insn {
   segment: i32;
 }
 
+/**
+ * What the engine's CR4 has besides the guest's bits. Deterministic time is known between runs of guest code only, so
+ * there the guest's reads of the TSC are emulated.
+ */
+function engine_cr4(): u64 {
+  return CR4_FIXED | CR4_OSXSAVE | (xen().deterministic ? CR4_TSD : 0);
+}
+
 /** Registers a new vCPU's engine starts with. OSXSAVE is set in the engine's CR4: xsave works before the guest asks. */
 export function initial_cr0(): u64 {
   return CR0_FIXED;
 }
 export function initial_cr4(): u64 {
-  return CR4_FIXED | CR4_OSXSAVE;
+  return engine_cr4();
 }
 
 /** Next byte, or 256 past the end of what could be read. */
@@ -95,7 +105,7 @@ export function guest_visible_cr4(v: Vcpu): u64 {
 
 function set_guest_cr4(v: Vcpu, x: u64): void {
   v.guest_cr4 = x & CR4_GUEST;
-  store<u64>(v.cpu, v.guest_cr4 | CR4_FIXED | CR4_OSXSAVE, CpuState.cr4);
+  store<u64>(v.cpu, v.guest_cr4 | engine_cr4(), CpuState.cr4);
 }
 
 /** For setvcpucontext. */
@@ -141,24 +151,26 @@ function write_cr(v: Vcpu, n: u32, x: u64): bool {
   }
 }
 
+function may_read_tsc(v: Vcpu): bool {
+  return in_kernel_mode(v) || (v.guest_cr4 & CR4_TSD) == 0;
+}
+
 function two_byte(v: Vcpu, i: Insn): bool {
   const op = next(i);
   if (op == 0x31) {
-    // rdtsc, trapped because CR4.TSD is set: the kernel may, user mode may not.
-    if (!in_kernel_mode(v)) return false;
-    return put_tsc(v);
+    // rdtsc, trapped because CR4.TSD is set: the kernel may; user mode may where only deterministic time has set it.
+    return may_read_tsc(v) && put_tsc(v);
+  }
+  if (op == 0x01 && may_read_tsc(v)) {
+    const modrm = next(i);
+    if (modrm == 0xf9) {
+      set_gpr(v, GPR.RCX, load<u32>(v.cpu, CpuState.tsc_aux));
+      return put_tsc(v);
+    }
+    return modrm == 0xd1 && in_kernel_mode(v) && xsetbv(v);
   }
   if (!in_kernel_mode(v)) return false;
   switch (op) {
-    case 0x01: {
-      const modrm = next(i);
-      if (modrm == 0xd1) return xsetbv(v);
-      if (modrm == 0xf9) {
-        set_gpr(v, GPR.RCX, load<u32>(v.cpu, CpuState.tsc_aux));
-        return put_tsc(v);
-      }
-      return false;
-    }
     case 0x06:
       set_guest_ts(v, false);
       return true;

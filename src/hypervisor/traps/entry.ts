@@ -1,6 +1,6 @@
 // A pCPU's loop: timers, scheduling, events, guest code, its exits; and sleep when there is nothing to run.
 import { CpuState, EXIT, MachineInfo, MACHINE_INFO_ADDRESS, VcpuInfo } from "../abi";
-import { Vcpu } from "../domain";
+import { Domain, Vcpu } from "../domain";
 import { run } from "../engine";
 import { host_wait } from "../host";
 import { current } from "../percpu";
@@ -22,6 +22,8 @@ const MIN_INSNS: u64 = 2_000;
 const SPIN_MAX: u32 = 60_000;
 const SPIN_MIN: u32 = 5_000;
 /** A sleep ends about this much too late. */
+/** How often (ns) a pCPU that awaits an answer looks whether it is wanted otherwise. */
+const ANSWER_POLL: f64 = 1_000_000;
 const WAKE_LATENCY: u64 = 100 * MICROSECS;
 
 function stopping(): bool {
@@ -38,6 +40,7 @@ function softirq_of(p: PerCpu): usize {
 export function pcpu_loop(): void {
   const p = this_cpu();
   while (!stopping()) {
+    if (p.spoke_to != 0) await_answer(p);
     const asked = atomic.xchg<u32>(softirq_of(p), 0);
     if (asked & SOFTIRQ_SHOOTDOWN) serve_shootdowns();
     const now = NOW();
@@ -47,6 +50,27 @@ export function pcpu_loop(): void {
     if (current.is_idle) idle(p);
     else run_vcpu(p, current);
   }
+}
+
+/**
+ * Deterministic time: whatever a TypeScript domain does because of a guest's signal, it does while guest code stands
+ * still, so that its answer arrives at the same instruction in every run. A pause or a destruction is not kept waiting.
+ */
+function await_answer(p: PerCpu): void {
+  const v = changetype<Vcpu>(p.spoke_to);
+  const handled = changetype<usize>(v) + offsetof<Vcpu>("wake_handled");
+  for (;;) {
+    const seen = atomic.load<u32>(handled);
+    if (seen == atomic.load<u32>(changetype<usize>(v) + offsetof<Vcpu>("wake_word")) || stopping()) break;
+    if (atomic.load<u32>(changetype<usize>(current) + offsetof<Vcpu>("pause_count")) != 0) break;
+    if (atomic.load<u32>(changetype<usize>(current.domain) + offsetof<Domain>("pause_count")) != 0) break;
+    if (atomic.load<u32>(softirq_of(p)) & SOFTIRQ_SHOOTDOWN) {
+      atomic.and<u32>(softirq_of(p), ~SOFTIRQ_SHOOTDOWN);
+      serve_shootdowns();
+    }
+    host_wait(handled, seen, ANSWER_POLL);
+  }
+  p.spoke_to = 0;
 }
 
 /** Fuel for the time until the next timer or the end of the slice. */
@@ -106,6 +130,7 @@ function run_vcpu(p: PerCpu, v: Vcpu): void {
     if (reason == EXIT.PREEMPT) break;
     if (reason == EXIT.EXCEPTION) count_exception(load<u32>(cpu, CpuState.exit_vector));
     handle_exit(v, reason);
+    if (p.spoke_to != 0) break;
     if (load<i32>(cpu, CpuState.fuel) <= 0) break;
   }
   count_run(before - icount, load<u64>(cpu, CpuState.n_tlb_miss) - misses);
@@ -135,7 +160,7 @@ function idle(p: PerCpu): void {
   const x = xen();
   const now = NOW();
   if (x.deterministic && p.timer_next > now) {
-    // Time does not pass while nothing runs: jump to the timer, but let the control domain speak first.
+    // Time does not pass while nothing runs: jump to the timer, unless an event is there that comes first.
     if (!something_to_do(p)) x.det_idle_ns += p.timer_next - now;
     return;
   }

@@ -12,6 +12,9 @@ const MSR_APIC_BASE: u32 = 0x1b;
 const MSR_BIOS_SIGN_ID: u32 = 0x8b;
 const MSR_MCG_CAP: u32 = 0x179;
 const MSR_MCG_STATUS: u32 = 0x17a;
+const MSR_MCG_CTL: u32 = 0x17b;
+/** MCi_CTL, STATUS, ADDR, MISC of each bank. */
+const MSR_MC0_CTL: u32 = 0x400;
 const MSR_MISC_ENABLE: u32 = 0x1a0;
 const MSR_PAT: u32 = 0x277;
 const MSR_PLATFORM_INFO: u32 = 0xce;
@@ -26,6 +29,8 @@ const MSR_K8_PSTATE_LIMIT: u32 = 0xc001_0061;
 const MSR_K8_PSTATE7: u32 = 0xc001_006b;
 const MSR_AMD64_DE_CFG: u32 = 0xc001_1029;
 
+/** Machine-check banks a guest sees; nothing is ever reported in them. */
+const MC_BANKS: u32 = 2;
 /** The attributes Xen gives the eight PAT entries. */
 const XEN_PAT: u64 = 0x0501_0007_0406;
 /** Enabled, at its usual place, boot processor. */
@@ -35,6 +40,10 @@ const APIC_BASE_BSP: u64 = 0x100;
 export const PV_EFER: u64 = 0xd01;
 const MISC_ENABLE: u64 = 1 << 11 | 1 << 12;
 const CPUID_FAULTING_SUPPORTED: u64 = 0;
+
+function is_bank(msr: u32): bool {
+  return msr >= MSR_MC0_CTL && msr < MSR_MC0_CTL + MC_BANKS * 4;
+}
 
 /** False: #GP. The value goes to *out (u64). */
 export function guest_rdmsr(v: Vcpu, msr: u32, out: usize): bool {
@@ -47,10 +56,13 @@ export function guest_rdmsr(v: Vcpu, msr: u32, out: usize): bool {
       x = APIC_BASE | (v.vcpu_id == 0 ? APIC_BASE_BSP : 0);
       break;
     case MSR_BIOS_SIGN_ID:
-    case MSR_MCG_CAP:
     case MSR_MCG_STATUS:
+    case MSR_MCG_CTL:
     case MSR_K8_HWCR:
     case MSR_MISC_FEATURES_ENABLES:
+      break;
+    case MSR_MCG_CAP:
+      x = MC_BANKS;
       break;
     case MSR_PLATFORM_INFO:
       x = CPUID_FAULTING_SUPPORTED;
@@ -83,6 +95,10 @@ export function guest_rdmsr(v: Vcpu, msr: u32, out: usize): bool {
       break;
     default:
       if (msr >= MSR_K8_PSTATE_LIMIT && msr <= MSR_K8_PSTATE7) break;
+      if (is_bank(msr)) {
+        if ((msr & 3) == 0) x = u64.MAX_VALUE;
+        break;
+      }
       // A kernel that has no handler for #GP yet reads 0 instead.
       if (trap_address(v, VEC.GP) == 0) break;
       return false;
@@ -123,12 +139,15 @@ export function guest_wrmsr(v: Vcpu, msr: u32, x: u64): bool {
     case MSR_AMD64_DE_CFG:
     case MSR_BIOS_SIGN_ID:
     case MSR_MCG_STATUS:
+    case MSR_MCG_CTL:
       // Ignored.
       return true;
     case MSR_MISC_FEATURES_ENABLES:
       return x == 0;
     default:
       if (msr >= MSR_K8_PSTATE_LIMIT && msr <= MSR_K8_PSTATE7) return true;
+      // Banks can be cleared; they hold nothing.
+      if (is_bank(msr)) return (msr & 3) == 0 || x == 0;
       // The counterpart of reading 0: before there is a #GP handler a write is dropped.
       return trap_address(v, VEC.GP) == 0;
   }
