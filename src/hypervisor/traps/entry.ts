@@ -21,9 +21,9 @@ const MIN_INSNS: u64 = 2_000;
 /** Idle spin: between nothing and this long (ns) before sleeping, by what spinning gained lately. */
 const SPIN_MAX: u32 = 60_000;
 const SPIN_MIN: u32 = 5_000;
-/** A sleep ends about this much too late. */
 /** How often (ns) a pCPU that awaits an answer looks whether it is wanted otherwise. */
 const ANSWER_POLL: f64 = 1_000_000;
+/** A sleep ends about this much too late. */
 const WAKE_LATENCY: u64 = 100 * MICROSECS;
 
 function stopping(): bool {
