@@ -81,6 +81,8 @@ export const CpuState = struct(
     /** Linear base and number of 8-byte entries of the LDT. */
     ['ldt_base', 'u64'],
     ['ldt_ents', 'u32'],
+    /** Machine address of the L4 table that maps the LDT: the guest kernel's, in user mode too. 0: none. */
+    ['ldt_root', 'u32'],
     /** Identifies the domain to the TLB (contexts of other domains are never hit). */
     ['domain', 'u32'],
     /** SWAPGS partner as the hypervisor keeps it (unused by the engine in PV). */

@@ -65,6 +65,11 @@ export declare function guest_write(cpu: usize, va: u64, src: usize, len: u32): 
 @external("engine", "guest_translate")
 export declare function guest_translate(cpu: usize, va: u64, write: u32): u32;
 
+/** Machine address of the LDT's descriptor that `sel` names (within ldt_ents), or 0: the fault recorded in exit_* if `raising`. */
+// @ts-ignore: decorator
+@external("engine", "ldt_entry")
+export declare function ldt_entry(cpu: usize, sel: u32, raising: bool): u32;
+
 /** Machine address of the L1 entry that maps va, or 0. */
 // @ts-ignore: decorator
 @external("engine", "walk_pte")

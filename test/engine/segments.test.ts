@@ -2,7 +2,7 @@
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { RFLAGS } from '../../src/engine/flags.ts';
 import { CpuState, EXIT, GPR, SEG, VEC } from '../../src/engine/state.ts';
-import { Sandbox } from './sandbox.ts';
+import { PTE, Sandbox } from './sandbox.ts';
 
 const CODE = 0x400000n;
 const STACK = 0x500000n;
@@ -56,6 +56,7 @@ function start(mode: 0 | 1): void {
   s.set32('gdt_limit', GDT.length * 8 - 1);
   s.set64('ldt_base', LDT);
   s.set32('ldt_ents', 2);
+  s.set32('ldt_root', s.root);
   s.view.setUint16(s.cpu + off.sel + 2 * SEG.CS, mode ? SEL.CODE32 : SEL.CODE64, true);
   s.setGpr(GPR.RSP, STACK + 0x800n);
 }
@@ -124,10 +125,30 @@ describe('data segments', () => {
     expect(mov('fs', 0x0f)).toBe(undefined);
     expect(segbase(SEG.FS)).toBe(0xabcdn);
   });
-  it('fault on an LDT that is not mapped', () => {
+  it("come from the LDT of the guest's kernel where the active tables have none", () => {
+    const high = 0xffff_c900_0000_0000n;
+    s.map(high, PTE.P | PTE.RW); // for the supervisor
+    s.poke(high + 8n, [...new Uint8Array(BigUint64Array.of(LIMIT | G | D | access(2) | base(0xabcdn)).buffer)]);
+    const kernel = s.allocate() * 4096;
+    s.u8.copyWithin(kernel, s.root, s.root + 4096);
+    s.view.setBigUint64(s.root + Number((high >> 39n) & 511n) * 8, 0n, true);
+    s.call('tlb_flush_page', 1, high);
+    s.set64('ldt_base', high);
+    s.set32('ldt_root', kernel);
+    expect(mov('fs', 0x0f)).toBe(undefined);
+    expect(segbase(SEG.FS)).toBe(0xabcdn);
+  });
+  it('fault on an LDT that is not mapped, as a supervisor read', () => {
     s.set64('ldt_base', 0x700000n);
-    expect(mov('fs', 0x0f)).toEqual([VEC.PF, 4]);
+    expect(mov('fs', 0x0f)).toEqual([VEC.PF, 0]);
     expect(s.get64('cr2')).toBe(0x700008n);
+    start(0);
+    s.set32('ldt_root', 0);
+    expect(mov('fs', 0x0f)).toEqual([VEC.PF, 0]);
+  });
+  it('fault on an LDT that ends in non-canonical addresses', () => {
+    s.set64('ldt_base', 0x8000_0000_0000n - 8n);
+    expect(mov('fs', 0x0f)).toEqual([VEC.GP, 0x0c]);
   });
   it('pop from the stack, which moves only if the load succeeds', () => {
     s.poke(STACK + 0x800n, [SEL.BASED]);

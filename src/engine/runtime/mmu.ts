@@ -438,6 +438,22 @@ export function probe_exec(cpu: usize, rip: u64): u32 {
   return e;
 }
 
+/**
+ * Machine address of the descriptor that `sel` names in the LDT, which is read as the CPU does it: with supervisor rights.
+ * The table lies in the guest kernel's half, so its L4 is not always the active one. 0: #PF or #GP recorded if `raising`.
+ */
+export function ldt_entry(cpu: usize, sel: u32, raising: bool): u32 {
+  const va = load<u64>(cpu, CpuState.ldt_base) + (sel & 0xfff8);
+  const root = load<u32>(cpu, CpuState.ldt_root);
+  if (!canonical(va)) {
+    if (raising) raise(cpu, VEC.GP, 1, sel & 0xfffc);
+    return 0;
+  }
+  if (!root) walk_error = 0;
+  else if (walk(cpu, root, va, READ, false, true)) return <u32>walk_page | (<u32>va & 0xfff);
+  return raising ? fault(cpu, va) : 0;
+}
+
 // ── for the hypervisor ────────────────────────────────────────────────────────────────────────────────────────
 
 /** Machine address of the byte at va in the vCPU's address space, or 0. Nothing is recorded in exit_*. */

@@ -1,9 +1,9 @@
 /**
  * Segment descriptors and loads of segment registers at CPL 3 (Intel SDM vol. 3, 3.4.5, 5.5-5.8). The GDT is read through
- * CpuState.gdt_frames, the LDT at its linear address in the current address space. Segment limits are not enforced.
+ * CpuState.gdt_frames, the LDT at its linear address in the guest kernel's address space (ldt_root). Limits are not enforced.
  */
 import { CpuState, SEG, VEC } from '../../../build/abi/engine';
-import { probe_read, raise, select_xtlb } from './mmu';
+import { ldt_entry, raise, select_xtlb } from './mmu';
 
 export const CPL: u32 = 3;
 
@@ -36,12 +36,12 @@ export function is_null(sel: u32): bool {
   return (sel & 0xfffc) == 0;
 }
 
-/** Host address of the 8 bytes of sel's descriptor; 0: the table does not reach that far (nothing recorded), 1: #PF recorded. */
-function find(cpu: usize, sel: u32): u32 {
+/** Host address of the 8 bytes of sel's descriptor; 0: the table does not reach that far (nothing recorded), 1: not readable, the fault recorded if `raising`. */
+function find(cpu: usize, sel: u32, raising: bool = true): u32 {
   const at = sel & 0xfff8;
   if (sel & 4) {
     if (sel >> 3 >= load<u32>(cpu, CpuState.ldt_ents)) return 0;
-    const h = probe_read(cpu, load<u64>(cpu, CpuState.ldt_base) + at, 8);
+    const h = ldt_entry(cpu, sel, raising);
     return h ? h : 1;
   }
   if (at + 7 > load<u32>(cpu, CpuState.gdt_limit)) return 0;
@@ -156,7 +156,7 @@ function refresh_base(cpu: usize, seg: u32): void {
   let base: u64 = 0;
   if (load<u32>(cpu, CpuState.mode) != 0) {
     const sel = <u32>load<u16>(cpu + (seg << 1), CpuState.sel);
-    const h = is_null(sel) ? 0 : find(cpu, sel);
+    const h = is_null(sel) ? 0 : find(cpu, sel, false);
     if (h > 1) base = base_of(load<u64>(h));
   }
   store<u64>(cpu + (seg << 3), base, CpuState.segbase);

@@ -1,5 +1,5 @@
 // A domain's memory over its life: pages assigned to it, Xen heap pages shared with it, its vCPUs' root tables.
-import { ERRNO } from "../abi";
+import { CpuState, ERRNO } from "../abi";
 import { Domain, is_null, Vcpu } from "../domain";
 import { panic } from "../log";
 import { spin_lock, spin_unlock } from "../spinlock";
@@ -110,6 +110,12 @@ export function put_page_and_type_writable(mfn: u32): void {
   put_page_and_type(mfn_to_page(mfn));
 }
 
+/** Makes `mfn` (0: none) the vCPU's kernel L4, which maps its LDT as well. The caller has a reference of that type for it. */
+export function set_guest_table(v: Vcpu, mfn: u32): void {
+  v.guest_table = mfn;
+  store<u32>(v.cpu, mfn << 12, CpuState.ldt_root);
+}
+
 /**
  * Checks and installs the root tables of a vCPU that does not run: kernel's (must be given) and user's (0: none).
  * 0 or -EINVAL, then nothing has changed.
@@ -127,7 +133,7 @@ export function vcpu_set_guest_tables(v: Vcpu, cr3_mfn: u64, cr1_mfn: u64): i32 
   }
   if (!vm_assist_m2p_strict(d)) fill_ro_mpt(<u32>cr3_mfn);
   vcpu_destroy_pagetables(v);
-  v.guest_table = <u32>cr3_mfn;
+  set_guest_table(v, <u32>cr3_mfn);
   v.guest_table_user = <u32>cr1_mfn;
   return 0;
 }
@@ -136,7 +142,7 @@ export function vcpu_set_guest_tables(v: Vcpu, cr3_mfn: u64, cr1_mfn: u64): i32 
 export function vcpu_destroy_pagetables(v: Vcpu): i32 {
   const kernel = v.guest_table;
   const user = v.guest_table_user;
-  v.guest_table = 0;
+  set_guest_table(v, 0);
   v.guest_table_user = 0;
   if (kernel != 0) put_page_and_type(mfn_to_page(kernel));
   if (user != 0) put_page_and_type(mfn_to_page(user));

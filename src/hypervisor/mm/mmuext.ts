@@ -8,6 +8,7 @@ import { spin_lock, spin_unlock } from "../spinlock";
 import {
   map_domain_page, mfn_to_page, page_to_mfn, PGT_l1_page_table, PGT_l4_page_table, PGT_writable_page,
 } from "./frame";
+import { set_guest_table } from "./domain";
 import { MMU_UPDATE_PREEMPTED } from "./mmu_update";
 import { get_page_from_mfn, put_page } from "./page";
 import {
@@ -65,7 +66,7 @@ export function new_guest_cr3(mfn: u64): i32 {
   if (mfn != <u64>old) {
     if (is_null(get_page_and_type_from_mfn(mfn, PGT_l4_page_table, d))) return -<i32>ERRNO.EINVAL;
     if (!vm_assist_m2p_strict(d)) fill_ro_mpt(<u32>mfn);
-    v.guest_table = <u32>mfn;
+    set_guest_table(v, <u32>mfn);
   }
   load_cr3(v, <u32>mfn);
   if (mfn != <u64>old && old != 0) put_page_and_type(mfn_to_page(old));

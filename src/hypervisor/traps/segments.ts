@@ -2,8 +2,8 @@
 // Intel SDM vol. 3, 3.4.5 (descriptors), 5.8 (privilege checks on far returns).
 import { CpuState, ERRNO, FLAT, SEG, SEGBASE, VEC } from "../abi";
 import { Vcpu, in_kernel_mode } from "../domain";
-import { current, scratch } from "../percpu";
-import { guest_read } from "../engine";
+import { current } from "../percpu";
+import { ldt_entry } from "../engine";
 
 const DESC_PRESENT: u64 = 1 << 47;
 /** S bit: code or data, not a system descriptor. */
@@ -40,8 +40,8 @@ export function read_descriptor(v: Vcpu, sel: u32): u64 {
   const index = sel >> 3;
   if (sel & 4) {
     if (index >= load<u32>(v.cpu, CpuState.ldt_ents)) return 0;
-    if (guest_read(v.cpu, load<u64>(v.cpu, CpuState.ldt_base) + (<u64>index << 3), scratch + 1160, 8) != 0) return 0;
-    return load<u64>(scratch + 1160);
+    const entry = ldt_entry(v.cpu, sel, false);
+    return entry != 0 ? load<u64>(entry) : 0;
   }
   if ((index << 3) + 7 > load<u32>(v.cpu, CpuState.gdt_limit)) return 0;
   const frame = load<u32>(v.cpu + CpuState.gdt_frames + ((index >> 9) << 2));
