@@ -123,6 +123,47 @@ describe('single step (RFLAGS.TF)', () => {
   });
 });
 
+describe('single step of string instructions and stack switches', () => {
+  const steps = (code: number[], n: number) => {
+    s.poke(CODE, [...code, ...UD2]);
+    s.set64('rflags', 0x302n);
+    const at: number[] = [];
+    for (let rip = CODE; at.length < n; rip = s.get64('rip')) {
+      const reason = s.run(rip);
+      if (reason === EXIT.EXCEPTION) expect(s.get32('exit_vector')).toBe(VEC.DB);
+      at.push(reason === EXIT.EXCEPTION ? Number(s.get64('rip') - CODE) : -1);
+    }
+    return at;
+  };
+  it.each([
+    ['movs', 0xa4],
+    ['stos', 0xaa],
+    ['lods', 0xac],
+    ['scas', 0xae],
+    ['cmps', 0xa6],
+  ])('repeated %s traps after each element', (name, opcode) => {
+    s.poke(STACK, new Array(16).fill(0));
+    for (const [r, v] of [
+      [GPR.RAX, 0n],
+      [GPR.RCX, 3n],
+      [GPR.RSI, STACK],
+      [GPR.RDI, STACK + 8n],
+    ] as const)
+      s.setGpr(r, v);
+    expect(steps([0xf3, opcode, 0x90], 4), name).toEqual([0, 0, 2, 3]);
+    expect(s.gpr(GPR.RCX)).toBe(0n);
+  });
+  it('mov ss holds the trap until after the next instruction', () => {
+    const gdt = s.allocate();
+    s.view.setBigUint64(gdt * 4096 + 8, 0x00cf_f300_0000_ffffn, true);
+    s.view.setUint32(s.cpu + CpuState.off.gdt_frames, gdt, true);
+    s.set32('gdt_limit', 15);
+    s.setGpr(GPR.RAX, 0x0bn);
+    // mov ss, eax; nop; nop
+    expect(steps([0x8e, 0xd0, 0x90, 0x90], 3)).toEqual([-1, 3, 4]);
+  });
+});
+
 describe('exits', () => {
   it.each([
     ['syscall', [0x0f, 0x05], EXIT.SYSCALL],

@@ -428,7 +428,7 @@ function emitShared(m: Module, s: Record<string, Decl>, rt: Runtime, translate: 
     m.define(s.again.index, f.encode());
   }
   {
-    // run(cpu); with RFLAGS.TF set: one instruction, then #DB
+    // run(cpu); with RFLAGS.TF set: one instruction, then #DB (after mov ss and pop ss only with the next one)
     const f = s.run.func;
     const fuel = f.local('i32');
     const reason = f.local('i32');
@@ -438,11 +438,19 @@ function emitShared(m: Module, s: Record<string, Decl>, rt: Runtime, translate: 
     f.get(0).mem('i32.load', off.rflags).i32(RFLAGS.TF).op('i32.and').if();
     f.get(0).i32(Record32.size).mem('i32.store', off.fuel);
     f.get(0).i32(0).mem('i32.store', off.exit_len);
+    f.get(0).i32(0).mem('i32.store', off.int_shadow);
     f.get(0).call(step).tee(rec).if('i32');
     f.get(rec).get(0).get(rec).i32(Record32.size).op('i32.add').get(rec).mem('i32.load');
     f.op('call_indirect').body.u32(rt.handlerType).u32(0);
     f.else().get(0).mem('i32.load', off.exit_reason).end().set(reason);
-    f.get(reason).i32(EXIT.PREEMPT).op('i32.eq').if();
+    f.get(reason)
+      .i32(EXIT.PREEMPT)
+      .op('i32.eq')
+      .get(0)
+      .mem('i32.load', off.int_shadow)
+      .op('i32.eqz')
+      .op('i32.and')
+      .if();
     f.get(0).get(0).mem('i64.load', DR6).i64(DR6_BS).op('i64.or').mem('i64.store', DR6);
     f.get(0).i32(VEC.DB).i32(0).i32(0).call(rt.helper('raise', []));
     f.i32(EXIT.EXCEPTION).set(reason);

@@ -19,6 +19,10 @@ const RCX: usize = CpuState.gpr + 8 * GPR.RCX;
 const RSI: usize = CpuState.gpr + 8 * GPR.RSI;
 const RDI: usize = CpuState.gpr + 8 * GPR.RDI;
 
+/** Elements that one call may do: a single-stepping guest gets its #DB after each. */
+@inline function turn(cpu: usize, bytes: u32): u64 {
+  return (load<u64>(cpu, CpuState.rflags) & RFLAGS.TF) != 0 ? 1 : CHUNK / bytes;
+}
 @inline function offset_mask(addrsize: u32): u64 {
   return u64.MAX_VALUE >> (64 - addrsize * 8);
 }
@@ -123,7 +127,7 @@ export function rep_movs(cpu: usize, bytes: u32, addrsize: u32, base: u64): u32 
   if (count == 0) return 1;
   let si = load<u64>(cpu, RSI) & mask;
   let di = load<u64>(cpu, RDI) & mask;
-  const full = CHUNK / bytes;
+  const full = turn(cpu, bytes);
   let budget = full;
   let result: u32 = 0;
   for (;;) {
@@ -182,7 +186,7 @@ export function rep_stos(cpu: usize, bytes: u32, addrsize: u32): u32 {
   let count = load<u64>(cpu, RCX) & mask;
   if (count == 0) return 1;
   let di = load<u64>(cpu, RDI) & mask;
-  const full = CHUNK / bytes;
+  const full = turn(cpu, bytes);
   let budget = full;
   let result: u32 = 0;
   for (;;) {
@@ -217,7 +221,7 @@ export function rep_lods(cpu: usize, bytes: u32, addrsize: u32, base: u64): u32 
   let count = load<u64>(cpu, RCX) & mask;
   if (count == 0) return 1;
   let si = load<u64>(cpu, RSI) & mask;
-  const full = CHUNK / bytes;
+  const full = turn(cpu, bytes);
   let budget = full;
   let result: u32 = 0;
   for (;;) {
@@ -259,7 +263,7 @@ function compare(cpu: usize, bytes: u32, addrsize: u32, source: bool, base: u64,
   if (count == 0) return 1;
   let si = load<u64>(cpu, RSI) & mask;
   let di = load<u64>(cpu, RDI) & mask;
-  const full = CHUNK / bytes;
+  const full = turn(cpu, bytes);
   let budget = full;
   let a = load<u64>(cpu, RAX) & (u64.MAX_VALUE >> (64 - bytes * 8));
   let b: u64 = 0;

@@ -14,6 +14,11 @@ function loadSegment(b: Builder, seg: number, sel: Val): void {
   b.callFaulting('load_segment', [b.i32(seg), b.zx(b.to('i32', sel), 2)]);
 }
 
+/** mov ss and pop ss hold off a single-step trap (SDM vol. 3, 6.8.3). */
+function shadow(b: Builder, seg: number): void {
+  if (seg === SEG.SS) b.set(CpuState.off.int_shadow, 4, b.i32(1));
+}
+
 /** A register destination gets the selector zero-extended to operand size, memory always 2 bytes. */
 export const storeSelector = (b: Builder, v: Val): void => b.write(0, b.to(b.ty(b.bytes(0)), v));
 
@@ -21,7 +26,11 @@ const moves = (seg: number): Insn[] => {
   const store = insn('mov', [`8C /${seg} Ev ; reg`, `8C /${seg} Ew ; mem`], (b) => storeSelector(b, selector(b, seg)));
   // mov cs is #UD.
   if (seg === SEG.CS) return [store];
-  return [store, insn('mov', `8E /${seg} Ew`, (b) => loadSegment(b, seg, b.read(0)))];
+  const load = insn('mov', `8E /${seg} Ew`, (b) => {
+    loadSegment(b, seg, b.read(0));
+    shadow(b, seg);
+  });
+  return [store, load];
 };
 
 const pushPop = (seg: number, pushCode: string, popCode?: string): Insn[] => [
@@ -32,6 +41,7 @@ const pushPop = (seg: number, pushCode: string, popCode?: string): Insn[] => [
           const t = top(b);
           loadSegment(b, seg, t.v);
           t.done();
+          shadow(b, seg);
         }),
       ]
     : []),
