@@ -79,7 +79,7 @@ export class Console {
   input(bytes: Uint8Array): boolean {
     if (this.#closed) return true;
     if (this.#inputBytes + bytes.length <= INPUT_LIMIT) {
-      this.#input.push(bytes.slice());
+      this.#input.push(new Uint8Array(bytes)); // a copy: slice of a Buffer is none
       this.#inputBytes += bytes.length;
       if (this.#feed()) this.#notify();
     }

@@ -45,7 +45,7 @@ export class XsAccess {
 
   /** Creates the node, and missing ones above it, as needed. `perms` is as in `xenstore-ls -p`: `n0,r1`. */
   write(path: string, value: string | Uint8Array, perms?: string | readonly string[]): void {
-    this.#session.write(path, typeof value === 'string' ? encoder.encode(value) : value.slice(), this.#tx);
+    this.#session.write(path, typeof value === 'string' ? encoder.encode(value) : new Uint8Array(value), this.#tx);
     if (perms) this.setPerms(path, perms);
   }
 
