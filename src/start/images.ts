@@ -1,6 +1,7 @@
 /** What to boot: the files the user names, or Debian's kernel and an initramfs made from its busybox. */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { isElf } from '../dom0/toolstack/kernel/elf.ts';
 import { KernelError, unpackKernel } from '../dom0/toolstack/kernel/kernel.ts';
 import type { Cache } from './cache.ts';
 import { debianBusybox, debianKernel, FetchError, type Say } from './debian.ts';
@@ -32,10 +33,12 @@ export async function loadImages(options: Options, cwd: string, cache: Cache, sa
     : await fetched('ramdisk', async () => initramfs((await debianBusybox(cache, say)).bytes));
   let elf: Uint8Array;
   try {
-    elf = cache.derived('elf', kernel.image, () => {
-      say(`decompressing ${kernel.name}`);
-      return unpackKernel(kernel.image);
-    });
+    elf = isElf(kernel.image)
+      ? kernel.image
+      : cache.derived('elf', kernel.image, () => {
+          say(`decompressing ${kernel.name}`);
+          return unpackKernel(kernel.image);
+        });
   } catch (error) {
     if (error instanceof KernelError) throw new ImageError(`${kernel.name} ${error.message}`);
     throw error;

@@ -115,24 +115,17 @@ describe('a host', () => {
   });
 });
 
-it('the crash of a guest without a handler for anything is reported', async () => {
-  // A kernel whose first instruction is ud2: the notes and headers are those of the real one.
-  const elf = unpackKernel(vmlinuz).slice();
-  const view = new DataView(elf.buffer);
-  const phoff = Number(view.getBigUint64(32, true));
-  const phnum = view.getUint16(56, true);
-  for (let i = 0; i < phnum; i++) {
-    const at = phoff + i * 56;
-    const [type, flags] = [view.getUint32(at, true), view.getUint32(at + 4, true)];
-    // Everything executable becomes ud2.
-    if (type !== 1 || !(flags & 1)) continue;
-    const [offset, size] = [Number(view.getBigUint64(at + 8, true)), Number(view.getBigUint64(at + 32, true))];
-    for (let b = 0; b + 1 < size; b += 2) {
-      elf[offset + b] = 0x0f;
-      elf[offset + b + 1] = 0x0b;
-    }
-  }
-  const result = await run(['--kernel', file('ud2', elf)]);
-  expect(result.status).toBe(1);
-  expect(result.stderr).toContain('the guest ended: crash');
+describe('a guest that', () => {
+  it('faults in its first instruction is reported as crashed, with its registers', async () => {
+    const result = await run(['--kernel', 'test/guests/images/first-fault.elf']);
+    expect(result.status).toBe(1);
+    expect(result.stderr).toContain('the guest ended: crash');
+    expect(result.stderr).toMatch(/RIP: +e033:/);
+  });
+
+  it('writes garbage wherever it can harms nobody', async () => {
+    const result = await run(['--kernel', 'test/guests/images/garbage.elf', '--memory', '64']);
+    expect([0, 1]).toContain(result.status);
+    expect(result.stderr).not.toMatch(/machine failed|^\s+at /m);
+  });
 });
