@@ -56,7 +56,16 @@ export interface GuestFault {
   /** Registers to set first, by number. */
   readonly regs?: Readonly<Record<number, bigint>>;
 }
-export type GuestScript = Generator<GuestCall | GuestFault, void, bigint>;
+/** Any other way out of guest code: EXIT with its fields; the answer is the rip the guest goes on at. */
+export interface GuestExit {
+  readonly exit: number;
+  readonly vector?: number;
+  readonly error?: number;
+  readonly length?: number;
+  readonly rip?: bigint;
+  readonly regs?: Readonly<Record<number, bigint>>;
+}
+export type GuestScript = Generator<GuestCall | GuestFault | GuestExit, void, bigint>;
 
 export class MmMachine {
   readonly memory: WebAssembly.Memory;
@@ -112,8 +121,11 @@ export class MmMachine {
       host: {
         now: () => performance.now() * 1e6,
         wall: () => 1e18,
-        // Nothing to run: the test goes on.
-        wait: () => this.stop(),
+        // A script that waits for a timer gets it; with nothing to run, the test goes on.
+        wait: (addr: number, expected: number, timeout: number) => {
+          if (!this.script || timeout < 0) this.stop();
+          else Atomics.wait(new Int32Array(this.memory.buffer), addr >>> 2, expected, timeout / 1e6);
+        },
         notify: () => {},
         log: (p: number, n: number) => void this.log.push(text(p, n)),
         panic: (p: number, n: number) => {
@@ -410,6 +422,14 @@ export class MmMachine {
     }
     this.awaits = 'fault';
     for (const [r, v] of Object.entries(step.regs ?? {})) set(gpr(Number(r)), v);
+    if ('exit' in step) {
+      if (step.rip !== undefined) set(cpu + CpuState.off.rip, step.rip);
+      this.view.setUint32(cpu + CpuState.off.exit_vector, step.vector ?? 0, true);
+      this.view.setUint32(cpu + CpuState.off.exit_error, step.error ?? 0, true);
+      this.view.setUint32(cpu + CpuState.off.exit_has_error, step.error === undefined ? 0 : 1, true);
+      this.view.setUint32(cpu + CpuState.off.exit_len, step.length ?? 0, true);
+      return step.exit;
+    }
     set(cpu + CpuState.off.rip, step.rip);
     set(cpu + CpuState.off.cr2, step.va);
     this.view.setUint32(cpu + CpuState.off.exit_vector, 14, true);

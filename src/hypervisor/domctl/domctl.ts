@@ -11,7 +11,7 @@ import { domain_kill, vcpu_create } from "../domain_life";
 import { copy_from_guest, copy_to_guest } from "../guest";
 import { evtchn_port_valid } from "../evtchn/evtchn";
 import { virq_is_per_vcpu } from "../evtchn/virq";
-import { send_nmi, vcpu_up } from "../hypercalls/vcpu_op";
+import { send_nmi } from "../hypercalls/vcpu_op";
 import { hypercall_page_initialise } from "./hypercall_page";
 import { xfree, xzalloc } from "../mm/xmalloc";
 import { domain_pause, domain_unpause } from "../pause";
@@ -192,19 +192,10 @@ function setvcpucontext(d: Domain, u: usize): i64 {
   if (copy_from_guest(c, handle, <u32>VcpuGuestContext.SIZE) == 0) {
     domain_pause(d);
     rc = d.is_dying ? -ERRNO.EINVAL : set_vcpu_context(v, c);
-    if (rc == 0) start_ticks(v);
     domain_unpause(d);
   }
   xfree(c);
   return rc;
-}
-
-/** A vCPU that the context brought up starts its periodic timer as VCPUOP_up would. */
-function start_ticks(v: Vcpu): void {
-  const flags = changetype<usize>(v) + offsetof<Vcpu>("pause_flags");
-  if (atomic.load<u32>(flags) & VPF_down) return;
-  atomic.or<u32>(flags, VPF_down);
-  vcpu_up(v);
 }
 
 function getvcpucontext(d: Domain, u: usize): i64 {

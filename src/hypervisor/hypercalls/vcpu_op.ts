@@ -49,8 +49,8 @@ function initialise(v: Vcpu, arg: u64): i64 {
   return rc;
 }
 
-/** VCPUOP_up, and domctl's way of starting vCPU 0. */
-export function vcpu_up(v: Vcpu): i64 {
+/** Makes it runnable. */
+function vcpu_up(v: Vcpu): i64 {
   if (!v.is_initialised) return -ERRNO.EINVAL;
   if (atomic.and<u32>(flags_of(v), ~VPF_down) & VPF_down) vcpu_wake(v);
   return 0;

@@ -6,7 +6,7 @@ import { Hypervisor, PerCpu, SOFTIRQ_SCHEDULE, percpu_of, raise_softirq, this_cp
 import { spin_lock, spin_unlock } from "../spinlock";
 import { NOW } from "../time/clock";
 import { update_vcpu_system_time } from "../time/time_info";
-import { vcpu_periodic_resume, vcpu_stop_poll_timer, vcpu_timers_migrate } from "../time/vtimer";
+import { vcpu_periodic_pause, vcpu_periodic_resume, vcpu_stop_poll_timer, vcpu_timers_migrate } from "../time/vtimer";
 import { update_cr3 } from "../traps/mode";
 import { pcpu_kick, vcpu_poke } from "./kick";
 import { TIME_SLICE, RATELIMIT, charge, runq_first, runq_insert, runq_remove, settle_sleeper } from "./runq";
@@ -181,16 +181,17 @@ export function schedule(): void {
   p.current = next;
   spin_unlock(current_lock);
   set_current(next);
+  if (!prev.is_idle) vcpu_periodic_pause(prev);
   // From here on prev's registers belong to whoever paused it: all of its state is in machine memory.
   atomic.store<u32>(changetype<usize>(prev) + offsetof<Vcpu>("is_running"), 0);
   spin_unlock(sched_lock());
-  if (!next.is_idle) switched_in(next, moved);
+  if (!next.is_idle) switched_in(next, moved, now);
 }
 
 /** Work for a vCPU that has just been put on this pCPU. */
-function switched_in(v: Vcpu, moved: bool): void {
+function switched_in(v: Vcpu, moved: bool, now: u64): void {
   if (moved) vcpu_timers_migrate(v);
-  vcpu_periodic_resume(v);
+  vcpu_periodic_resume(v, now);
   update_cr3(v);
   update_vcpu_system_time(v);
   v.runstate_pending = update_runstate_area(v) ? 0 : 1;
@@ -219,8 +220,6 @@ export function sched_init_vcpu(v: Vcpu): void {
 export function domain_wake(d: Domain): void {
   for (let i: u32 = 0; i < d.max_vcpus; i++) {
     const v = domain_vcpu(d, i);
-    if (changetype<usize>(v) == 0) continue;
-    if (v.pause_flags & VPF_blocked) vcpu_periodic_resume(v);
-    vcpu_wake(v);
+    if (changetype<usize>(v) != 0) vcpu_wake(v);
   }
 }

@@ -14,8 +14,6 @@ export function timer_function(t: Timer, now: u64): void {
       const v = changetype<Vcpu>(t.data);
       const period = v.periodic_period;
       if (period == 0) break;
-      // A paused domain does not tick: it starts again when the vCPU runs, or waits for the tick (vcpu_periodic_resume).
-      if (atomic.load<u32>(changetype<usize>(v.domain) + offsetof<Domain>("pause_count")) != 0) break;
       send_timer_event(v);
       // Ticks that were missed are not made up for: the next falls on the grid.
       let next = v.periodic_last + period;

@@ -50,23 +50,30 @@ export function send_timer_event(v: Vcpu): void {
   send_guest_vcpu_virq(v, VIRQ.TIMER);
 }
 
-/** (Re)starts or, with period 0, stops the periodic tick. */
+/** Starts the periodic tick anew or, with period 0, stops it. It runs only while the vCPU runs, as in Xen. */
 export function vcpu_set_periodic_timer(v: Vcpu, period: u64): void {
-  stop_timer(changetype<Timer>(v.periodic_timer));
+  const t = changetype<Timer>(v.periodic_timer);
+  stop_timer(t);
   v.periodic_period = period;
-  vcpu_periodic_start(v);
-}
-
-export function vcpu_periodic_start(v: Vcpu): void {
-  if (v.periodic_period == 0) return;
   const now = NOW();
   v.periodic_last = now;
-  set_timer(changetype<Timer>(v.periodic_timer), now + v.periodic_period);
+  if (period != 0 && v.is_running) set_timer(t, now + period);
 }
 
-/** Starts the tick of a vCPU that has run for the first time, or whose domain was paused. */
-export function vcpu_periodic_resume(v: Vcpu): void {
-  if (v.periodic_period != 0 && !changetype<Timer>(v.periodic_timer).active) vcpu_periodic_start(v);
+/** The vCPU has been put on its pCPU: a tick that it missed comes now, the next one a period later. */
+export function vcpu_periodic_resume(v: Vcpu, now: u64): void {
+  const period = v.periodic_period;
+  if (period == 0) return;
+  if (now >= v.periodic_last + period) {
+    v.periodic_last = now;
+    send_timer_event(v);
+  }
+  set_timer(changetype<Timer>(v.periodic_timer), v.periodic_last + period);
+}
+
+/** It goes off its pCPU. */
+export function vcpu_periodic_pause(v: Vcpu): void {
+  if (v.periodic_period != 0) stop_timer(changetype<Timer>(v.periodic_timer));
 }
 
 export function vcpu_set_singleshot(v: Vcpu, expires: u64): void {
