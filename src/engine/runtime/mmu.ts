@@ -8,7 +8,7 @@
 import {
   AreaHeader, CpuState, EXIT, NON_CANONICAL, TLB_CONTEXTS, TLB_ENTRIES, TLB_INVALID, TlbContext, TlbEntry, VEC, XTLB_ENTRIES, XtlbEntry,
 } from '../../../build/abi/engine';
-import { area, setArea } from './percpu';
+import { area, setArea, walk_done, walk_error, walk_failed, walk_leaf, walk_page, walk_rights } from './percpu';
 
 /** Frame `mfn` is going to hold decoded code for `mode`: its offset table's address (made if need be). */
 @external("decoder", "code_table")
@@ -244,11 +244,6 @@ export function tlb_protect_code(mfn: u32): void {
     load<u32>(load<u32>(area, AreaHeader.code_map1) + (mfn << 2))) != 0;
 }
 
-// Result of a walk: machine address of the byte's page, and the last entry with its address and whether it is large.
-let walk_page: u64 = 0;
-let walk_rights: u64 = 0;
-let walk_error: u32 = 0;
-let walk_leaf: u32 = 0;
 
 /** Set `bits` in the entry at `p` if it still is `e` in the parts that matter. */
 @inline function mark(p: u32, e: u64, bits: u64): void {
@@ -270,30 +265,29 @@ function walk(cpu: usize, root: u32, va: u64, access: u32, user: bool, set: bool
     const p = table + ((<u32>(va >> shift) & 511) << 3);
     const e = atomic.load<u64>(p);
     if (!(e & P)) {
-      walk_error = base;
+      walk_failed(base);
       return false;
     }
     const large = shift != 12 && shift != 39 && (e & PS) != 0;
     if ((e & ADDR) >= limit || (!nxe && (e & NX) != 0) || (shift == 39 && (e & PS) != 0)) {
-      walk_error = base | 1 | 8;
+      walk_failed(base | 1 | 8);
       return false;
     }
     rights = (rights & (e | ~(RW | US))) | (e & NX);
     if (shift == 12 || large) {
       if ((user && !(rights & US)) || (access == WRITE && !(rights & RW) && (user || (load<u64>(cpu, CpuState.cr0) & 0x10000) != 0)) ||
         (access == EXEC && (rights & NX) != 0)) {
-        walk_error = base | 1;
+        walk_failed(base | 1);
         return false;
       }
       if (set) mark(p, e, access == WRITE ? A | D : A);
       const span = (<u64>1 << shift) - 1;
-      walk_page = ((e & ADDR & ~span) | (va & span)) & ~0xfff;
-      if (walk_page >= limit) {
-        walk_error = base | 1 | 8;
+      const page = ((e & ADDR & ~span) | (va & span)) & ~0xfff;
+      if (page >= limit) {
+        walk_failed(base | 1 | 8);
         return false;
       }
-      walk_rights = rights | (access == WRITE ? D : e & D);
-      walk_leaf = p;
+      walk_done(page, rights | (access == WRITE ? D : e & D), p);
       return true;
     }
     if (set) mark(p, e, A);
@@ -449,7 +443,7 @@ export function ldt_entry(cpu: usize, sel: u32, raising: bool): u32 {
     if (raising) raise(cpu, VEC.GP, 1, sel & 0xfffc);
     return 0;
   }
-  if (!root) walk_error = 0;
+  if (!root) walk_failed(0);
   else if (walk(cpu, root, va, READ, false, true)) return <u32>walk_page | (<u32>va & 0xfff);
   return raising ? fault(cpu, va) : 0;
 }

@@ -5,3 +5,24 @@ export let area: u32 = 0;
 export function setArea(a: u32): void {
   area = a;
 }
+
+// Result of a page walk (mmu.ts): the page's machine address, the combined rights with the leaf's D, the address of the
+// leaf entry; or the error code of the page fault.
+export let walk_page: u64 = 0;
+export let walk_rights: u64 = 0;
+export let walk_leaf: u32 = 0;
+export let walk_error: u32 = 0;
+
+// @ts-ignore: decorator
+@inline
+export function walk_done(page: u64, rights: u64, leaf: u32): void {
+  walk_page = page;
+  walk_rights = rights;
+  walk_leaf = leaf;
+}
+
+// @ts-ignore: decorator
+@inline
+export function walk_failed(error: u32): void {
+  walk_error = error;
+}
