@@ -3,7 +3,7 @@
  * `exports` is what the hypervisor imports as module "engine".
  */
 import { AreaHeader, areaLayout } from './area.ts';
-import { CodeCache, type CacheRuntime } from './decode/code-cache.ts';
+import { type CacheRuntime, CodeCache } from './decode/code-cache.ts';
 import type { InterpreterTables } from './interpreter/generate.ts';
 import { allEncodings } from './semantics/index.ts';
 

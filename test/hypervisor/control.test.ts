@@ -1,5 +1,6 @@
 /** xen_version, domctl and sysctl: what a control domain asks, what others are told, and bad arguments (public/version.h, domctl.h, sysctl.h). */
 import { beforeEach, describe, expect, test } from 'vitest';
+import { CpuidLeaf, CpuUserRegs, VcpuGuestContext } from '../../src/abi/arch-x86.ts';
 import {
   CDF,
   DOMCTL,
@@ -15,7 +16,6 @@ import {
   XEN_DOMCTL_INTERFACE_VERSION,
   XEN_SCHEDULER,
 } from '../../src/abi/domctl.ts';
-import { CpuidLeaf, CpuUserRegs, VcpuGuestContext } from '../../src/abi/arch-x86.ts';
 import { ERRNO } from '../../src/abi/errno.ts';
 import { XENFEAT } from '../../src/abi/features.ts';
 import {

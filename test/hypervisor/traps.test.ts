@@ -7,8 +7,8 @@ import { PHYSDEVOP } from '../../src/abi/physdev.ts';
 import { HYPERCALL, MMUEXT } from '../../src/abi/xen.ts';
 import { CpuState, EXIT, GPR, SEG, VEC } from '../../src/engine/state.ts';
 import { CpuGuest } from './cpu-guest.ts';
-import { ARG_PAGE, CODE_PAGE, STACK_PAGE, va } from './guest-script.ts';
 import { DomainState } from './domain-state.ts';
+import { ARG_PAGE, CODE_PAGE, STACK_PAGE, va } from './guest-script.ts';
 import { P, pte } from './mm-machine.ts';
 
 let t: CpuGuest;
@@ -107,7 +107,7 @@ describe('exceptions in the kernel', () => {
 describe('software interrupts', () => {
   test('int3 needs no privilege; int n needs the gate’s; otherwise #GP with the gate’s selector', () => {
     t.results(function* () {
-      yield* setTraps({ [VEC.BP]: [0x7000n, 0], 0x40: [0x7100n, 0], 0x41: [0x7200n, 1], [VEC.GP]: [0x7300n, 0] });
+      yield* setTraps({ [VEC.BP]: [0x7000n, 0], 64: [0x7100n, 0], 65: [0x7200n, 1], [VEC.GP]: [0x7300n, 0] });
       const rsp = va(STACK_PAGE, 0x800);
       t.setReg(GPR.RSP, rsp);
       expect(yield* t.leave({ exit: EXIT.SOFTINT, vector: 3, length: 1, rip: 0x5000n })).toBe(0x7000n);
