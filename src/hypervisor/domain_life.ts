@@ -17,6 +17,7 @@ import { domain_mm_create, domain_mm_destroy, domain_relinquish_memory, put_page
 import { virt_to_mfn } from "./mm/frame";
 import { free_xenheap_page } from "./mm/page";
 import { xfree, xzalloc } from "./mm/xmalloc";
+import { BUG_ON } from "./log";
 import { domain_pause } from "./pause";
 import { sched_init_vcpu } from "./sched/sched";
 import { watchdogs_create, watchdogs_free, watchdogs_kill } from "./sched/watchdog";
@@ -199,6 +200,7 @@ function init_cpu(v: Vcpu): void {
 
 /** The struct with its CpuState only; idle vCPUs are no more than that. */
 export function alloc_vcpu(d: Domain, id: u32): Vcpu {
+  BUG_ON(offsetof<Vcpu>() > VCPU_SIZE, "Vcpu outgrew its place");
   const v = changetype<Vcpu>(xzalloc(VCPU_SIZE + <u32>CpuState.SIZE, 64));
   if (changetype<usize>(v) == 0) return v;
   v.domain = d;

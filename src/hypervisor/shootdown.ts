@@ -4,7 +4,7 @@
 import { AreaHeader, MachineInfo, MACHINE_INFO_ADDRESS } from "./abi";
 import { slot, slot_kind } from "./percpu";
 import { PerCpu, SOFTIRQ_SHOOTDOWN, percpu_of, raise_softirq, this_cpu, xen } from "./state";
-import { spin_lock, spin_unlock } from "./spinlock";
+import { spin_lock, spin_unlock, stop_if_panicked } from "./spinlock";
 import { pcpu_kick } from "./sched/kick";
 import { shootdown_local } from "./mm/tlbflush";
 
@@ -71,6 +71,7 @@ export function shootdown_others(kind: u32, domain: u32, mfn: u32, va: u64): voi
     pcpu_kick(p);
     while (atomic.load<u32>(in_guest) && <i32>(atomic.load<u32>(done_of(p)) - n) < 0) {
       if (slot_kind == 0) serve_shootdowns();
+      stop_if_panicked();
     }
   }
 }

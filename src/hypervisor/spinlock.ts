@@ -2,10 +2,11 @@
 // the address of its name (a string constant: the same address in every instance of this module). A bounded spin that
 // fails is a deadlock: the machine panics with the lock's name and holder.
 import { add_locks_held, slot } from "./percpu";
-import { log_end, log_start, log_str, log_dec, panic_line } from "./log";
+import { MachineInfo, MACHINE_INFO_ADDRESS } from "./abi";
+import { log_start, log_str, log_dec, panic_line } from "./log";
 
-/** Spins before a held lock is called a deadlock: seconds, not milliseconds, as a holder's thread may be descheduled. */
-const SPIN_LIMIT: u32 = 200_000_000;
+/** Spins before a held lock is called a deadlock: many seconds, as the host may have put the holder's thread aside. */
+const SPIN_LIMIT: u64 = 10_000_000_000;
 
 /** Initialises the lock at `lock`; `name` must be a string literal. */
 export function spin_lock_init(lock: usize, name: string): void {
@@ -21,9 +22,10 @@ export function spin_lock(lock: usize): void {
 }
 
 function spin_slow(lock: usize, me: u32): void {
-  for (let n: u32 = 0; n < SPIN_LIMIT; n++) {
+  for (let n: u64 = 0; n < SPIN_LIMIT; n++) {
     const held = atomic.load<u32>(lock);
     if (held == me) break;
+    if ((n & 0xffff) == 0) stop_if_panicked();
     if (held == 0 && atomic.cmpxchg<u32>(lock, 0, me) == 0) return;
   }
   log_start();
@@ -57,4 +59,13 @@ export function spin_unlock(lock: usize): void {
 
 export function spin_is_held(lock: usize): bool {
   return atomic.load<u32>(lock) == slot + 1;
+}
+
+/** Called in every loop that waits for another CPU: one that has panicked will not answer. */
+export function stop_if_panicked(): void {
+  if (atomic.load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.panic)) {
+    log_start();
+    log_str("another CPU has panicked");
+    panic_line();
+  }
 }

@@ -1,10 +1,11 @@
 // HYPERVISOR_console_io: a guest's early console (earlyprintk=xen). Lines go to the hypervisor's log as "(d1) text"; a
 // budget a domain keeps a guest that floods it from drowning the others (public/xen.h CONSOLEIO_*).
-import { CONSOLEIO, ERRNO } from "../abi";
+import { CONSOLEIO, ERRNO, HYPERCALL } from "../abi";
 import { Domain } from "../domain";
 import { copy_from_guest } from "../guest";
 import { current, scratch } from "../percpu";
 import { log_char, log_dec, log_end, log_plain, log_str } from "../log";
+import { hypercall_create_continuation, hypercall_preempt_check } from "./continuation";
 import { NOW, SECONDS } from "../time/clock";
 import { spin_lock, spin_unlock } from "../spinlock";
 
@@ -35,6 +36,7 @@ function budget(d: Domain, n: u32, now: u64): bool {
   return true;
 }
 
+/** A long write makes way now and then. */
 function write(handle: u64, count: u32): i64 {
   const d = current.domain;
   const lock = changetype<usize>(d) + offsetof<Domain>("console_lock");
@@ -60,6 +62,7 @@ function write(handle: u64, count: u32): i64 {
     }
     handle += n;
     count -= n;
+    if (count > 0 && hypercall_preempt_check()) return hypercall_create_continuation(HYPERCALL.console_io, CONSOLEIO.write, count, handle, 0, 0);
   }
   return 0;
 }

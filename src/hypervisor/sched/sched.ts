@@ -3,7 +3,7 @@
 import { current, set_current, slot } from "../percpu";
 import { Domain, RUNSTATE_blocked, RUNSTATE_offline, RUNSTATE_runnable, RUNSTATE_running, VPF_blocked, VPF_blocked_in_poll, Vcpu, domain_vcpu } from "../domain";
 import { Hypervisor, PerCpu, SOFTIRQ_SCHEDULE, percpu_of, raise_softirq, this_cpu, xen } from "../state";
-import { spin_lock, spin_unlock } from "../spinlock";
+import { spin_lock, spin_unlock, stop_if_panicked } from "../spinlock";
 import { NOW } from "../time/clock";
 import { update_vcpu_system_time } from "../time/time_info";
 import { vcpu_periodic_pause, vcpu_periodic_resume, vcpu_stop_poll_timer, vcpu_timers_migrate } from "../time/vtimer";
@@ -106,7 +106,7 @@ export function vcpu_sleep_nosync(v: Vcpu): void {
 export function vcpu_sleep_sync(v: Vcpu): void {
   vcpu_sleep_nosync(v);
   if (v == current) return;
-  while (atomic.load<u32>(changetype<usize>(v) + offsetof<Vcpu>("is_running"))) {}
+  while (atomic.load<u32>(changetype<usize>(v) + offsetof<Vcpu>("is_running"))) stop_if_panicked();
 }
 
 /** The event a blocked vCPU waited for is there: clears "blocked" and queues it. */

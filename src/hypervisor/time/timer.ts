@@ -1,7 +1,7 @@
 // Timers. Each pCPU has a pairing heap of Timer structs, linked through the structs themselves, under its timer_lock.
 // A timer's function runs on its pCPU with no lock held.
 import { PerCpu, SOFTIRQ_TIMER, percpu_of, raise_softirq, this_cpu } from "../state";
-import { spin_lock, spin_unlock } from "../spinlock";
+import { spin_lock, spin_unlock, stop_if_panicked } from "../spinlock";
 import { slot } from "../percpu";
 import { pcpu_kick } from "../sched/kick";
 import { timer_function } from "./timer_functions";
@@ -154,7 +154,7 @@ export function kill_timer(t: Timer): void {
   if (t.active) heap_remove(p, t);
   spin_unlock(lock_of(p));
   if (p.slot != slot) {
-    while (atomic.load<usize>(changetype<usize>(p) + offsetof<PerCpu>("timer_running")) == changetype<usize>(t)) {}
+    while (atomic.load<usize>(changetype<usize>(p) + offsetof<PerCpu>("timer_running")) == changetype<usize>(t)) stop_if_panicked();
   }
 }
 
