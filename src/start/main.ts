@@ -2,6 +2,7 @@
  * `npm start`: one domain, its console on the user's terminal. A thin face of the host (src/dom0/host.ts), which knows how
  * to run domains; this knows what a user at a terminal expects.
  */
+import { availableParallelism } from 'node:os';
 import { Host } from '../dom0/host.ts';
 import { HypercallError } from '../dom0/kernel/hypercalls.ts';
 import type { Domain } from '../dom0/toolstack/domain.ts';
@@ -93,6 +94,8 @@ class Run {
     for (const [signal, handler] of handlers) process.on(signal, handler);
     const host = await Host.create({
       memoryMiB: this.#options.machineMemory,
+      // No more than the one guest can use, and the host keeps a core for the control domain.
+      pcpus: this.#options.deterministic ? 1 : Math.max(1, Math.min(this.#options.vcpus, availableParallelism() - 1)),
       deterministic: this.#options.deterministic,
       logDir: this.#options.logDir,
       log: (text) => this.#hypervisorLog(text),
