@@ -7,7 +7,7 @@ import {
 } from "./domain";
 import { domain_list_insert, domain_list_remove, put_domain } from "./domain_list";
 import { evtchn_close_all, evtchn_destroy_final } from "./evtchn/evtchn";
-import { send_global_virq } from "./evtchn/virq";
+import { send_global_virq, virq_handlers_forget } from "./evtchn/virq";
 import { fpu_init } from "./fpu";
 import { grant_table_create, grant_table_destroy, grant_table_relinquish } from "./grant/grant";
 import { PBUF_SIZE } from "./hypercalls/console_io";
@@ -249,6 +249,7 @@ export function domain_kill(d: Domain): i64 {
       v.runstate_guest = 0;
       v.time_info_guest = 0;
     }
+    virq_handlers_forget(d);
     evtchn_close_all(d);
   }
   let rc = grant_table_relinquish(d);

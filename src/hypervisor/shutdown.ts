@@ -28,8 +28,9 @@ export function domain_shutdown(d: Domain, reason: u32): void {
     vcpu_pause_nosync(v);
   }
   atomic.store<u32>(changetype<usize>(d) + offsetof<Domain>("is_shut_down"), 1);
-  if (d.shutdown_code == SHUTDOWN.suspend && d.suspend_evtchn != 0) evtchn_send_from(d, d.suspend_evtchn);
-  else send_global_virq(VIRQ.DOM_EXC);
+  // The port may be gone by now: then as for any other end.
+  const told = d.shutdown_code == SHUTDOWN.suspend && d.suspend_evtchn != 0 && evtchn_send_from(d, d.suspend_evtchn) == 0;
+  if (!told) send_global_virq(VIRQ.DOM_EXC);
 }
 
 /** Undoes a suspend (domctl resumedomain): the vCPUs go on. */

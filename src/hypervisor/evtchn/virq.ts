@@ -1,5 +1,6 @@
 // Virtual IRQs: an event channel per vCPU for the timer and the like, one per domain for the global ones (public/xen.h).
-import { VIRQ } from "../abi";
+import { NR_VIRQS, VIRQ } from "../abi";
+import { put_domain } from "../domain_list";
 import { Domain, Vcpu, domain_vcpu } from "../domain";
 import { spin_lock, spin_unlock } from "../spinlock";
 import { Hypervisor, xen } from "../state";
@@ -37,6 +38,20 @@ export function send_guest_vcpu_virq(v: Vcpu, virq: u32): void {
   }
   spin_unlock(lock);
   if (port != 0) notify(d, kick, port);
+}
+
+/** d dies: dom0 handles again what it handled. */
+export function virq_handlers_forget(d: Domain): void {
+  const x = xen();
+  const lock = changetype<usize>(x) + offsetof<Hypervisor>("virq_lock");
+  for (let virq: usize = 0; virq < NR_VIRQS; virq++) {
+    const at = x.virq_handlers + (virq << 2);
+    spin_lock(lock);
+    const its = load<u32>(at) == changetype<usize>(d);
+    if (its) store<u32>(at, 0);
+    spin_unlock(lock);
+    if (its) put_domain(d);
+  }
 }
 
 /** Raises a global VIRQ in the domain that handles it: dom0 unless domctl set_virq_handler says otherwise. */
