@@ -310,7 +310,7 @@ function set_target(d: Domain, target: u32): i64 {
 
 /** d gets a global VIRQ instead of dom0. */
 function set_virq_handler(d: Domain, virq: u32): i64 {
-  if (virq >= NR_VIRQS || virq_is_per_vcpu(virq)) return -ERRNO.EINVAL;
+  if (virq >= NR_VIRQS || virq_is_per_vcpu(virq) || d.is_dying) return -ERRNO.EINVAL;
   const lock = changetype<usize>(xen()) + offsetof<Hypervisor>("virq_lock");
   const at = xen().virq_handlers + (<usize>virq << 2);
   get_domain(d);
