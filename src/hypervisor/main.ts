@@ -7,7 +7,7 @@ import { percpu_of, raise_softirq, xen, SOFTIRQ_SCHEDULE } from "./state";
 import { pcpu_kick } from "./sched/kick";
 import { pcpu_loop } from "./traps/entry";
 
-export { foreign_map, foreign_page, foreign_unmap } from "./mm/foreign";
+export { foreign_map, foreign_page, foreign_unmap, frame_written } from "./mm/foreign";
 
 /** Once, on the thread that becomes dom0's. */
 export function boot(pcpus: u32): void {

@@ -16,6 +16,7 @@ export interface HypervisorPort {
     foreign_page(domid: number, mfn: number): number;
     foreign_map?(domid: number, mfn: number): number;
     foreign_unmap?(mfn: number): void;
+    frame_written?(mfn: number): void;
     wake_word?(): number;
     wake_handled?(): number;
   };
@@ -146,6 +147,14 @@ export class MachineMemory {
         held = false;
       },
     };
+  }
+
+  /**
+   * Bytes of a frame that stays mapped have been written: code decoded from it is dropped. (Ending a writable mapping says
+   * the same.)
+   */
+  frameWritten(mfn: number): void {
+    this.port.hypervisor.frame_written?.(mfn);
   }
 
   private address(result: number, domid: number, mfn: number): number {

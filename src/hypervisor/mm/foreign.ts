@@ -50,3 +50,8 @@ export function foreign_unmap(mfn: u32): void {
   frame_modified(mfn);
   put_page_and_type(mfn_to_page(mfn));
 }
+
+/** A TypeScript domain has written to a frame that stays mapped (granted or foreign): the engine looks at it anew. */
+export function frame_written(mfn: u32): void {
+  if (current.domain.is_ts && mfn_valid(mfn)) frame_modified(mfn);
+}

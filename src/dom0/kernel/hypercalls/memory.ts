@@ -48,6 +48,29 @@ export class MemoryCalls {
     return mfns;
   }
 
+  /**
+   * Gives the domain (DOMID.SELF: the caller, whose pages lie at mfn * 4096 for it) `count` extents of 2^order frames in a
+   * row. Returns the first frame of each; fewer than asked when memory or the domain's limit ran out.
+   */
+  increaseReservation(domid: number, count: number, order = 0): Uint32Array {
+    const mfns = new Uint32Array(count);
+    for (let done = 0; done < count; ) {
+      const n = Math.min(BATCH, count - done);
+      const got = this.xen.scratch((s) => {
+        const r = s.struct(MemoryReservation);
+        const list = s.bytes(n * 8);
+        r.set('extent_start', list).set('nr_extents', n).set('extent_order', order).set('domid', domid);
+        const what = `increase_reservation of domain ${domid}`;
+        const given = Number(this.xen.call(what, HYPERCALL.memory_op, XENMEM.increase_reservation, r.address));
+        for (let i = 0; i < given; i++) mfns[done + i] = Number(this.xen.memory.view.getBigUint64(list + i * 8, true));
+        return given;
+      });
+      done += got;
+      if (got < n) return mfns.subarray(0, done);
+    }
+    return mfns;
+  }
+
   /** Frees frames of the domain; returns how many were freed. */
   decreaseReservation(domid: number, gmfns: ArrayLike<number>, order = 0): number {
     let done = 0;
