@@ -11,6 +11,8 @@ import type { Hypercalls } from './kernel/hypercalls.ts';
 import { createDom0Kernel } from './kernel/kernel.ts';
 import { Toolstack } from './toolstack/toolstack.ts';
 import { XenConsoled } from './xenconsoled/xenconsoled.ts';
+import { attachRing } from './xenstored/attach.ts';
+import { XenStoreSocket } from './xenstored/socket.ts';
 import { XenStore } from './xenstored/xenstored.ts';
 
 export interface HostOptions {
@@ -23,6 +25,8 @@ export interface HostOptions {
   readonly reserve?: number;
   /** Where the logs of the consoles and of the hypervisor go; without it there are none. */
   readonly logDir?: string;
+  /** Where xenstored listens for programs of the host (XENSTORED_PATH); without it, it does not. The folder must be there. */
+  readonly storeSocket?: string;
   /** The hypervisor's log, as it is written. */
   readonly log?: (text: string) => void;
   /** Things that went wrong in the control domain and that it survived. */
@@ -36,6 +40,7 @@ export class Host {
   readonly consoles: XenConsoled;
   readonly toolstack: Toolstack;
   readonly #events: EventChannels;
+  #storeSocket: XenStoreSocket | undefined;
   #stopped: Promise<void> | undefined;
 
   private constructor(machine: Machine, options: HostOptions) {
@@ -44,7 +49,9 @@ export class Host {
     const kernel = createDom0Kernel(machine, (error) => warn(`event handler: ${(error as Error).stack ?? error}`));
     this.xen = kernel.xen;
     this.#events = kernel.events;
-    this.store = new XenStore();
+    this.store = new XenStore({
+      attach: (domid, gfn, port) => attachRing(kernel, { domid, gfn, port, onEvent: () => this.store.event(domid) }),
+    });
     this.consoles = new XenConsoled({
       logDir: options.logDir,
       onLogError: (path, error) => warn(`no log in ${path}: ${error.message}`),
@@ -66,6 +73,9 @@ export class Host {
     const machine = await Machine.create({ memoryMiB, pcpus, deterministic, log, parts, reserve });
     try {
       const host = new Host(machine, options);
+      if (options.storeSocket !== undefined) {
+        host.#storeSocket = await XenStoreSocket.listen(host.store, options.storeSocket);
+      }
       keep = (text) => host.consoles.hypervisorOutput(text);
       early.forEach(keep);
       return host;
@@ -93,6 +103,7 @@ export class Host {
   async #stop(): Promise<void> {
     this.#events.stop();
     try {
+      await this.#storeSocket?.close();
       this.toolstack.close();
     } finally {
       await this.machine.stop();

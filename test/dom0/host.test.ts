@@ -1,10 +1,12 @@
 /** The toolstack on the real hypervisor: domains come and go, and every frame comes back. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { XEN_SCHEDULER } from '../../src/abi/domctl.ts';
+import { XS } from '../../src/abi/xs_wire.ts';
 import { Host } from '../../src/dom0/host.ts';
 import { HypercallError } from '../../src/dom0/kernel/hypercalls.ts';
 import type { DomainConfig } from '../../src/dom0/toolstack/config.ts';
 import { linuxNotes, tinyElf } from './kernels/tiny-kernel.ts';
+import { Client } from './xs-guest.ts';
 
 /** `ud2` for ever: its exception has no handler. */
 const CRASHES = new Uint8Array(4096).map((_, i) => (i % 2 ? 0x0b : 0x0f));
@@ -71,6 +73,25 @@ describe('a domain', () => {
     expect(before - free()).toBeGreaterThanOrEqual(2048);
     expect(d.info()).toMatchObject({ paused: true, totPages: 2048, onlineVcpus: 1, shutdown: false });
     d.destroy();
+    expect(free()).toBe(before);
+  });
+
+  it('can be introduced anew over the wire, with a frame and a port of its own', () => {
+    const before = free();
+    const d = host.toolstack.create(config);
+    const program = new Client(host.store, 0);
+    const frame = host.store.read(`/local/domain/${d.domid}/store/ring-ref`);
+    const port = host.xen.evtchn.allocUnbound(d.domid, 0);
+    const introduce = (mfn: string, to: number) => program.ask(XS.INTRODUCE, `${d.domid}\0${mfn}\0${to}\0`);
+    expect(introduce('1', port)).toBe('EINVAL');
+    expect(introduce('99999999999', port)).toBe('EINVAL');
+    expect(introduce(frame, 1000)).toBe('EINVAL');
+    expect(introduce(frame, port)).toBe('OK\0');
+    expect(introduce(frame, port)).toBe('EINVAL'); // the port is taken
+    expect(program.ask(XS.IS_DOMAIN_INTRODUCED, `${d.domid}\0`)).toBe('T\0');
+    host.store.event(d.domid);
+    d.destroy();
+    expect(program.ask(XS.IS_DOMAIN_INTRODUCED, `${d.domid}\0`)).toBe('F\0');
     expect(free()).toBe(before);
   });
 

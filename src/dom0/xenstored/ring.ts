@@ -25,6 +25,8 @@ export interface RingPage {
   readonly address: number;
   /** Signals the guest's end of the event channel. */
   readonly notify: () => void;
+  /** Called when the page is not used any more, if it is xenstored's to give back. */
+  readonly release?: () => void;
 }
 
 export class XenstoreRing {

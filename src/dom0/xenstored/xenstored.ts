@@ -19,7 +19,10 @@ export { XsAccess, XsError };
 
 export interface XenStoreOptions {
   quota?: Partial<Quota>;
-  /** Finds the ring page and binds the event channel for INTRODUCE requests that come over the wire. */
+  /**
+   * Finds the ring page and binds the event channel for INTRODUCE requests that come over the wire. Throws XsError; the page
+   * is given back through its `release`.
+   */
   attach?: (domid: number, gfn: number, port: number) => RingPage;
 }
 
@@ -34,7 +37,7 @@ export class XenStore extends XsAccess {
   readonly #store: Store;
   readonly #session: Session;
   readonly #attach: XenStoreOptions['attach'];
-  readonly #rings = new Map<number, { ring: XenstoreRing; connection: Connection }>();
+  readonly #rings = new Map<number, { ring: XenstoreRing; connection: Connection; page: RingPage }>();
   readonly #callbacks = new Map<string, (path: string) => void>();
   #lastToken = 0;
 
@@ -103,7 +106,7 @@ export class XenStore extends XsAccess {
       onClose: () => ring?.close(),
     });
     ring = new XenstoreRing(page, connection);
-    this.#rings.set(domid, { ring, connection });
+    this.#rings.set(domid, { ring, connection, page });
     this.#store.introduce(domid);
     ring.service();
   }
@@ -134,8 +137,10 @@ export class XenStore extends XsAccess {
 
   /** The domain is gone, or is to be served no more: its ring page is not touched after this. */
   release(domid: number): void {
+    const old = this.#rings.get(domid);
     this.#rings.delete(domid);
     this.#store.release(domid);
+    old?.page.release?.();
   }
 
   /** A client on some other transport; domain 0 may do all. The transport calls `feed` and `take`. */
@@ -163,5 +168,6 @@ export class XenStore extends XsAccess {
     if (!old) return;
     this.#rings.delete(domid);
     old.connection.close();
+    old.page.release?.();
   }
 }
