@@ -103,6 +103,13 @@ export const SysctlGetcpuinfo = struct('xen_sysctl_getcpuinfo', [
   ['nr_cpus', 'u32'],
 ]);
 
+/** op SMT_ENABLE and SMT_DISABLE ask for all CPUs; `cpu` is not looked at then. */
+export const CPU_HOTPLUG = { ONLINE: 0, OFFLINE: 1, SMT_ENABLE: 2, SMT_DISABLE: 3 } as const;
+export const SysctlCpuHotplug = struct('xen_sysctl_cpu_hotplug', [
+  ['cpu', 'u32'],
+  ['op', 'u32'],
+]);
+
 export const SysctlAvailheap = struct('xen_sysctl_availheap', [
   ['min_bitwidth', 'u32'],
   ['max_bitwidth', 'u32'],
@@ -115,6 +122,10 @@ export const SysctlCputopo = struct('xen_sysctl_cputopo', [
   ['socket', 'u32'],
   ['node', 'u32'],
 ]);
+/** What cputopoinfo says of a CPU that is offline. */
+export const XEN_INVALID_CORE_ID = 0xffff_ffff;
+export const XEN_INVALID_SOCKET_ID = 0xffff_ffff;
+export const XEN_INVALID_NODE_ID = 0xffff_ffff;
 export const SysctlCputopoinfo = struct('xen_sysctl_cputopoinfo', [
   ['num_cpus', 'u32'],
   ['cputopo', 'u64'],

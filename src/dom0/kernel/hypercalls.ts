@@ -6,12 +6,14 @@ import { ERRNO } from '../../abi/errno.ts';
 import type { Struct } from '../../abi/layout.ts';
 import { HYPERCALL } from '../../abi/xen.ts';
 import { DOM0_BUFFER, DOM0_BUFFER_SIZE } from '../../machine/layout.ts';
+import { CpupoolCalls } from './hypercalls/cpupool.ts';
 import { DomctlCalls } from './hypercalls/domctl.ts';
 import { EventChannelCalls } from './hypercalls/event-channel.ts';
 import { GrantTableCalls } from './hypercalls/grant-table.ts';
 import { MemoryCalls } from './hypercalls/memory.ts';
 import { MmuextCalls } from './hypercalls/mmuext.ts';
 import { SchedCalls } from './hypercalls/sched.ts';
+import { SchedulerCalls } from './hypercalls/scheduler.ts';
 import { SysctlCalls } from './hypercalls/sysctl.ts';
 import { VersionCalls } from './hypercalls/version.ts';
 import { type HypervisorPort, MachineMemory, type StructView } from './memory.ts';
@@ -54,6 +56,8 @@ export class Hypercalls {
   readonly mmuext: MmuextCalls;
   readonly grant: GrantTableCalls;
   readonly sched: SchedCalls;
+  readonly scheduler: SchedulerCalls;
+  readonly cpupool: CpupoolCalls;
   readonly version: VersionCalls;
   private readonly port: HypervisorPort;
   private readonly start: number;
@@ -73,6 +77,8 @@ export class Hypercalls {
     this.mmuext = new MmuextCalls(this);
     this.grant = new GrantTableCalls(this);
     this.sched = new SchedCalls(this);
+    this.scheduler = new SchedulerCalls(this);
+    this.cpupool = new CpupoolCalls(this);
     this.version = new VersionCalls(this);
   }
 

@@ -2,7 +2,6 @@
 import { ArchDomainconfig, CpuidLeaf, MsrEntry, VcpuGuestContext } from '../../../abi/arch-x86.ts';
 import {
   DOMCTL,
-  DOMCTL_SCHEDOP,
   DOMINF,
   Domctl,
   DomctlAddressSize,
@@ -14,8 +13,6 @@ import {
   DomctlMaxMem,
   DomctlMaxVcpus,
   DomctlNodeaffinity,
-  DomctlSchedCredit,
-  DomctlSchedulerOp,
   DomctlSendtrigger,
   DomctlSetdebugging,
   DomctlTscInfo,
@@ -135,8 +132,9 @@ export class DomctlCalls {
 
   /**
    * One domctl: `fill` writes the argument, `result` reads what came back. The name of the operation is in the error.
+   * For the groups of calls that are built on domctl (scheduler.ts).
    */
-  private op<N extends string, T = void>(
+  op<N extends string, T = void>(
     name: keyof typeof DOMCTL,
     domid: number,
     arg?: Struct<N>,
@@ -328,27 +326,6 @@ export class DomctlCalls {
 
   setDebugging(domid: number, enable: boolean): void {
     this.op('setdebugging', domid, DomctlSetdebugging, (u) => u.set('enable', enable ? 1 : 0));
-  }
-
-  /** Weight and cap of credit and credit2 (XEN_SCHEDULER). */
-  schedulerGet(domid: number, scheduler: number): { weight: number; cap: number } {
-    return this.op(
-      'scheduler_op',
-      domid,
-      DomctlSchedulerOp,
-      (u) => u.set('sched_id', scheduler).set('cmd', DOMCTL_SCHEDOP.getinfo),
-      (u) => {
-        const p = u.nested('u', DomctlSchedCredit);
-        return { weight: p.get('weight'), cap: p.get('cap') };
-      },
-    );
-  }
-
-  schedulerPut(domid: number, scheduler: number, weight: number, cap: number): void {
-    this.op('scheduler_op', domid, DomctlSchedulerOp, (u) => {
-      u.set('sched_id', scheduler).set('cmd', DOMCTL_SCHEDOP.putinfo);
-      u.nested('u', DomctlSchedCredit).set('weight', weight).set('cap', cap);
-    });
   }
 
   /** CPUID leaves and MSRs that the domain sees. Only before it has run. */

@@ -3,14 +3,13 @@ import { CpuidLeaf, MsrEntry } from '../../../abi/arch-x86.ts';
 import { DomctlGetdomaininfo } from '../../../abi/domctl.ts';
 import type { Struct } from '../../../abi/layout.ts';
 import {
-  CPUPOOL_OP,
-  CPUPOOL_PAR_ANY,
+  CPU_HOTPLUG,
   SYSCTL,
   Sysctl,
   SysctlAvailheap,
+  SysctlCpuHotplug,
   SysctlCpuinfo,
   SysctlCpuPolicy,
-  SysctlCpupoolOp,
   SysctlCputopo,
   SysctlCputopoinfo,
   SysctlDebugKeys,
@@ -23,7 +22,7 @@ import {
   SysctlSchedId,
   XEN_SYSCTL_INTERFACE_VERSION,
 } from '../../../abi/sysctl.ts';
-import { HYPERCALL, XenctlBitmap } from '../../../abi/xen.ts';
+import { HYPERCALL } from '../../../abi/xen.ts';
 import type { Hypercalls, Scratch } from '../hypercalls.ts';
 import type { StructView } from '../memory.ts';
 import { type CpuPolicy, type DomainInfo, readDomainInfo } from './domctl.ts';
@@ -45,14 +44,6 @@ export interface PhysInfo {
   readonly hwCap: readonly number[];
 }
 
-export interface CpuPool {
-  readonly id: number;
-  /** XEN_SCHEDULER. */
-  readonly scheduler: number;
-  readonly domains: number;
-  readonly cpus: bigint;
-}
-
 const LIST_CHUNK = 256;
 const MAX_CPUS = 64;
 const CONSOLE_CHUNK = 64 << 10;
@@ -64,7 +55,8 @@ export class SysctlCalls {
     this.xen = xen;
   }
 
-  private op<N extends string, T = void>(
+  /** One sysctl. For the groups of calls that are built on sysctl (scheduler.ts, cpupool.ts). */
+  op<N extends string, T = void>(
     name: keyof typeof SYSCTL,
     arg: Struct<N>,
     fill?: (u: StructView<N>, s: Scratch) => void,
@@ -144,6 +136,7 @@ export class SysctlCalls {
     return parts.map((p) => decoder.decode(p, { stream: true })).join('') + decoder.decode();
   }
 
+  /** The scheduler of pool 0 (XEN_SCHEDULER). */
   schedId(): number {
     return this.op('sched_id', SysctlSchedId, undefined, (u) => u.get('sched_id'));
   }
@@ -225,24 +218,11 @@ export class SysctlCalls {
     );
   }
 
-  /** The pool `id`, or the next one after it. */
-  cpupoolInfo(id: number = CPUPOOL_PAR_ANY): CpuPool {
-    let map = 0;
-    return this.op(
-      'cpupool_op',
-      SysctlCpupoolOp,
-      (u, s) => {
-        map = s.bitmap(0n, MAX_CPUS);
-        u.set('op', CPUPOOL_OP.INFO).set('cpupool_id', id);
-        u.nested('cpumap', XenctlBitmap).set('bitmap', map).set('nr_bits', MAX_CPUS);
-      },
-      (u) => ({
-        id: u.get('cpupool_id'),
-        scheduler: u.get('sched_id'),
-        domains: u.get('n_dom'),
-        cpus: this.xen.memory.view.getBigUint64(map, true),
-      }),
-    );
+  /** Takes a pCPU into (or out of) use. A pCPU comes back into pool 0; the last one of a pool with domains stays. */
+  cpuHotplug(cpu: number, online: boolean): void {
+    this.op('cpu_hotplug', SysctlCpuHotplug, (u) => {
+      u.set('cpu', cpu).set('op', online ? CPU_HOTPLUG.ONLINE : CPU_HOTPLUG.OFFLINE);
+    });
   }
 
   /** CPU_POLICY: what the hypervisor has or gives. */
