@@ -1,111 +1,206 @@
 /**
- * `npm run bench`: the same work here and under QEMU's TCG, in turns on the same machine; prints seconds, medians and ratios
- * (QEMU / Xenolith: above 1 is ahead) and writes build/bench.json. Needs qemu-system-x86_64 (Debian: qemu-system-x86).
+ * `npm run bench`: the same work here and under QEMU's TCG, in turns on the same machine: same kernel, same initramfs, same
+ * programs, one processor. Prints seconds and ratios (QEMU / Xenolith: above 1 is ahead) and writes them, every single run
+ * included, to build/bench.json. Needs gcc and qemu-system-x86_64 (Debian: gcc libc6-dev qemu-system-x86).
  *
- * Usage: npm run bench [-- --runs N] [--flavour cloud|generic]
+ * Seconds of a program are taken in the guest, so that booting is no part of them; a guest lives through all runs, and
+ * `first` is the ratio of the runs that come right after boot, with nothing translated yet. `cpu` is the ratio of the host's
+ * processor time, which a loaded host disturbs less.
  */
-import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { partSizes } from '../src/machine/parts.ts';
 import { Cache } from '../src/start/cache.ts';
 import { loadImages } from '../src/start/images.ts';
 import { parseOptions } from '../src/start/options.ts';
-import { loopMips } from './loop.ts';
+import { Guest, type Measured } from './guest.ts';
+import { BOOT, chooseLines, LINES, type Line } from './lines.ts';
+import { buildPrograms, runNative, withPrograms } from './programs.ts';
+import { type Baseline, geometricMean, type Result, regressions, summarise, table } from './report.ts';
+import { type Files, QEMU, ROOT, type Side, xenolith } from './sides.ts';
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const MEMORY = 512;
-/** The kernel says this when it starts the first program. */
-const MARKER = 'Run /init as init process';
-const LIMIT_MS = 180_000;
+const HELP = `usage: npm run bench -- [options] [-- options of npm start]
 
-const { values } = parseArgs({
-  options: { runs: { type: 'string', default: '3' }, flavour: { type: 'string', default: 'cloud' } },
-});
-const runs = Number(values.runs);
-if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs ${values.runs}: a whole number from 1 is wanted`);
+  --lines NAME,...   only these lines or groups (--list shows them)
+  --runs N           runs of each line (default: 3)
+  --quick            one run of a quarter of the work
+  --only SIDE        qemu or xenolith alone
+  --flavour NAME     which of Debian's kernels: cloud or generic (default: cloud)
+  --json FILE        where the figures go (default: build/bench.json)
+  --check            fail if a ratio is below bench/baseline.json's by more than its tolerance
+  --bless            write this run's ratios to bench/baseline.json
+  --list             print the lines`;
 
-/** Seconds from launch until the marker is on the program's standard output. */
-function timeToMarker(program: string, args: readonly string[]): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const start = performance.now();
-    const child = spawn(program, args, { cwd: ROOT, stdio: ['pipe', 'pipe', 'pipe'] });
-    let text = '';
-    let errors = '';
-    const limit = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS);
-    let seconds: number | undefined;
-    child.stdout.on('data', (d: Buffer) => {
-      text += d.toString('latin1');
-      if (seconds === undefined && text.includes(MARKER)) {
-        seconds = (performance.now() - start) / 1000;
-        child.kill('SIGKILL');
-      }
-    });
-    child.stderr.on('data', (d: Buffer) => {
-      errors += d.toString('latin1');
-    });
-    child.on('error', reject);
-    child.on('close', () => {
-      clearTimeout(limit);
-      if (seconds !== undefined) resolve(seconds);
-      else reject(new Error(`${program} never said "${MARKER}":\n${text.slice(-1000)}\n${errors.slice(-1000)}`));
-    });
+const BASELINE = new URL('baseline.json', import.meta.url);
+
+class Usage extends Error {}
+
+function options() {
+  const dashes = process.argv.indexOf('--', 2);
+  const own = process.argv.slice(2, dashes < 0 ? undefined : dashes);
+  const { values } = parseArgs({
+    args: own,
+    options: {
+      lines: { type: 'string' },
+      runs: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      only: { type: 'string' },
+      flavour: { type: 'string', default: 'cloud' },
+      json: { type: 'string', default: join(ROOT, 'build/bench.json') },
+      check: { type: 'boolean', default: false },
+      bless: { type: 'boolean', default: false },
+      list: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
   });
+  const runs = Number(values.runs ?? (values.quick ? 1 : 3));
+  if (!Number.isInteger(runs) || runs < 1) throw new Usage(`--runs ${values.runs}: a whole number from 1 is wanted`);
+  const sides = [QEMU, xenolith(dashes < 0 ? [] : process.argv.slice(dashes + 1))];
+  const chosen = sides.filter((side) => values.only === undefined || side.key === values.only);
+  if (chosen.length === 0) throw new Usage(`--only ${values.only}: qemu or xenolith is wanted`);
+  return { ...values, runs, sides: chosen, lines: chooseLines(values.lines) };
 }
 
-const median = (v: readonly number[]) => [...v].sort((a, b) => a - b)[v.length >> 1];
+type Collected = Record<Side['key'], Pick<Measured, 'seconds' | 'cpuSeconds'>[]>;
+const collected = (): Collected => ({ qemu: [], xenolith: [] });
 
-const options = parseOptions(['--flavour', values.flavour]);
-const images = await loadImages(options, ROOT, new Cache(), (line) => console.error(line));
-const dir = mkdtempSync(join(tmpdir(), 'xenolith-bench-'));
-try {
-  const kernel = join(dir, 'vmlinuz');
-  const ramdisk = join(dir, 'initrd');
-  writeFileSync(kernel, images.image);
-  writeFileSync(ramdisk, images.ramdisk ?? new Uint8Array());
-  const here = () =>
-    timeToMarker(process.execPath, [
-      'scripts/start.ts',
-      '--kernel',
-      kernel,
-      '--ramdisk',
-      ramdisk,
-      '--memory',
-      String(MEMORY),
-      '--append',
-      'console=hvc0',
-    ]);
-  const qemu = () =>
-    timeToMarker('qemu-system-x86_64', [
-      ...['-accel', 'tcg', '-cpu', 'max', '-m', String(MEMORY), '-smp', '1', '-display', 'none', '-serial', 'stdio'],
-      ...['-no-reboot', '-net', 'none', '-kernel', kernel, '-initrd', ramdisk, '-append', 'console=ttyS0'],
-    ]);
-  await here(); // what is decompressed once is kept
-  const x: number[] = [];
-  const q: number[] = [];
-  for (let i = 0; i < runs; i++) {
-    q.push(await qemu());
-    x.push(await here());
-    console.error(`run ${i + 1} of ${runs}: QEMU ${q[i].toFixed(2)} s, Xenolith ${x[i].toFixed(2)} s`);
+/** Each run has the sides in another order, so that neither always comes second. */
+const inTurns = (sides: readonly Side[], run: number) => (run % 2 ? [...sides].reverse() : sides);
+
+async function measureBoots(line: Line, sides: readonly Side[], files: Files, runs: number): Promise<Result> {
+  const got = collected();
+  // Once unmeasured: what is unpacked or translated once is kept for later runs, on either side.
+  for (let run = -1; run < runs; run++) {
+    for (const side of inTurns(sides, run)) {
+      const { guest, seconds } = await Guest.boot(side, files);
+      await guest.stop();
+      if (run >= 0) got[side.key].push({ seconds, cpuSeconds: undefined });
+    }
   }
-  const boot = { qemu: median(q), xenolith: median(x), ratio: median(q) / median(x) };
-  const mips = loopMips();
-  const sizes = partSizes();
-  const row = (a: string, b: string, c: string, d: string) =>
-    console.log(`${a.padEnd(34)}${b.padStart(10)}${c.padStart(12)}${d.padStart(8)}`);
-  row('', 'QEMU TCG', 'Xenolith', 'ratio');
-  row(`boot to /init (${values.flavour}), s`, boot.qemu.toFixed(2), boot.xenolith.toFixed(2), boot.ratio.toFixed(2));
-  row('loop, million instructions/s', '', mips.toFixed(0), '');
-  console.log(
-    `hypervisor.wasm ${sizes.hypervisor} bytes, runtime.wasm ${sizes.runtime}, interpreter.wasm (generated) ${sizes.interpreter}`,
-  );
-  writeFileSync(
-    new URL('../build/bench.json', import.meta.url),
-    `${JSON.stringify({ flavour: values.flavour, boot: { ...boot, runs: { qemu: q, xenolith: x } }, mips, sizes }, null, 2)}\n`,
-  );
-} finally {
-  rmSync(dir, { recursive: true });
+  return { line, times: 1, ...got };
+}
+
+/** Guests that stay alive between the lines; one that fails is replaced. */
+class Guests {
+  readonly #files: Files;
+  readonly #alive = new Map<Side, Guest>();
+
+  constructor(files: Files) {
+    this.#files = files;
+  }
+
+  async get(side: Side): Promise<Guest> {
+    let guest = this.#alive.get(side);
+    if (!guest) {
+      ({ guest } = await Guest.boot(side, this.#files));
+      this.#alive.set(side, guest);
+      await guest.ready();
+    }
+    return guest;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.#alive.values()].map((guest) => guest.stop()));
+    this.#alive.clear();
+  }
+}
+
+async function measureProgram(
+  line: Line,
+  times: number,
+  sides: readonly Side[],
+  guests: Guests,
+  runs: number,
+  executable: string,
+): Promise<Result> {
+  const got = collected();
+  const native = runNative(executable, line.name, times);
+  for (let run = 0; run < runs; run++) {
+    for (const side of inTurns(sides, run)) {
+      const measured = await (await guests.get(side)).run(line.name, times);
+      if (measured.checksum !== native.checksum)
+        throw new Error(`${side.name} computed ${measured.checksum}, the host ${native.checksum}`);
+      got[side.key].push({ seconds: measured.seconds, cpuSeconds: measured.cpuSeconds });
+    }
+  }
+  return { line, times, native: native.seconds, ...got };
+}
+
+async function measure(o: ReturnType<typeof options>, dir: string): Promise<Result[]> {
+  const images = await loadImages(parseOptions(['--flavour', o.flavour]), ROOT, new Cache(), (l) => console.error(l));
+  const executable = buildPrograms(dir);
+  const files = { kernel: join(dir, 'vmlinuz'), ramdisk: join(dir, 'initrd') };
+  writeFileSync(files.kernel, images.image);
+  writeFileSync(files.ramdisk, withPrograms(images.ramdisk, executable));
+  const guests = new Guests(files);
+  const results: Result[] = [];
+  try {
+    for (const line of o.lines) {
+      const times = o.quick ? Math.ceil(line.times / 4) : line.times;
+      let result: Result;
+      try {
+        if (line.name === BOOT) result = await measureBoots(line, o.sides, files, o.runs);
+        else result = await measureProgram(line, times, o.sides, guests, o.runs, executable);
+      } catch (error) {
+        result = { line, times, error: (error as Error).message };
+        console.error(`${line.name}: ${result.error}`);
+        await guests.stop();
+      }
+      results.push(result);
+      const { qemu, xenolith: own, ratio } = summarise(result);
+      const s = (n: number | undefined) => (n === undefined ? '-' : `${n.toFixed(3)} s`);
+      console.error(`${line.name}: QEMU ${s(qemu)}, Xenolith ${s(own)}, ratio ${ratio?.toFixed(2) ?? '-'}`);
+    }
+  } finally {
+    await guests.stop();
+  }
+  return results;
+}
+
+function writeJson(file: string, o: ReturnType<typeof options>, results: readonly Result[]): void {
+  const lines = results.map((result) => {
+    const { line, times, error, qemu, xenolith } = result;
+    return { group: line.group, what: line.what, times, ...summarise(result), runs: { qemu, xenolith }, error };
+  });
+  const geomean = geometricMean(results.map((result) => summarise(result).ratio));
+  const { flavour, quick, runs } = o;
+  writeFileSync(file, `${JSON.stringify({ flavour, quick, runs, geomean, lines, sizes: partSizes() }, null, 2)}\n`);
+}
+
+function bless(results: readonly Result[]): void {
+  const old = JSON.parse(readFileSync(BASELINE, 'utf8')) as Baseline;
+  const ratios = { ...old.ratios };
+  for (const { name, ratio } of results.map(summarise))
+    if (ratio !== undefined) ratios[name] = Number(ratio.toFixed(2));
+  writeFileSync(BASELINE, `${JSON.stringify({ ...old, ratios }, null, 2)}\n`);
+}
+
+async function main(): Promise<number> {
+  const o = options();
+  if (o.help || o.list) {
+    if (o.help) console.log(HELP);
+    else for (const line of LINES) console.log(`${line.group.padEnd(16)}${line.name.padEnd(12)}${line.what}`);
+    return 0;
+  }
+  const dir = mkdtempSync(join(tmpdir(), 'xenolith-bench-'));
+  try {
+    const results = await measure(o, dir);
+    for (const text of table(results)) console.log(text);
+    writeJson(o.json, o, results);
+    if (o.bless) bless(results);
+    const slower = o.check ? regressions(results, JSON.parse(readFileSync(BASELINE, 'utf8')) as Baseline) : [];
+    for (const text of slower) console.error(`slower than the baseline: ${text}`);
+    return slower.length > 0 || results.some((result) => result.error) ? 1 : 0;
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(`bench: ${error instanceof Usage ? error.message : ((error as Error).stack ?? error)}`);
+  process.exitCode = 2;
 }
