@@ -17,6 +17,7 @@ import { loadImages } from '../src/start/images.ts';
 import { parseOptions } from '../src/start/options.ts';
 import { Guest, type Measured } from './guest.ts';
 import { BOOT, chooseLines, LINES, type Line } from './lines.ts';
+import { measureMicro, microTable } from './micro.ts';
 import { buildPrograms, runNative, withPrograms } from './programs.ts';
 import { type Baseline, geometricMean, type Result, regressions, summarise, table } from './report.ts';
 import { type Files, QEMU, ROOT, type Side, xenolith } from './sides.ts';
@@ -28,6 +29,7 @@ const HELP = `usage: npm run bench -- [options] [-- options of npm start]
   --quick            one run of a quarter of the work
   --only SIDE        qemu or xenolith alone
   --flavour NAME     which of Debian's kernels: cloud or generic (default: cloud)
+  --micro            instead: the hypervisor's hot paths in nanoseconds (bench/micro.ts)
   --json FILE        where the figures go (default: build/bench.json)
   --check            fail if a ratio is below bench/baseline.json's by more than its tolerance
   --bless            write this run's ratios to bench/baseline.json
@@ -48,6 +50,7 @@ function options() {
       quick: { type: 'boolean', default: false },
       only: { type: 'string' },
       flavour: { type: 'string', default: 'cloud' },
+      micro: { type: 'boolean', default: false },
       json: { type: 'string', default: join(ROOT, 'build/bench.json') },
       check: { type: 'boolean', default: false },
       bless: { type: 'boolean', default: false },
@@ -182,6 +185,10 @@ async function main(): Promise<number> {
   if (o.help || o.list) {
     if (o.help) console.log(HELP);
     else for (const line of LINES) console.log(`${line.group.padEnd(16)}${line.name.padEnd(12)}${line.what}`);
+    return 0;
+  }
+  if (o.micro) {
+    for (const text of microTable(await measureMicro())) console.log(text);
     return 0;
   }
   const dir = mkdtempSync(join(tmpdir(), 'xenolith-bench-'));

@@ -1,8 +1,10 @@
 #!/bin/sh
-# Builds the test guests' images. Usage: test/guests/build.sh [output folder]
+# Builds the images of test guests. Usage: test/guests/build.sh [output folder [sources]] (default: all of src/)
 set -e
 here=$(cd "$(dirname "$0")" && pwd)
 out=${1:-$here/images}
+[ $# -gt 0 ] && shift
+[ $# -gt 0 ] || set -- "$here"/src/*.c
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 flags="-std=gnu11 -Os -Wall -Wextra -Werror -Wno-clobbered -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -mgeneral-regs-only
@@ -11,7 +13,7 @@ mkdir -p "$out"
 gcc $flags -c "$here/lib/lib.c" -o "$tmp/lib.o"
 gcc -c "$here/lib/start.S" -o "$tmp/start.o"
 gcc -DFAULT_FIRST -c "$here/lib/start.S" -o "$tmp/start-fault.o"
-for source in "$here"/src/*.c; do
+for source; do
   name=$(basename "$source" .c)
   start=start.o
   [ "$name" = first-fault ] && start=start-fault.o
