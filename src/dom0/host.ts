@@ -54,6 +54,8 @@ export class Host {
     });
     this.consoles = new XenConsoled({
       logDir: options.logDir,
+      unlimited: options.deterministic,
+      onTty: (domid, path) => this.store.write(`/local/domain/${domid}/console/tty`, path),
       onLogError: (path, error) => warn(`no log in ${path}: ${error.message}`),
     });
     this.toolstack = new Toolstack({ xen: this.xen, events: this.#events, store: this.store, consoles: this.consoles });

@@ -1,5 +1,16 @@
 /** The console back end: both directions of the ring, hostile indices, slow viewers, flow-controlled input, logs. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -323,5 +334,130 @@ describe('logs', () => {
     consoled.event(1);
     expect(screen.text).toBe('hi');
     expect(errors).toEqual(['/dev/null/x/hypervisor.log', '/dev/null/x/guest-a.log']);
+  });
+});
+
+describe('a pty', () => {
+  /** Somebody who opens the terminal, as minicom does. */
+  class Reader {
+    readonly #fd: number;
+    text = '';
+
+    constructor(path: string) {
+      this.#fd = openSync(path, constants.O_RDWR | constants.O_NOCTTY | constants.O_NONBLOCK);
+    }
+
+    async until(done: () => boolean): Promise<void> {
+      const bytes = new Uint8Array(65_536);
+      while (!done()) {
+        try {
+          this.text += decode(bytes.slice(0, readSync(this.#fd, bytes)));
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+          await new Promise((resolve) => setTimeout(resolve, 2));
+        }
+      }
+    }
+
+    type(text: string): void {
+      writeSync(this.#fd, text);
+    }
+
+    close(): void {
+      closeSync(this.#fd);
+    }
+  }
+
+  const open = () => {
+    const ttys: string[] = [];
+    const daemon = new XenConsoled({ unlimited: true, onTty: (domid, path) => ttys.push(`${domid} ${path}`) });
+    const console = daemon.introduce(7, 'guest', guest.page());
+    expect(ttys).toHaveLength(1);
+    const [, path] = /^7 (\/dev\/pts\/\d+)$/.exec(ttys[0])!;
+    return { daemon, console, path };
+  };
+
+  it('shows output and takes input, each byte as it is', async () => {
+    const { daemon, path } = open();
+    const reader = new Reader(path);
+    guest.print('login:\n\x1b[1m\u00e4');
+    daemon.event(7);
+    await reader.until(() => reader.text.length >= 11);
+    expect(reader.text).toBe('login:\n\x1b[1m\u00e4');
+    reader.type('root\r\x03\x04\x11\x7f');
+    let typed = '';
+    while (typed.length < 9) {
+      typed += guest.type();
+      await tick();
+    }
+    expect(typed).toBe('root\r\x03\x04\x11\x7f');
+    reader.close();
+    daemon.close();
+    expect(existsSync(path)).toBe(false);
+  });
+
+  it('loses nothing while nobody has it open, and holds nobody up', async () => {
+    const { daemon, path } = open();
+    const lines = (from: number, to: number) =>
+      Array.from({ length: to - from }, (_, i) => `line ${from + i}\n`).join('');
+    const print = (text: string) => {
+      for (let rest = text; rest !== ''; ) {
+        rest = guest.print(rest);
+        daemon.event(7);
+      }
+    };
+    print(lines(0, 10_000)); // more than a terminal holds
+    const first = new Reader(path);
+    await first.until(() => first.text.length > 30_000);
+    first.close();
+    print(lines(10_000, 12_000));
+    const second = new Reader(path);
+    const all = lines(0, 12_000);
+    await second.until(() => first.text.length + second.text.length >= all.length);
+    expect(first.text + second.text).toBe(all);
+    second.close();
+    daemon.close();
+  });
+
+  it('keeps the latest of what nobody reads', async () => {
+    const { daemon, path } = open();
+    const line = (i: number) => `${String(i).padStart(999, '.')}\n`;
+    for (let i = 0; i < 1200; i++) {
+      expect(guest.print(line(i))).toBe('');
+      daemon.event(7);
+    }
+    const reader = new Reader(path);
+    await reader.until(() => reader.text.endsWith(line(1199)));
+    expect(reader.text.length).toBeGreaterThanOrEqual(1 << 20);
+    expect(reader.text.length).toBeLessThan(1_150_000);
+    reader.close();
+    daemon.close();
+  });
+});
+
+describe('a flood', () => {
+  it('waits for the end of the period when its budget is spent, and is not lost', async () => {
+    const console = new Console(guest.page());
+    const screen = new Screen(false);
+    console.attach(screen);
+    let printed = 0;
+    for (let i = 0; i < 5000 && guest.print('0123456789abcdef') === ''; i++) {
+      printed += 16;
+      console.event();
+    }
+    expect(printed).toBeLessThan(2200 * 16);
+    expect(screen.text.length).toBeLessThan(printed);
+    while (screen.text.length < printed) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(screen.text.length).toBe(printed);
+    console.close();
+  });
+
+  it('has no limit where time must not matter', () => {
+    const console = new Console(guest.page(), { unlimited: true });
+    for (let i = 0; i < 5000; i++) {
+      expect(guest.print('0123456789abcdef')).toBe('');
+      console.event();
+    }
+    console.close();
   });
 });

@@ -2,10 +2,8 @@
  * What the toolstack writes into XenStore (docs/misc/xenstore-paths.pandoc, and what xl 4.17 writes): dom0's own entries
  * once, and those of each domain. Permissions: `n0,rN` is readable by domain N, `nN` is domain N's to write.
  */
+import { CONSOLE_LIMIT } from '../xenconsoled/limits.ts';
 import type { XenStore, XsAccess } from '../xenstored/xenstored.ts';
-
-/** Bytes of console output that xenconsoled keeps for a domain (xl's default). */
-const CONSOLE_LIMIT = 1 << 20;
 
 export const domainPath = (domid: number) => `/local/domain/${domid}`;
 export const vmPath = (uuid: string) => `/vm/${uuid}`;

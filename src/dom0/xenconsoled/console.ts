@@ -2,8 +2,10 @@
  * One console: its ring, the viewers of its output, its log, and the input that waits for the guest to have room.
  *
  * Output is taken from the ring only while no pacing viewer is behind, so a slow terminal slows the guest's writes and
- * nothing is lost. Input goes into the ring as the guest consumes; `input` says when to stop sending.
+ * nothing is lost; and no faster than its budget allows, so one that nobody waits for does not take the host's time. Input
+ * goes into the ring as the guest consumes; `input` says when to stop sending.
  */
+import { Budget } from './budget.ts';
 import type { LogFile } from './log.ts';
 import { type ConsolePage, ConsoleRing } from './ring.ts';
 import type { Viewer } from './viewer.ts';
@@ -25,12 +27,15 @@ interface Attached {
 
 export interface ConsoleOptions {
   log?: LogFile;
+  /** The ring is served whenever the guest asks, however often: for deterministic guests, which time must not concern. */
+  unlimited?: boolean;
 }
 
 export class Console {
   readonly #ring: ConsoleRing;
   readonly #notify: () => void;
   readonly #log: LogFile | undefined;
+  readonly #budget: Budget | undefined;
   readonly #viewers = new Set<Attached>();
   #history: Uint8Array[] = [];
   #historyBytes = 0;
@@ -44,6 +49,7 @@ export class Console {
     this.#ring = new ConsoleRing(page);
     this.#notify = page.notify;
     this.#log = options.log;
+    if (!options.unlimited) this.#budget = new Budget(() => this.event());
   }
 
   /** The guest signalled: there is output, or room for input. */
@@ -104,6 +110,7 @@ export class Console {
     if (last.length > 0) this.#output(last);
     this.#closed = true;
     if (this.#again) clearImmediate(this.#again);
+    this.#budget?.close();
     this.#log?.close();
     this.#input = [];
     this.#inputBytes = 0;
@@ -114,6 +121,7 @@ export class Console {
   #pump(): boolean {
     const fed = this.#feed();
     for (const { viewer, behind } of this.#viewers) if (viewer.paces && behind) return fed;
+    if (this.#budget?.take() === false) return fed;
     const bytes = this.#ring.read();
     if (bytes.length > 0) this.#output(bytes);
     return fed || bytes.length > 0;

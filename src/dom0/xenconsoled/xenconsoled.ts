@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { Console } from './console.ts';
 import { DEFAULT_LOG_LIMIT, LogFile } from './log.ts';
+import { Pty } from './pty.ts';
 import type { ConsolePage } from './ring.ts';
 
 export { Console } from './console.ts';
@@ -13,13 +14,17 @@ export interface XenConsoledOptions {
   logDir?: string;
   /** Bytes of a log before it is turned over. */
   logLimit?: number;
+  /** As in ConsoleOptions. */
+  unlimited?: boolean;
+  /** A console has got a pseudo-terminal (its path), where they can be had; without this there are none. */
+  onTty?: (domid: number, path: string) => void;
   /** A log that cannot be written. */
   onLogError?: (path: string, error: Error) => void;
 }
 
 export class XenConsoled {
   readonly #options: XenConsoledOptions;
-  readonly #consoles = new Map<number, Console>();
+  readonly #consoles = new Map<number, { console: Console; pty: Pty | undefined }>();
   readonly #hypervisorLog: LogFile | undefined;
 
   constructor(options: XenConsoledOptions = {}) {
@@ -35,25 +40,31 @@ export class XenConsoled {
   /** Serves a domain's console from now on. The page must stay the domain's until `release`. */
   introduce(domid: number, name: string, page: ConsolePage): Console {
     this.release(domid);
-    const console = new Console(page, { log: this.#open(`guest-${fileName(name)}.log`) });
-    this.#consoles.set(domid, console);
+    const { unlimited, onTty } = this.#options;
+    const console = new Console(page, { log: this.#open(`guest-${fileName(name)}.log`), unlimited });
+    const pty = onTty && Pty.open(console);
+    this.#consoles.set(domid, { console, pty });
+    if (pty) onTty(domid, pty.path);
     console.event();
     return console;
   }
 
   /** The domain signalled its console's event channel. */
   event(domid: number): void {
-    this.#consoles.get(domid)?.event();
+    this.#consoles.get(domid)?.console.event();
   }
 
   console(domid: number): Console | undefined {
-    return this.#consoles.get(domid);
+    return this.#consoles.get(domid)?.console;
   }
 
   /** Takes the last output; the page is not touched after this. */
   release(domid: number): void {
-    this.#consoles.get(domid)?.close();
+    const served = this.#consoles.get(domid);
+    if (!served) return;
     this.#consoles.delete(domid);
+    served.console.close();
+    served.pty?.close();
   }
 
   /** No console is served any more. */
