@@ -112,7 +112,7 @@ function create_dom0(x: Hypervisor): void {
   c.max_evtchn_port = u32.MAX_VALUE;
   c.max_grant_frames = 64;
   c.max_maptrack_frames = 1024;
-  c.max_grant_version = 1;
+  c.max_grant_version = 2;
   const d = domain_create(0, c);
   must(changetype<usize>(d));
   xfree(changetype<usize>(c));

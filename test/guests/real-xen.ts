@@ -2,7 +2,7 @@
  * Real Xen as the judge: boots Debian's hypervisor under QEMU with a Linux control domain and Debian's xl, runs every test
  * guest there as an ordinary domain, and gives what each printed and how it ended.
  *
- * Usage: node test/guests/real-xen.ts [--record]   (prints differences from expected/, or writes it)
+ * Usage: node test/guests/real-xen.ts [--record] [run ...]   (compares with expected/, or writes it; all runs if none is named)
  * Needs: qemu-system-x86_64, apt-get and dpkg-deb; the packages are kept in build/real-xen.
  */
 import { execFileSync, spawn } from 'node:child_process';
@@ -224,8 +224,10 @@ export async function judge(runs: readonly Run[] = RUNS): Promise<Map<string, st
 if (import.meta.main) {
   const why = missing();
   if (why) throw new Error(why);
-  const results = await judge();
-  for (const r of RUNS) {
+  const names = process.argv.slice(2).filter((a) => a !== '--record');
+  const runs = names.length ? RUNS.filter((r) => names.includes(r.name)) : RUNS;
+  const results = await judge(runs);
+  for (const r of runs) {
     const got = results.get(r.name)!;
     if (process.argv.includes('--record')) writeFileSync(expectedPath(r), got);
     else console.log(`${r.name}: ${got === readFileSync(expectedPath(r), 'utf8') ? 'same' : 'different'}`);

@@ -15,6 +15,8 @@ export const RUNS: readonly Run[] = [
   plain('pagetable'),
   plain('evtchn'),
   plain('grants'),
+  plain('grants2'),
+  plain('grants3'),
   plain('timers'),
   plain('sched'),
   plain('entry'),

@@ -13,7 +13,13 @@ import {
   DomctlVcpucontext,
   XEN_DOMCTL_INTERFACE_VERSION,
 } from '../../src/abi/domctl.ts';
-import { MemAcquireResource, MemoryReservation, XENMEM, XENMEM_resource } from '../../src/abi/memory.ts';
+import {
+  MemAcquireResource,
+  MemoryReservation,
+  XENMEM,
+  XENMEM_resource,
+  XENMEM_resource_grant_table_id,
+} from '../../src/abi/memory.ts';
 import { SCHEDOP } from '../../src/abi/sched.ts';
 import { SYSCTL, Sysctl, SysctlPhysinfo, XEN_SYSCTL_INTERFACE_VERSION } from '../../src/abi/sysctl.ts';
 import { DOMID, HYPERCALL, MmuextOp, MmuUpdate } from '../../src/abi/xen.ts';
@@ -234,7 +240,7 @@ export class MmMachine {
     if (rc !== 0) throw new Error(`${what}: ${rc}`);
   }
 
-  /** A PV domain with one vCPU and no memory. */
+  /** A PV domain with one vCPU and no memory, whose grant table may have either version. */
   createDomain(maxPages: number): number {
     const off = DomctlCreatedomain.off;
     const { rc, at } = this.domctl(DOMCTL.createdomain, 0, (u) => {
@@ -242,7 +248,7 @@ export class MmMachine {
       this.view.setUint32(u + off.max_evtchn_port, 1023, true);
       this.view.setInt32(u + off.max_grant_frames, 4, true);
       this.view.setInt32(u + off.max_maptrack_frames, 4, true);
-      this.view.setUint32(u + off.grant_opts, 1, true);
+      this.view.setUint32(u + off.grant_opts, 2, true);
     });
     this.must('createdomain', rc);
     const domid = this.view.getUint16(at + Domctl.off.domain, true);
@@ -316,13 +322,14 @@ export class MmMachine {
     return Number(this.view.getBigUint64(at + Sysctl.off.u + SysctlPhysinfo.off.free_pages, true));
   }
 
-  /** The first frame of the domain's grant table, as the toolstack learns it. */
-  grantFrame(domid: number): number {
+  /** The first frame of the domain's grant table, or of its status frames, as the toolstack learns it. */
+  grantFrame(domid: number, id: number = XENMEM_resource_grant_table_id.shared): number {
     const list = this.list([0]);
     const at = this.arg(MemAcquireResource.size);
     const off = MemAcquireResource.off;
     this.view.setUint16(at + off.domid, domid, true);
     this.view.setUint16(at + off.type, XENMEM_resource.grant_table, true);
+    this.view.setUint32(at + off.id, id, true);
     this.view.setUint32(at + off.nr_frames, 1, true);
     this.view.setBigUint64(at + off.frame_list, BigInt(list), true);
     this.must('acquire_resource', this.hypercall(HYPERCALL.memory_op, XENMEM.acquire_resource, at));
@@ -364,6 +371,12 @@ export class MmMachine {
 
   unpause(domid: number): void {
     this.must('unpausedomain', this.domctl(DOMCTL.unpausedomain, domid).rc);
+  }
+
+  /** Pauses a domain, so that scripts run in another; the vCPU is asked to leave first. */
+  domctlPause(domid: number): number {
+    this.park();
+    return this.domctl(DOMCTL.pausedomain, domid).rc;
   }
 
   /** Runs the guest's script to its end. The domain stays runnable. */

@@ -87,7 +87,7 @@ function physinfo(u: usize): i64 {
   store<u32>(u, n - 1, SysctlPhysinfo.max_cpu_id);
   store<u32>(u, 1, SysctlPhysinfo.nr_nodes);
   store<u32>(u, xen().tsc_khz, SysctlPhysinfo.cpu_khz);
-  store<u32>(u, PHYSCAP.pv | PHYSCAP.gnttab_v1, SysctlPhysinfo.capabilities);
+  store<u32>(u, PHYSCAP.pv | PHYSCAP.gnttab_v1 | PHYSCAP.gnttab_v2, SysctlPhysinfo.capabilities);
   store<u64>(u, total_frames(), SysctlPhysinfo.total_pages);
   store<u64>(u, free_frames(), SysctlPhysinfo.free_pages);
   store<u64>(u, outstanding(), SysctlPhysinfo.outstanding_pages);

@@ -1,8 +1,5 @@
-// GNTTABOP_setup_table, query_size, set_version, get_version, get_status_frames, swap_grant_ref.
-import {
-  ERRNO, GNTST, GnttabGetStatusFrames, GnttabGetVersion, GnttabQuerySize, GnttabSetupTable, GnttabSetVersion,
-  GnttabSwapGrantRef,
-} from "../abi";
+// GNTTABOP_setup_table, query_size, swap_grant_ref.
+import { GNTST, GnttabQuerySize, GnttabSetupTable, GnttabSwapGrantRef } from "../abi";
 import { is_null } from "../domain";
 import { put_domain } from "../domain_list";
 import { copy_to_guest } from "../guest";
@@ -10,7 +7,8 @@ import { current } from "../percpu";
 import { get_any_domain, xsm_target } from "../mm/privilege";
 import { mm_scratch, SCRATCH_WORD } from "../mm/scratch";
 import {
-  active_entry, gnttab_grow_table, gt_lock, gt_unlock, nr_grant_entries, shared_entry, shared_frame_mfn, table_of,
+  active_entry, gnttab_grow_table, gt_lock, gt_unlock, nr_grant_entries, shared_entry, shared_entry_size, shared_frame_mfn, status_word,
+  table_of,
 } from "./table";
 
 export function setup_table(op: usize): void {
@@ -54,33 +52,16 @@ export function query_size(op: usize): void {
   store<i16>(op, <i16>rc, GnttabQuerySize.status);
 }
 
-/** Only version 1 is offered, as by Xen with gnttab=max-ver:1. The version in use is reported back. */
-export function set_version(op: usize): i64 {
-  const version = load<u32>(op, GnttabSetVersion.version);
-  store<u32>(op, table_of(current.domain).version, GnttabSetVersion.version);
-  if (version == 1) return 0;
-  return version == 2 ? -ERRNO.ENOSYS : -ERRNO.EINVAL;
-}
-
-export function get_version(op: usize): i64 {
-  const d = get_any_domain(load<u16>(op, GnttabGetVersion.dom));
-  if (is_null(d)) return -ERRNO.ESRCH;
-  let rc: i64 = xsm_target(d);
-  if (rc == 0) {
-    if (d.grant_table == 0) rc = -ERRNO.ESRCH;
-    else store<u32>(op, table_of(d).version, GnttabGetVersion.version);
-  }
-  put_domain(d);
-  return rc;
-}
-
-/** Status frames are version 2's. */
-export function get_status_frames(op: usize): void {
-  store<i16>(op, GNTST.general_error, GnttabGetStatusFrames.status);
-}
-
 export function swap_grant_ref(op: usize): void {
   store<i16>(op, <i16>swap(load<u32>(op, GnttabSwapGrantRef.ref_a), load<u32>(op, GnttabSwapGrantRef.ref_b)), GnttabSwapGrantRef.status);
+}
+
+/** Entries of 8 or 16 bytes, or status words of 2. */
+function swap_bytes(a: usize, b: usize, n: u32): void {
+  const old = mm_scratch(SCRATCH_WORD);
+  memory.copy(old, a, n);
+  memory.copy(a, b, n);
+  memory.copy(b, old, n);
 }
 
 function swap(a: u32, b: u32): i32 {
@@ -92,11 +73,8 @@ function swap(a: u32, b: u32): i32 {
   else if (a != b) {
     if (active_entry(gt, a).pin != 0 || active_entry(gt, b).pin != 0) rc = GNTST.eagain;
     else {
-      const at = shared_entry(gt, a);
-      const bt = shared_entry(gt, b);
-      const x = load<u64>(at);
-      store<u64>(at, load<u64>(bt));
-      store<u64>(bt, x);
+      swap_bytes(shared_entry(gt, a), shared_entry(gt, b), shared_entry_size(gt));
+      if (gt.version != 1) swap_bytes(status_word(gt, a), status_word(gt, b), 2);
     }
   }
   gt_unlock(gt);

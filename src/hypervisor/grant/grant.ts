@@ -7,13 +7,14 @@ import { Domain, is_null } from "../domain";
 import { copy_from_guest, copy_to_guest, guest_handle_okay } from "../guest";
 import { hypercall_create_continuation, hypercall_preempt_check } from "../hypercalls/continuation";
 import { mm_scratch, SCRATCH_ARG } from "../mm/scratch";
-import { get_status_frames, get_version, query_size, set_version, setup_table, swap_grant_ref } from "./control";
+import { query_size, setup_table, swap_grant_ref } from "./control";
 import { cache_flush } from "./cache_flush";
 import { grant_copy } from "./copy";
 import { map_grant_ref, release_mapping, unmap_and_replace, unmap_grant_ref } from "./map";
 import { maptrack_limit } from "./maptrack";
 import { table_of, unshare_frames } from "./table";
 import { grant_transfer } from "./transfer";
+import { get_status_frames, get_version, set_version } from "./version";
 
 export { grant_table_create, grant_table_destroy } from "./table";
 

@@ -6,16 +6,15 @@ import { GNTMAP, GNTST, GnttabMapGrantRef, GnttabUnmapAndReplace, GnttabUnmapGra
 import { Domain, is_null } from "../domain";
 import { get_domain_by_id, put_domain } from "../domain_list";
 import { current } from "../percpu";
-import { mfn_to_page, PageInfo, PGT_writable_page } from "../mm/frame";
+import { mfn_to_page, page_to_mfn, PageInfo, PGT_writable_page } from "../mm/frame";
 import { get_page_again, put_page } from "../mm/page";
 import { get_page_type, put_page_and_type } from "../mm/page_type";
+import { mm_scratch, SCRATCH_GRANT_USE } from "../mm/scratch";
 import { flush_tlb_domain, frame_modified } from "../mm/tlbflush";
 import { get_maptrack_handle, Maptrack, MAPTRACK_INVALID, maptrack_entry, maptrack_limit, put_maptrack_handle } from "./maptrack";
 import { create_grant_pv_mapping, replace_grant_pv_mapping } from "./pv_map";
-import { pin_grant, pinned_page, unpin_grant } from "./status";
-import {
-  active_entry, GNTPIN_devr_inc, GNTPIN_devw_inc, GNTPIN_hstr_inc, GNTPIN_hstw_inc, GrantTable, gt_lock, gt_unlock, table_of,
-} from "./table";
+import { GrantUse, pin_grant_for_map, unpin_grant } from "./status";
+import { GNTPIN_devr_inc, GNTPIN_devw_inc, GNTPIN_hstr_inc, GNTPIN_hstw_inc, table_of } from "./table";
 
 function host_pin(flags: u32): u32 {
   return flags & GNTMAP.readonly ? GNTPIN_hstr_inc : GNTPIN_hstw_inc;
@@ -85,29 +84,19 @@ function map_one(op: usize, flags: u32): i32 {
 }
 
 function map_ref(op: usize, flags: u32, ld: Domain, rd: Domain, handle: u32): i32 {
-  const rgt = table_of(rd);
   const ref = load<u32>(op, GnttabMapGrantRef.ref);
   let pin: u32 = 0;
   if (flags & GNTMAP.host_map) pin += host_pin(flags);
   if (flags & GNTMAP.device_map) pin += device_pin(flags);
-  gt_lock(rgt);
-  let rc = pin_grant(rd, rgt, ref, ld, (flags & GNTMAP.readonly) != 0, true, pin);
+  const use = changetype<GrantUse>(mm_scratch(SCRATCH_GRANT_USE));
+  let rc = pin_grant_for_map(rd, ref, ld.domid, (flags & GNTMAP.readonly) != 0, pin, use);
+  if (rc != GNTST.okay) return rc;
+  const pg = use.page;
+  const mfn = page_to_mfn(pg);
+  rc = map_page(pg, mfn, load<u64>(op, GnttabMapGrantRef.host_addr), flags);
+  put_page(pg);
   if (rc != GNTST.okay) {
-    gt_unlock(rgt);
-    return rc;
-  }
-  const pg = pinned_page(rd, rgt, ref);
-  const mfn = active_entry(rgt, ref).mfn;
-  gt_unlock(rgt);
-  if (is_null(pg)) rc = GNTST.bad_page;
-  else {
-    rc = map_page(pg, mfn, load<u64>(op, GnttabMapGrantRef.host_addr), flags);
-    put_page(pg);
-  }
-  if (rc != GNTST.okay) {
-    gt_lock(rgt);
-    unpin_grant(rgt, ref, pin);
-    gt_unlock(rgt);
+    unpin_grant(table_of(rd), ref, pin);
     return rc;
   }
   const mt = maptrack_entry(table_of(ld), handle);
@@ -187,7 +176,6 @@ function unmap_ref(
 /** Drops what a mapping of kinds `what` held: references (of host mappings only if `host_refs`) and pins. */
 function end_mapping(what: u32, flags: u32, mfn: u32, ref: u32, rd: Domain, is_ts: bool, host_refs: bool): void {
   const pg = mfn_to_page(mfn);
-  const rgt: GrantTable = table_of(rd);
   let pin: u32 = 0;
   if (what & GNTMAP.host_map) pin += host_pin(flags);
   if (what & GNTMAP.device_map) pin += device_pin(flags);
@@ -195,9 +183,7 @@ function end_mapping(what: u32, flags: u32, mfn: u32, ref: u32, rd: Domain, is_t
   if (is_ts && what != 0 && !(flags & GNTMAP.readonly)) frame_modified(mfn);
   if (what & GNTMAP.host_map && host_refs) put_mapping_refs(pg, flags);
   if (what & GNTMAP.device_map) put_mapping_refs(pg, flags);
-  gt_lock(rgt);
-  unpin_grant(rgt, ref, pin);
-  gt_unlock(rgt);
+  unpin_grant(table_of(rd), ref, pin);
 }
 
 /**

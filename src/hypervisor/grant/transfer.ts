@@ -1,5 +1,5 @@
 // GNTTABOP_transfer: gives a page of the caller's to a domain that has offered to take one (GTF_accept_transfer).
-import { GNTST, GnttabTransfer, GrantEntryV1, GTF } from "../abi";
+import { GNTST, GnttabTransfer, GrantEntryV1, GrantEntryV2, GTF } from "../abi";
 import { Domain, is_null } from "../domain";
 import { get_domain_by_id, put_domain } from "../domain_list";
 import { current } from "../percpu";
@@ -10,7 +10,10 @@ import { free_heap_frames } from "../mm/heap";
 import { INVALID_M2P_ENTRY, set_gpfn_from_mfn } from "../mm/m2p";
 import { steal_page } from "../mm/steal";
 import { flush_tlb_domain, tlb_clock_now } from "../mm/tlbflush";
-import { gt_lock, gt_unlock, nr_grant_entries, shared_entry, table_of } from "./table";
+import { gt_lock, gt_unlock, nr_grant_entries, shared_entry, shared_entry_frame, table_of } from "./table";
+
+/** Tries to get a steady look at an entry that its owner may change. */
+const MAX_TRIES: u32 = 5;
 
 /** Marks entry `ref` of `rd` as committed to a transfer from `ld`. */
 function prepare(rd: Domain, ld: Domain, ref: u32): bool {
@@ -19,21 +22,30 @@ function prepare(rd: Domain, ld: Domain, ref: u32): bool {
   gt_lock(gt);
   if (ref < nr_grant_entries(gt)) {
     const entry = shared_entry(gt, ref);
-    const seen = atomic.load<u32>(entry);
-    if ((seen & 0xffff) == GTF.accept_transfer && seen >> 16 == ld.domid)
-      ok = atomic.cmpxchg<u32>(entry, seen, seen | GTF.transfer_committed) == seen;
+    let seen = atomic.load<u32>(entry);
+    for (let i: u32 = 0; !ok && i < MAX_TRIES; i++) {
+      if ((seen & 0xffff) != GTF.accept_transfer || seen >> 16 != ld.domid) break;
+      const prev = atomic.cmpxchg<u32>(entry, seen, seen | GTF.transfer_committed);
+      ok = prev == seen;
+      seen = prev;
+    }
   }
   gt_unlock(gt);
   return ok;
 }
 
-/** Tells the receiver the frame. */
+/** Tells the receiver the frame; the pfn it wrote into its entry becomes the frame's. */
 function complete(rd: Domain, ref: u32, mfn: u32): void {
   const gt = table_of(rd);
   gt_lock(gt);
-  const entry = shared_entry(gt, ref);
-  atomic.store<u32>(entry + GrantEntryV1.frame, mfn);
-  atomic.or<u16>(entry + GrantEntryV1.flags, <u16>GTF.transfer_completed);
+  // The version may have changed meanwhile; then the receiver has thrown its entry away.
+  if (ref < nr_grant_entries(gt)) {
+    const entry = shared_entry(gt, ref);
+    set_gpfn_from_mfn(mfn, shared_entry_frame(gt, entry));
+    if (gt.version == 1) atomic.store<u32>(entry + GrantEntryV1.frame, mfn);
+    else atomic.store<u64>(entry + GrantEntryV2.frame, <u64>mfn);
+    atomic.or<u16>(entry, <u16>GTF.transfer_completed);
+  }
   gt_unlock(gt);
 }
 

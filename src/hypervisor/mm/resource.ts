@@ -4,26 +4,34 @@ import { ERRNO, MemAcquireResource, XENMEM_resource, XENMEM_resource_grant_table
 import { Domain, is_null } from "../domain";
 import { get_domain_by_id, put_domain } from "../domain_list";
 import { copy_from_guest, copy_to_guest } from "../guest";
-import { gnttab_grow_table, shared_frame_mfn, table_of } from "../grant/table";
+import { gnttab_grow_table, shared_frame_mfn, status_frame_mfn, table_of, to_status_frames } from "../grant/table";
 import { current } from "../percpu";
 import { is_privileged_for } from "./privilege";
 import { mm_scratch, SCRATCH_ARG, SCRATCH_WORD } from "./scratch";
 
 /** Frames that the resource has in all; 0: none such. */
-function max_frames(d: Domain, type: u32): i64 {
-  if (type == XENMEM_resource.grant_table) return d.grant_table == 0 ? 0 : table_of(d).max_frames;
+function max_frames(d: Domain, type: u32, id: u32): i64 {
+  if (type == XENMEM_resource.grant_table) {
+    if (d.grant_table == 0) return 0;
+    const n = table_of(d).max_frames;
+    if (id == XENMEM_resource_grant_table_id.shared) return n;
+    return id == XENMEM_resource_grant_table_id.status ? to_status_frames(n) : 0;
+  }
   if (type == XENMEM_resource.ioreq_server || type == XENMEM_resource.vmtrace_buf) return 0;
   return -ERRNO.EOPNOTSUPP;
 }
 
 /** Grows the table as far as frames [frame, frame + n) need, and gives their mfns. */
 function acquire_grant_table(d: Domain, id: u32, frame: u32, n: u32, list: u64): i64 {
-  if (id != XENMEM_resource_grant_table_id.shared) return -ERRNO.EINVAL;
   const gt = table_of(d);
-  if (!gnttab_grow_table(d, frame + n)) return -ERRNO.EINVAL;
+  const status = id == XENMEM_resource_grant_table_id.status;
+  if (status ? gt.version == 1 : id != XENMEM_resource_grant_table_id.shared) return -ERRNO.EINVAL;
+  if (frame + n > (status ? to_status_frames(gt.max_frames) : gt.max_frames)) return -ERRNO.EINVAL;
+  // A status frame is for eight shared ones.
+  if (!gnttab_grow_table(d, status ? min<u32>((frame + n) << 3, gt.max_frames) : frame + n)) return -ERRNO.EINVAL;
   const word = mm_scratch(SCRATCH_WORD);
   for (let i: u32 = 0; i < n; i++) {
-    store<u64>(word, <u64>shared_frame_mfn(gt, frame + i));
+    store<u64>(word, <u64>(status ? status_frame_mfn(gt, frame + i) : shared_frame_mfn(gt, frame + i)));
     if (copy_to_guest(list + (<u64>i << 3), word, 8) != 0) return -ERRNO.EFAULT;
   }
   return 0;
@@ -45,7 +53,7 @@ export function acquire_resource(arg: u64, start: u64): i64 {
   let rc: i64 = is_privileged_for(current.domain, d) ? 0 : -ERRNO.EPERM;
   if (rc == 0) {
     const type = load<u16>(a, MemAcquireResource.type);
-    const most = max_frames(d, type);
+    const most = max_frames(d, type, load<u32>(a, MemAcquireResource.id));
     if (most == 0) rc = -ERRNO.EINVAL;
     else if (list == 0) {
       if (n != 0 || start != 0) rc = -ERRNO.EINVAL;

@@ -12,6 +12,8 @@ export const SCRATCH_BATCH: usize = 64;
 export const SCRATCH_BATCH_SIZE: usize = 960;
 /** A hypercall's argument structure. */
 export const SCRATCH_ARG: usize = 1024;
+/** What a use of a grant gives (grant/status.ts). */
+export const SCRATCH_GRANT_USE: usize = 1984;
 /** Lists of frames: SCRATCH_LIST_SIZE bytes. */
 export const SCRATCH_LIST: usize = 2048;
 export const SCRATCH_LIST_SIZE: usize = 2048;

@@ -1,39 +1,7 @@
 /* Grant tables, version 1: set-up, mapping one's own grants, copying, and what is refused. */
-#include "../lib/lib.h"
+#include "../lib/grant.h"
 
 const char test_name[] = "grants";
-
-struct entry {
-  u16 flags;
-  domid_t domid;
-  u32 frame;
-};
-enum { permit_access = 1, readonly = 4, reading = 8, writing = 16 };
-struct map {
-  u64 host_addr;
-  u32 flags, ref;
-  domid_t dom;
-  int16_t status;
-  u32 handle;
-  u64 dev_bus_addr;
-};
-struct unmap {
-  u64 host_addr, dev_bus_addr;
-  u32 handle;
-  int16_t status;
-};
-struct copy_end {
-  u64 ref_or_gmfn;
-  domid_t domid;
-  u16 offset;
-};
-struct copy {
-  struct copy_end source, dest;
-  u16 len, flags;
-  int16_t status;
-};
-enum { host = 2, ro = 4, application = 8, contains_pte = 16 };
-enum { op_map, op_unmap, op_setup, op_dump, op_transfer, op_copy, op_query, op_replace, op_set_version, op_status_frames, op_get_version, op_swap, op_cache };
 
 static volatile struct entry *table;
 static u8 table_page[PAGE_SIZE] __attribute__((aligned(4096)));
@@ -42,32 +10,6 @@ static volatile u8 other[PAGE_SIZE] __attribute__((aligned(4096)));
 static volatile u8 slot[PAGE_SIZE] __attribute__((aligned(4096)));
 static domid_t self;
 
-static s64 op(u32 cmd, void *arg, u32 n) { return HC3(grant_table_op, cmd, P(arg), n); }
-static void status(const char *what, int16_t got, int16_t want) {
-  printf("%s: status %d\n", what, (s64)got);
-  if (got != want) {
-    printf("  (not %d)\n", (s64)want);
-    fail(what);
-  }
-}
-static struct map map(u64 addr, u32 flags, u32 ref, domid_t dom) {
-  struct map m = {addr, flags, ref, dom, 99, 0, 0};
-  s64 rc = op(op_map, &m, 1);
-  if (rc) check("map_grant_ref itself", rc, 0);
-  return m;
-}
-static struct unmap unmap(u64 addr, u32 handle) {
-  struct unmap u = {addr, 0, handle, 99};
-  s64 rc = op(op_unmap, &u, 1);
-  if (rc) check("unmap_grant_ref itself", rc, 0);
-  return u;
-}
-static int16_t copy(u64 src, domid_t sd, u16 so, u64 dst, domid_t dd, u16 dof, u16 len, u16 flags) {
-  struct copy c = {{src, sd, so}, {dst, dd, dof}, len, flags, 99};
-  s64 rc = op(op_copy, &c, 1);
-  if (rc) check("copy itself", rc, 0);
-  return c.status;
-}
 static void grant(u32 ref, const volatile void *va, u16 flags) {
   table[ref].domid = self;
   table[ref].frame = (u32)mfn_of((const void *)va);
@@ -121,19 +63,7 @@ static void setup(void) {
   } g = {DOMID_SELF, 0, 0};
   check("get_version", op(op_get_version, &g, 1), 0);
   printf("version: %u\n", (u64)g.version);
-  /* Our own id: that of an unbound channel we may open towards ourselves is DOMID_SELF, so find it by trying. */
-  struct {
-    domid_t dom, remote;
-    u32 port;
-  } a = {DOMID_SELF, DOMID_SELF, 0};
-  HC2(event_channel_op, EVTCHN_alloc_unbound, P(&a));
-  struct {
-    domid_t dom;
-    u32 port, status, vcpu;
-    domid_t unbound;
-  } st = {DOMID_SELF, a.port, 0, 0, 0};
-  HC2(event_channel_op, EVTCHN_status, P(&st));
-  self = st.unbound;
+  self = own_domid();
   ok("we have an id", self != 0 && self < 0x7ff0);
 }
 
