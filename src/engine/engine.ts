@@ -66,6 +66,7 @@ export function createEngine(o: EngineOptions): Engine {
       },
     },
     decoder: {
+      translate: (cpu: number) => cache.translate(cpu),
       code_table: (mfn: number, mode: number) => cache.codeTable(mfn, mode as 0 | 1),
       flush: () => cache.flush(),
       invalidate: (mfn: number, offset: number, len: number) => cache.invalidate(mfn, offset, len),
@@ -78,7 +79,6 @@ export function createEngine(o: EngineOptions): Engine {
     env: { memory: o.memory },
     runtime: rt as WebAssembly.ModuleImports,
     decoder: {
-      translate: (cpu: number) => cache.translate(cpu),
       step: (cpu: number) => cache.step(cpu),
       straddle: (cpu: number, rec: number) => cache.straddle(cpu, rec),
     },

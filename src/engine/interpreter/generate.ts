@@ -134,7 +134,7 @@ export function generateInterpreter(
   for (const [name, s] of sigs) {
     helperIndex.set(name, m.import('runtime', name, ['i32', ...s.args], s.result ? [s.result] : []));
   }
-  const translate = m.import('decoder', 'translate', ['i32'], ['i32']);
+  const translate = m.import('runtime', 'find_code', ['i32'], ['i32']);
   const step = m.import('decoder', 'step', ['i32'], ['i32']);
   const straddle = m.import('decoder', 'straddle', ['i32', 'i32'], ['i32']);
   const helper = (name: string) => {

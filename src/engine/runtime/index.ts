@@ -1,4 +1,5 @@
 /** Everything runtime.wasm exports: the MMU, and the helpers that instruction descriptions call. */
+export { find_code } from './code';
 export { rflags_get, rflags_set } from './flags';
 export * from './intmul';
 export * from './mmu';
