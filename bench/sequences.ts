@@ -6,13 +6,13 @@
  */
 import { writeFileSync } from 'node:fs';
 import { Host } from '../src/dom0/host.ts';
+import { Cache } from '../src/dom0/toolstack/cache.ts';
 import { ARENA_SIZE, areaLayout } from '../src/engine/area.ts';
 import { generateInterpreter, MAX_FUSED } from '../src/engine/interpreter/generate.ts';
 import { allEncodings } from '../src/engine/semantics/index.ts';
 import { Record32 } from '../src/engine/state.ts';
 import { AREA_BASE } from '../src/machine/layout.ts';
 import { loadParts } from '../src/machine/parts.ts';
-import { Cache } from '../src/start/cache.ts';
 import { loadImages } from '../src/start/images.ts';
 import { parseOptions } from '../src/start/options.ts';
 

@@ -16,7 +16,8 @@ const LAYERS: readonly (readonly string[])[] = [
   ['engine'],
   ['hypervisor', 'machine'],
   ['dom0'],
-  ['start', 'xl', 'api', 'sdk', 'web'],
+  ['api'],
+  ['start', 'xl', 'sdk', 'web'],
 ];
 
 /** Code for asc: several instances share its memory. */

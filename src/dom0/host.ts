@@ -9,6 +9,7 @@ import { type MachineStats, readStats } from '../machine/stats.ts';
 import type { EventChannels } from './kernel/evtchn.ts';
 import type { Hypercalls } from './kernel/hypercalls.ts';
 import { createDom0Kernel } from './kernel/kernel.ts';
+import { Guests } from './toolstack/guests.ts';
 import { Toolstack } from './toolstack/toolstack.ts';
 import { XenConsoled } from './xenconsoled/xenconsoled.ts';
 import { attachRing } from './xenstored/attach.ts';
@@ -39,6 +40,7 @@ export class Host {
   readonly store: XenStore;
   readonly consoles: XenConsoled;
   readonly toolstack: Toolstack;
+  readonly guests: Guests;
   readonly #events: EventChannels;
   #storeSocket: XenStoreSocket | undefined;
   #stopped: Promise<void> | undefined;
@@ -59,6 +61,7 @@ export class Host {
       onLogError: (path, error) => warn(`no log in ${path}: ${error.message}`),
     });
     this.toolstack = new Toolstack({ xen: this.xen, events: this.#events, store: this.store, consoles: this.consoles });
+    this.guests = new Guests(this.toolstack, warn);
     this.#events.start();
   }
 

@@ -7,7 +7,7 @@ import { execFile } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Cache } from './cache.ts';
+import type { Cache } from '../dom0/toolstack/cache.ts';
 
 const run = promisify(execFile);
 

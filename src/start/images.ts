@@ -1,9 +1,7 @@
 /** What to boot: the files the user names, or Debian's kernel and an initramfs made from its busybox. */
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { isElf } from '../dom0/toolstack/kernel/elf.ts';
-import { KernelError, unpackKernel } from '../dom0/toolstack/kernel/kernel.ts';
-import type { Cache } from './cache.ts';
+import type { Cache } from '../dom0/toolstack/cache.ts';
+import { kernelElf, readImage } from '../dom0/toolstack/load.ts';
 import { debianBusybox, debianKernel, FetchError, type Say } from './debian.ts';
 import { initramfs } from './initramfs.ts';
 import type { Options } from './options.ts';
@@ -23,38 +21,16 @@ export interface Images {
 
 export async function loadImages(options: Options, cwd: string, cache: Cache, say: Say): Promise<Images> {
   const kernel = options.kernel
-    ? { name: options.kernel, image: readFile('kernel', options.kernel, cwd) }
+    ? { name: options.kernel, image: await readImage('kernel', resolve(cwd, options.kernel)) }
     : await fetched('kernel', async () => {
         const { package: name, bytes } = await debianKernel(cache, options.flavour, say);
         return { name, image: bytes };
       });
   const ramdisk = options.ramdisk
-    ? readFile('ramdisk', options.ramdisk, cwd)
+    ? await readImage('ramdisk', resolve(cwd, options.ramdisk))
     : await fetched('ramdisk', async () => initramfs((await debianBusybox(cache, say)).bytes));
-  let elf: Uint8Array;
-  try {
-    elf = isElf(kernel.image)
-      ? kernel.image
-      : cache.derived('elf', kernel.image, () => {
-          say(`decompressing ${kernel.name}`);
-          return unpackKernel(kernel.image);
-        });
-  } catch (error) {
-    if (error instanceof KernelError) throw new ImageError(`${kernel.name} ${error.message}`);
-    throw error;
-  }
+  const elf = kernelElf(kernel.image, kernel.name, cache, say);
   return { kernelName: kernel.name, image: kernel.image, elf, ramdisk, ramdiskName: options.ramdisk ?? 'initramfs' };
-}
-
-function readFile(what: string, name: string, cwd: string): Uint8Array {
-  try {
-    return readFileSync(resolve(cwd, name));
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const why =
-      code === 'ENOENT' ? 'there is no such file' : code === 'EISDIR' ? 'it is a folder' : (error as Error).message;
-    throw new ImageError(`no ${what} at ${name}: ${why}`);
-  }
 }
 
 async function fetched<T>(what: string, fetch: () => Promise<T>): Promise<T> {

@@ -5,11 +5,11 @@
 import { availableParallelism } from 'node:os';
 import { Host } from '../dom0/host.ts';
 import { HypercallError } from '../dom0/kernel/hypercalls.ts';
+import { Cache } from '../dom0/toolstack/cache.ts';
 import type { Domain } from '../dom0/toolstack/domain.ts';
 import { ToolstackError } from '../dom0/toolstack/error.ts';
 import { KernelError } from '../dom0/toolstack/kernel/kernel.ts';
 import { supervise } from '../dom0/toolstack/lifecycle.ts';
-import { Cache } from './cache.ts';
 import { ImageError, type Images, loadImages } from './images.ts';
 import { help, type Options, parseOptions, UsageError } from './options.ts';
 import { StatsRecorder } from './stats.ts';
@@ -132,7 +132,7 @@ class Run {
     });
     const connect = (domain: Domain) => this.#terminal.connect(domain.console);
     connect(first);
-    const { done } = supervise(host.toolstack, first, connect);
+    const { done } = supervise(host.toolstack, first, { started: connect });
     first.unpause();
     const end = await Promise.race([done, this.#interrupted]);
     if (typeof end === 'number') return end;

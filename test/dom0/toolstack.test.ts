@@ -229,7 +229,7 @@ describe('life cycle', () => {
   it('a reboot is a new domain; a power-off the end', async () => {
     const first = toolstack.create(config);
     const started: number[] = [];
-    const s = supervise(toolstack, first, (d) => started.push(d.domid));
+    const s = supervise(toolstack, first, { started: (d) => started.push(d.domid) });
     fake.shutdown(first.domid, SHUTDOWN.reboot);
     await first.ended;
     await new Promise((resolve) => setImmediate(resolve));

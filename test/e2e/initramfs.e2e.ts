@@ -4,8 +4,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { Cache } from '../../src/dom0/toolstack/cache.ts';
 import { appletNames } from '../../src/start/busybox.ts';
-import { Cache } from '../../src/start/cache.ts';
 import { debianBusybox, debianKernel } from '../../src/start/debian.ts';
 import { initramfs } from '../../src/start/initramfs.ts';
 

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { XENCONS_IN_SIZE, XenconsInterface } from '../../src/abi/console.ts';
+import { Cache, sha256 } from '../../src/dom0/toolstack/cache.ts';
 import { Console } from '../../src/dom0/xenconsoled/console.ts';
-import { Cache, sha256 } from '../../src/start/cache.ts';
 import { help, parseOptions } from '../../src/start/options.ts';
 import { Terminal } from '../../src/start/terminal.ts';
 

@@ -4,6 +4,8 @@ import type { DomainInfo } from '../kernel/hypercalls/domctl.ts';
 import type { Console } from '../xenconsoled/xenconsoled.ts';
 import type { DomainConfig } from './config.ts';
 import { ToolstackError } from './error.ts';
+import type { DomainState } from './events.ts';
+import type { DomainSpec } from './spec.ts';
 import { domainPath, vmPath } from './store.ts';
 import type { Toolstack } from './toolstack.ts';
 
@@ -27,6 +29,8 @@ export class Domain {
   readonly uuid: string;
   readonly config: DomainConfig;
   readonly console: Console;
+  /** What the user asked for, where that came as a spec. Its next incarnation is made from it (xl config-update). */
+  spec: DomainSpec | undefined;
   /** Resolves when the domain has shut down by itself, crashed, or was destroyed. It still exists unless destroyed. */
   readonly ended: Promise<DomainEnd>;
   private readonly toolstack: Toolstack;
@@ -34,6 +38,7 @@ export class Domain {
   private undo: (() => void)[];
   private end: DomainEnd | undefined;
   private currentName: string;
+  private asked = false;
 
   /** Made by Toolstack.create. `undo`: what takes the domain apart, to be run last to first. */
   constructor(
@@ -59,10 +64,12 @@ export class Domain {
 
   rename(name: string): void {
     if (this.toolstack.find(name)) throw new ToolstackError(`a domain of the name ${name} is there already`);
+    const oldName = this.currentName;
     this.currentName = name;
     this.toolstack.store.transaction((t) => {
       for (const path of [domainPath(this.domid), vmPath(this.uuid)]) t.write(`${path}/name`, name);
     });
+    this.toolstack.bus.emit({ type: 'domain.renamed', domid: this.domid, name, oldName });
   }
 
   /** Has it been destroyed? */
@@ -76,10 +83,17 @@ export class Domain {
 
   unpause(): void {
     this.toolstack.xen.domctl.unpauseDomain(this.domid);
+    this.tell('running');
   }
 
   pause(): void {
     this.toolstack.xen.domctl.pauseDomain(this.domid);
+    this.tell('paused');
+  }
+
+  /** Has it been asked to stop? It may be about to. */
+  get shutdownRequested(): boolean {
+    return this.asked;
   }
 
   /** Asks the guest's kernel (control/shutdown in XenStore) to stop. It may take its time, or ignore it. */
@@ -91,6 +105,7 @@ export class Domain {
       throw new ToolstackError(`domain ${this.name} does not listen for ${how} requests (it may still be booting)`);
     }
     store.write(`${path}/control/shutdown`, how);
+    this.asked = true;
   }
 
   /** Stops it at once and gives back all that it has. */
@@ -103,6 +118,8 @@ export class Domain {
       runAll(undo);
     } finally {
       this.finish('destroyed');
+      this.toolstack.bus.emit({ type: 'console', domid: this.domid, name: this.name, open: false });
+      this.tell('destroyed', this.end);
     }
   }
 
@@ -114,7 +131,12 @@ export class Domain {
       this.toolstack.store.shutdown(this.domid);
       this.toolstack.consoles.event(this.domid);
       this.finish(endOf(info));
+      this.tell('shutdown', this.end);
     }
+  }
+
+  private tell(state: DomainState, reason?: DomainEnd): void {
+    this.toolstack.bus.emit({ type: 'domain.state', domid: this.domid, name: this.name, state, reason });
   }
 
   private finish(end: DomainEnd): void {

@@ -36,24 +36,35 @@ function keptName(toolstack: Toolstack, name: string): string {
   for (let i = 1; ; i++) if (!toolstack.find(`${name}-${i}`)) return `${name}-${i}`;
 }
 
-/**
- * Watches `first` and its successors. `started` is called with each successor, paused, which is unpaused after that.
- */
-export function supervise(toolstack: Toolstack, first: Domain, started?: (d: Domain) => void): Supervision {
+export interface SuperviseOptions {
+  /** Called with each successor, paused, which is unpaused after that. */
+  readonly started?: (d: Domain) => void;
+  /** What the successor is made from; default: the configuration of its predecessor. */
+  readonly next?: (d: Domain) => Promise<DomainConfig>;
+  /** While it is true nothing is restarted (the host is stopping). */
+  readonly stopping?: () => boolean;
+}
+
+/** Watches `first` and its successors. */
+export function supervise(toolstack: Toolstack, first: Domain, options: SuperviseOptions = {}): Supervision {
+  const { started, next = async (d) => d.config, stopping = () => false } = options;
   let current = first;
   const run = async (): Promise<DomainEnd> => {
     for (;;) {
       const end = await current.ended;
       const action = actionFor(current.config, end);
       if (current.gone || action === 'preserve') return end;
-      if (action === 'destroy') {
+      if (action === 'destroy' || stopping()) {
         current.destroy();
         return end;
       }
-      const { config } = current;
+      const config = await next(current);
+      const { domid: oldDomid, spec } = current;
       if (action === 'rename-restart') current.rename(keptName(toolstack, config.name));
       else current.destroy();
       current = toolstack.create(config);
+      current.spec = spec;
+      toolstack.bus.emit({ type: 'domain.restarted', domid: current.domid, name: current.name, oldDomid });
       started?.(current);
       current.unpause();
     }

@@ -14,6 +14,8 @@ import { buildPv, type PvDomain, planPv } from './builder/pv-builder.ts';
 import { checkConfig, type DomainConfig, uuidBytes } from './config.ts';
 import { Domain, runAll } from './domain.ts';
 import { ToolstackError } from './error.ts';
+import { EventBus } from './events.ts';
+import { type DominfoEntry, dominfo } from './info.ts';
 import { type Kernel, KernelError, parseKernel } from './kernel/kernel.ts';
 import { removeDomain, writeControlDomain, writeDomain, writeRings } from './store.ts';
 
@@ -33,6 +35,14 @@ export interface ToolstackParts {
   readonly consoles: XenConsoled;
 }
 
+export class NoDomainError extends ToolstackError {
+  constructor(which: number | string) {
+    super(
+      typeof which === 'number' ? `there is no guest with domain id ${which}` : `there is no domain named ${which}`,
+    );
+  }
+}
+
 /** Runs `step`, which may find the domain gone. */
 function ifThere(step: () => void): void {
   try {
@@ -46,6 +56,7 @@ export class Toolstack {
   readonly xen: Hypercalls;
   readonly store: XenStore;
   readonly consoles: XenConsoled;
+  readonly bus = new EventBus();
   private readonly events: EventChannels;
   private readonly domains = new Map<number, Domain>();
   private readonly virq: number;
@@ -66,6 +77,25 @@ export class Toolstack {
 
   find(name: string): Domain | undefined {
     return this.list().find((d) => d.name === name);
+  }
+
+  /** The domain of this id or name; throws ToolstackError. */
+  domain(which: number | string): Domain {
+    const found = typeof which === 'number' ? this.domains.get(which) : this.find(which);
+    if (!found) throw new NoDomainError(which);
+    return found;
+  }
+
+  /** Every domain of the machine, in the order of their ids; the control domain is the first. */
+  domainInfos(): DominfoEntry[] {
+    return this.xen.sysctl.domainInfoList().map((info) => dominfo(this, info));
+  }
+
+  /** The same of one; throws NoDomainError. */
+  domainInfo(which: number | string): DominfoEntry {
+    const found = this.domainInfos().find((d) => (typeof which === 'number' ? d.domid : d.name) === which);
+    if (!found) throw new NoDomainError(which);
+    return found;
   }
 
   /** Destroys every domain and stops watching. */
@@ -132,6 +162,8 @@ export class Toolstack {
       undo.push(() => ifThere(() => this.xen.domctl.pauseDomain(domid)));
       const domain = new Domain(this, { domid, uuid, config, console, undo });
       this.domains.set(domid, domain);
+      this.bus.emit({ type: 'domain.created', domid, name: config.name, uuid });
+      this.bus.emit({ type: 'console', domid, name: config.name, open: true });
       return domain;
     } catch (e) {
       try {

@@ -1,0 +1,40 @@
+/**
+ * Where a host and its clients meet: a folder with the host's socket and everything else that lives as long as the host.
+ * One host a folder.
+ */
+import { userInfo } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+
+/** Bytes of a unix socket's path, by Linux. */
+const MAX_SOCKET_PATH = 107;
+/** Room for the names that the host gives sockets beside its own. */
+const RESERVE = 16;
+
+export interface HostPaths {
+  readonly dir: string;
+  /** The control API. */
+  readonly socket: string;
+  /** What the host process prints. */
+  readonly log: string;
+  /** Logs of consoles and of the hypervisor. */
+  readonly logDir: string;
+}
+
+/**
+ * `XENOLITH_SOCKET` names the socket; without it `host.sock` in `/run/xenolith` for root, `$XDG_RUNTIME_DIR/xenolith` for
+ * others, or `/tmp/xenolith-<uid>` where there is no such folder.
+ */
+export function hostPaths(env: NodeJS.ProcessEnv = process.env): HostPaths {
+  const socket = env.XENOLITH_SOCKET ? resolve(env.XENOLITH_SOCKET) : join(defaultDir(env), 'host.sock');
+  if (Buffer.byteLength(socket) > MAX_SOCKET_PATH - RESERVE) {
+    throw new Error(`${socket} is too long for a socket; set XENOLITH_SOCKET to a shorter path`);
+  }
+  const dir = dirname(socket);
+  return { dir, socket, log: join(dir, 'host.log'), logDir: join(dir, 'log') };
+}
+
+function defaultDir(env: NodeJS.ProcessEnv): string {
+  const { uid } = userInfo();
+  if (uid === 0) return '/run/xenolith';
+  return env.XDG_RUNTIME_DIR ? join(env.XDG_RUNTIME_DIR, 'xenolith') : `/tmp/xenolith-${uid}`;
+}

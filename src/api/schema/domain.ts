@@ -1,0 +1,73 @@
+/** Calls that make, list, change and end domains. */
+import { z } from 'zod';
+import { DomainSpec } from '../../dom0/toolstack/spec.ts';
+import { call } from './call.ts';
+
+/** A domain's id, or its name. */
+export const Which = z.union([z.int().min(0).max(0x7fff), z.string().min(1)]).describe('id or name of a domain');
+
+const one = z.strictObject({ domain: Which });
+const none = z.strictObject({});
+
+/** As libxl_dominfo. */
+export const DomainInfo = z.strictObject({
+  domid: z.int(),
+  name: z.string(),
+  uuid: z.string(),
+  running: z.boolean(),
+  blocked: z.boolean(),
+  paused: z.boolean(),
+  shutdown: z.boolean(),
+  dying: z.boolean(),
+  shutdownReason: z.int().nullable().describe('SHUTDOWN_* of public/sched.h; null if it has not shut down'),
+  memoryKiB: z.int(),
+  outstandingKiB: z.int().describe('claimed and not populated yet'),
+  maxMemoryKiB: z.int(),
+  cpuTime: z.number().describe('seconds'),
+  vcpusOnline: z.int(),
+  vcpusMax: z.int(),
+  cpupool: z.int(),
+});
+export type DomainInfo = z.infer<typeof DomainInfo>;
+
+export const domainCalls = {
+  'domain.list': call({
+    summary: 'every domain, the control domain first',
+    params: none,
+    result: z.array(DomainInfo),
+  }),
+  'domain.info': call({ summary: 'one domain', params: one, result: DomainInfo }),
+  'domain.create': call({
+    summary: 'makes a domain and starts it',
+    params: z.strictObject({
+      config: DomainSpec,
+      paused: z.boolean().default(false).describe('leave it paused'),
+      monitor: z.boolean().default(true).describe('carry out on_poweroff, on_reboot, … when it ends'),
+    }),
+    result: z.strictObject({ domid: z.int(), name: z.string(), uuid: z.string() }),
+    progress: true,
+  }),
+  'domain.config': call({
+    summary: 'the configuration that a guest was made from, or will be made from when it restarts',
+    params: one,
+    result: DomainSpec,
+  }),
+  'domain.updateConfig': call({
+    summary: 'replaces the configuration that is used when the guest restarts',
+    params: z.strictObject({ domain: Which, config: DomainSpec }),
+    result: none,
+  }),
+  'domain.destroy': call({ summary: 'ends a domain at once', params: one, result: none }),
+  'domain.pause': call({ summary: 'stops its vCPUs', params: one, result: none }),
+  'domain.unpause': call({ summary: 'lets its vCPUs run', params: one, result: none }),
+  'domain.shutdown': call({
+    summary: 'asks the guest’s kernel to power off, reboot or halt; it may take its time',
+    params: z.strictObject({ domain: Which, how: z.enum(['poweroff', 'reboot', 'halt']).default('poweroff') }),
+    result: none,
+  }),
+  'domain.rename': call({
+    summary: 'gives it another name',
+    params: z.strictObject({ domain: Which, name: DomainSpec.shape.name }),
+    result: none,
+  }),
+};

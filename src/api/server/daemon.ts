@@ -1,0 +1,87 @@
+/**
+ * The host process: claims the socket, makes the machine, serves the control API until it is told to stop or the machine
+ * breaks. SIGTERM, SIGHUP and SIGINT, and the call `host.stop`, give guests a clean shutdown within a limit; a second signal
+ * ends it at once.
+ */
+import { mkdirSync } from 'node:fs';
+import { Host, type HostOptions } from '../../dom0/host.ts';
+import type { HostPaths } from '../paths.ts';
+import { claimSocket } from './claim.ts';
+import type { HostProcess } from './handlers/handler.ts';
+import { createApiServer } from './server.ts';
+
+export interface DaemonOptions extends Omit<HostOptions, 'warn' | 'logDir'> {
+  readonly paths: HostPaths;
+  /** What guests get to shut down in, in ms. */
+  readonly shutdownMs?: number;
+  /** Called when clients can be served. */
+  readonly ready?: () => void;
+  readonly warn: (message: string) => void;
+}
+
+/** What a guest gets to shut down in, as Xen's xendomains gives it by default is much longer: this is for one machine's. */
+export const DEFAULT_SHUTDOWN_MS = 30_000;
+
+const SIGNALS = ['SIGTERM', 'SIGHUP', 'SIGINT'] as const;
+/** Clients whose connections are still open when the host ends get this long, in ms, to read what was written. */
+const GOODBYE_MS = 500;
+
+/** Runs the host until it has ended; returns the process's exit status. Throws HostRunningError where there is one. */
+export async function runHost(options: DaemonOptions): Promise<number> {
+  const { paths, warn } = options;
+  let stop: (how: { timeoutMs?: number; failure?: Error }) => void = () => {};
+  const stopped = new Promise<{ timeoutMs?: number; failure?: Error }>((resolve) => {
+    stop = resolve;
+  });
+  const status: { -readonly [K in keyof HostProcess]: HostProcess[K] } = {
+    started: Date.now(),
+    socket: paths.socket,
+    state: 'running',
+    stop: (timeoutMs) => stop({ timeoutMs }),
+  };
+  const made = Promise.withResolvers<Host>();
+  made.promise.catch(() => {}); // told below
+  const server = createApiServer({ host: made.promise, process: status, warn });
+  const giveBack = await claimSocket(server, paths.socket);
+  let signals = 0;
+  const onSignal = () => {
+    if (++signals > 1) {
+      giveBack();
+      process.exit(1);
+    }
+    stop({});
+  };
+  for (const signal of SIGNALS) process.on(signal, onSignal);
+  try {
+    mkdirSync(paths.logDir, { recursive: true });
+    const host = await Host.create({ ...options, logDir: paths.logDir, warn });
+    host.onFailure((failure) => stop({ failure }));
+    made.resolve(host);
+    options.ready?.();
+    const { timeoutMs = options.shutdownMs ?? DEFAULT_SHUTDOWN_MS, failure } = await stopped;
+    status.state = failure ? 'failed' : 'stopping';
+    host.toolstack.bus.emit({ type: 'host', state: status.state, message: failure?.message });
+    if (failure) warn(`the machine failed: ${failure.stack ?? failure}`);
+    else {
+      const forced = await host.guests.shutdownAll(timeoutMs);
+      for (const name of forced) warn(`${name} did not shut down in time and was destroyed`);
+    }
+    await host.stop();
+    return failure ? 1 : 0;
+  } catch (error) {
+    made.reject(error);
+    throw error;
+  } finally {
+    giveBack();
+    await closeServer(server);
+    for (const signal of SIGNALS) process.off(signal, onSignal);
+  }
+}
+
+async function closeServer(server: ReturnType<typeof createApiServer>): Promise<void> {
+  const closed = new Promise((resolve) => server.close(resolve));
+  server.closeIdleConnections();
+  const late = setTimeout(() => server.closeAllConnections(), GOODBYE_MS);
+  await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 2 * GOODBYE_MS))]);
+  clearTimeout(late);
+}

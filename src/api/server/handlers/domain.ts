@@ -1,0 +1,44 @@
+import { ToolstackError } from '../../../dom0/toolstack/error.ts';
+import type { domainCalls } from '../../schema/domain.ts';
+import type { CallContext, Handlers } from './handler.ts';
+
+/** A guest; the control domain cannot be changed by these calls. */
+const guest = ({ host }: CallContext, which: number | string) => host.toolstack.domain(which);
+
+export const domainHandlers: Handlers<keyof typeof domainCalls> = {
+  'domain.list': ({ host }) => host.toolstack.domainInfos(),
+  'domain.info': ({ host }, { domain }) => host.toolstack.domainInfo(domain),
+  'domain.create': async ({ host, progress }, { config, paused, monitor }) => {
+    const { domid, name, uuid } = await host.guests.create(config, { paused, monitor, progress });
+    return { domid, name, uuid };
+  },
+  'domain.config': (context, { domain }) => {
+    const { spec, name } = guest(context, domain);
+    if (!spec) throw new ToolstackError(`domain ${name} was not made from a configuration`);
+    return spec;
+  },
+  'domain.updateConfig': (context, { domain, config }) => {
+    context.host.guests.updateConfig(guest(context, domain), config);
+    return {};
+  },
+  'domain.destroy': (context, { domain }) => {
+    guest(context, domain).destroy();
+    return {};
+  },
+  'domain.pause': (context, { domain }) => {
+    guest(context, domain).pause();
+    return {};
+  },
+  'domain.unpause': (context, { domain }) => {
+    guest(context, domain).unpause();
+    return {};
+  },
+  'domain.shutdown': (context, { domain, how }) => {
+    guest(context, domain).requestShutdown(how);
+    return {};
+  },
+  'domain.rename': (context, { domain, name }) => {
+    guest(context, domain).rename(name);
+    return {};
+  },
+};

@@ -1,0 +1,83 @@
+/**
+ * Guests: domains with their life cycle, as `xl create` starts them. The one entry for every face: from a spec to a domain
+ * that is watched over, restarted as its on_* settings say, and shut down in order when the host stops.
+ */
+import type { DomainConfig } from './config.ts';
+import type { Domain } from './domain.ts';
+import { supervise } from './lifecycle.ts';
+import { loadSpec, type Progress } from './load.ts';
+import { type DomainSpec, parseSpec } from './spec.ts';
+import type { Toolstack } from './toolstack.ts';
+
+export interface CreateOptions {
+  /** Leave it paused. */
+  readonly paused?: boolean;
+  /** Watch over it: carry out on_poweroff, on_reboot, … Default: true. */
+  readonly monitor?: boolean;
+  readonly progress?: Progress;
+}
+
+/** How often the state of guests that were asked to stop is looked at, in ms. */
+const POLL_MS = 50;
+
+export class Guests {
+  readonly #toolstack: Toolstack;
+  readonly #warn: (message: string) => void;
+  #stopping = false;
+
+  /** `warn`: told what went wrong without anybody waiting for it, such as a restart. */
+  constructor(toolstack: Toolstack, warn: (message: string) => void = () => {}) {
+    this.#toolstack = toolstack;
+    this.#warn = warn;
+  }
+
+  /** Throws SpecError, ToolstackError, KernelError or HypercallError; nothing of the domain remains then. */
+  async create(input: unknown, options: CreateOptions = {}): Promise<Domain> {
+    const { paused = false, monitor = true, progress = () => {} } = options;
+    const spec = parseSpec(input);
+    const config = await loadSpec(spec, progress);
+    progress(`building ${spec.name}`);
+    const domain = this.#toolstack.create(config);
+    domain.spec = spec;
+    if (monitor) this.#monitor(domain);
+    if (!paused) domain.unpause();
+    return domain;
+  }
+
+  /** What the guest will be when it starts the next time (xl config-update). Its name and UUID stay. */
+  updateConfig(domain: Domain, input: unknown): DomainSpec {
+    const spec = parseSpec(input);
+    domain.spec = { ...spec, name: domain.name, uuid: domain.uuid };
+    return domain.spec;
+  }
+
+  /**
+   * Asks every guest to power off, waits at most `limitMs` for them, and destroys those that are left. From the first call
+   * on none is restarted. Returns the names of those that had to be destroyed.
+   */
+  async shutdownAll(limitMs: number): Promise<string[]> {
+    this.#stopping = true;
+    for (const domain of this.#toolstack.list()) {
+      try {
+        domain.requestShutdown('poweroff');
+      } catch {
+        // One that does not listen (it is still booting, paused, or has ended) gets no chance to.
+      }
+    }
+    const deadline = Date.now() + limitMs;
+    const asked = () => this.#toolstack.list().filter((d) => d.info()?.shutdown === false && d.shutdownRequested);
+    while (asked().length > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    const forced: string[] = [];
+    for (const domain of this.#toolstack.list()) {
+      if (domain.info()?.shutdown === false) forced.push(domain.name);
+      domain.destroy();
+    }
+    return forced;
+  }
+
+  #monitor(domain: Domain): void {
+    const next = async (d: Domain): Promise<DomainConfig> => (d.spec ? await loadSpec(d.spec) : d.config);
+    const { done } = supervise(this.#toolstack, domain, { next, stopping: () => this.#stopping });
+    done.catch((error: Error) => this.#warn(`${domain.name} could not be restarted: ${error.message}`));
+  }
+}

@@ -1,0 +1,75 @@
+/** Reads the files that a domain's spec names: from what the user asks for to what the builder takes. */
+import { readFile } from 'node:fs/promises';
+import { Cache } from './cache.ts';
+import type { DomainConfig } from './config.ts';
+import { ToolstackError } from './error.ts';
+import { isElf } from './kernel/elf.ts';
+import { KernelError, unpackKernel } from './kernel/kernel.ts';
+import type { DomainSpec } from './spec.ts';
+
+/** Told what long work is doing. */
+export type Progress = (message: string) => void;
+
+/** A file that cannot be read. */
+export class FileError extends ToolstackError {}
+
+/** `what`: what the file is to the user, as `kernel`. */
+export async function readImage(what: string, path: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why =
+      code === 'ENOENT'
+        ? 'there is no such file'
+        : code === 'EISDIR'
+          ? 'it is a folder'
+          : code === 'EACCES'
+            ? 'it may not be read'
+            : (error as Error).message;
+    throw new FileError(`no ${what} at ${path}: ${why}`);
+  }
+}
+
+/** The kernel's ELF file; what had to be decompressed is kept in the cache. Throws KernelError that names `name`. */
+export function kernelElf(image: Uint8Array, name: string, cache: Cache, progress: Progress): Uint8Array {
+  try {
+    if (isElf(image)) return image;
+    return cache.derived('elf', image, () => {
+      progress(`decompressing ${name}`);
+      return unpackKernel(image);
+    });
+  } catch (error) {
+    if (error instanceof KernelError) throw new KernelError(`${name} ${error.message}`);
+    throw error;
+  }
+}
+
+export async function loadSpec(
+  spec: DomainSpec,
+  progress: Progress = () => {},
+  cache = new Cache(),
+): Promise<DomainConfig> {
+  progress(`reading ${spec.kernel}`);
+  const [image, ramdisk] = await Promise.all([
+    readImage('kernel', spec.kernel),
+    spec.ramdisk === undefined ? undefined : readImage('ramdisk', spec.ramdisk),
+  ]);
+  return {
+    name: spec.name,
+    uuid: spec.uuid,
+    memoryMiB: spec.memory,
+    maxMemoryMiB: spec.maxmem,
+    vcpus: spec.vcpus,
+    maxVcpus: spec.maxvcpus,
+    kernel: kernelElf(image, spec.kernel, cache, progress),
+    kernelName: spec.kernel,
+    ramdisk,
+    ramdiskName: spec.ramdisk,
+    cmdline: spec.cmdline,
+    onPoweroff: spec.on_poweroff,
+    onReboot: spec.on_reboot,
+    onCrash: spec.on_crash,
+    onWatchdog: spec.on_watchdog,
+  };
+}

@@ -1,0 +1,112 @@
+/**
+ * What a user asks for: the typed form of an xl.cfg file, with that manual's names and units. Every face makes one of these
+ * (from a file, from JSON, from an object), `parseSpec` checks it, and `load.ts` reads the files that it names.
+ */
+import { z } from 'zod';
+import { LIFECYCLE_ACTIONS, MAX_VCPUS } from './config.ts';
+import { ToolstackError } from './error.ts';
+
+const Action = z.enum(LIFECYCLE_ACTIONS);
+
+/** A list of CPUs as xl writes it: `all`, `0-3,5,^1`, `nodes:0`. Checked against the machine when it is used. */
+const CpuList = z.string().regex(/^(all|\^?(nodes?:)?\d+(-\d+)?)(,\^?(nodes?:)?(all|\d+(-\d+)?))*$/, 'no list of CPUs');
+
+export const DomainSpec = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[^/\0\s]([^/\0\n]{0,254})$/, 'a name has 1 to 255 characters, without "/" or line breaks')
+    .describe('name of the domain'),
+  uuid: z.guid().optional().describe('default: random'),
+  type: z.enum(['pv']).default('pv'),
+  memory: z
+    .int()
+    .min(1)
+    .max(1 << 20)
+    .describe('MiB the domain starts with'),
+  maxmem: z
+    .int()
+    .min(1)
+    .max(1 << 20)
+    .optional()
+    .describe('MiB it may have at most; default: memory'),
+  vcpus: z.int().min(1).max(MAX_VCPUS).default(1).describe('vCPUs online at the start'),
+  maxvcpus: z.int().min(1).max(MAX_VCPUS).optional().describe('vCPUs there may be; default: vcpus'),
+  kernel: z.string().min(1).describe('absolute path of a bzImage or ELF file'),
+  ramdisk: z.string().min(1).optional().describe('absolute path'),
+  cmdline: z.string().default('').describe("the kernel's command line"),
+  cpus: z
+    .union([CpuList, z.array(CpuList)])
+    .optional()
+    .describe('hard affinity, for all vCPUs or one by one'),
+  cpus_soft: z.union([CpuList, z.array(CpuList)]).optional(),
+  cpu_weight: z.int().min(1).max(65535).optional(),
+  cap: z.int().min(0).max(65535).optional(),
+  pool: z.string().optional().describe('CPU pool, by name or number'),
+  on_poweroff: Action.optional(),
+  on_reboot: Action.optional(),
+  on_watchdog: Action.optional(),
+  on_crash: Action.optional(),
+  on_soft_reset: Action.optional(),
+  tsc_mode: z.enum(['default', 'always_emulate', 'native']).optional(),
+  localtime: z.boolean().optional().describe('its clock shows local time instead of UTC'),
+  rtc_timeoffset: z
+    .int()
+    .min(-(2 ** 31))
+    .max(2 ** 31 - 1)
+    .optional()
+    .describe('seconds added to its clock'),
+  nomigrate: z.boolean().optional(),
+  max_grant_version: z.int().min(1).max(2).optional(),
+  max_grant_frames: z
+    .int()
+    .min(1)
+    .max(1 << 16)
+    .optional(),
+  max_maptrack_frames: z
+    .int()
+    .min(0)
+    .max(1 << 16)
+    .optional(),
+  max_event_channels: z
+    .int()
+    .min(1)
+    .max(1 << 17)
+    .optional(),
+});
+
+export type DomainSpec = z.infer<typeof DomainSpec>;
+/** As a caller writes it: what has a default may be left out. */
+export type DomainSpecInput = z.input<typeof DomainSpec>;
+
+/** One thing that is wrong with a spec, and the key it belongs to (`''`: none). */
+export interface SpecProblem {
+  readonly key: string;
+  readonly message: string;
+}
+
+export class SpecError extends ToolstackError {
+  readonly problems: readonly SpecProblem[];
+
+  constructor(problems: readonly SpecProblem[]) {
+    super(problems.map((p) => (p.key ? `${p.key}: ${p.message}` : p.message)).join('\n'));
+    this.problems = problems;
+  }
+}
+
+/** Throws SpecError with everything that is wrong. */
+export function parseSpec(input: unknown): DomainSpec {
+  const parsed = DomainSpec.safeParse(input);
+  if (!parsed.success) {
+    throw new SpecError(parsed.error.issues.map((i) => ({ key: i.path.map(String).join('.'), message: i.message })));
+  }
+  const spec = parsed.data;
+  const problems: SpecProblem[] = [];
+  if (spec.maxmem !== undefined && spec.maxmem < spec.memory) {
+    problems.push({ key: 'maxmem', message: `${spec.maxmem} is less than memory = ${spec.memory}` });
+  }
+  if (spec.maxvcpus !== undefined && spec.maxvcpus < spec.vcpus) {
+    problems.push({ key: 'maxvcpus', message: `${spec.maxvcpus} is less than vcpus = ${spec.vcpus}` });
+  }
+  if (problems.length > 0) throw new SpecError(problems);
+  return spec;
+}
