@@ -2,9 +2,9 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { Host, type HostOptions } from '../../src/dom0/host.ts';
+import { Cache } from '../../src/dom0/toolstack/cache.ts';
 import type { DomainConfig } from '../../src/dom0/toolstack/config.ts';
 import type { Domain } from '../../src/dom0/toolstack/domain.ts';
-import { Cache } from '../../src/start/cache.ts';
 import { type CpioEntry, cpio, S_IFDIR, S_IFREG } from '../../src/start/cpio.ts';
 import { loadImages } from '../../src/start/images.ts';
 import { initramfs } from '../../src/start/initramfs.ts';
