@@ -1,5 +1,5 @@
 // Boot: memory, shared state, special domains, idle vCPUs, dom0. On the thread that becomes dom0's.
-import { MachineInfo, MACHINE_INFO_ADDRESS } from "./abi";
+import { MachineInfo, MACHINE_INFO_ADDRESS, XEN_SCHEDULER } from "./abi";
 import { DOMID_IDLE, DOMID_IO, DOMID_XEN, Domain, Vcpu } from "./domain";
 import { DomainConfig, alloc_domain_struct, alloc_vcpu, domain_create, vcpu_create } from "./domain_life";
 import { host_random } from "./host";
@@ -8,6 +8,8 @@ import { alloc_xenheap_page, alloc_xenheap_pages, free_frames, mm_boot, total_fr
 import { share_m2p_with_privileged_guests } from "./mm/m2p";
 import { xfree, xzalloc } from "./mm/xmalloc";
 import { set_current, set_scratch, set_shared, set_slot } from "./percpu";
+import { cpupools_boot } from "./sched/cpupool";
+import { SCHED_CPU_SIZE, SchedCpu } from "./sched/unit";
 import { SHOOT_RING_SIZE } from "./shootdown";
 import { spin_lock_init } from "./spinlock";
 import { Hypervisor, MAX_PCPUS, PERCPU_STRIDE, PerCpu, percpu_of, xen } from "./state";
@@ -16,6 +18,9 @@ import { STATS_SIZE } from "./stats";
 /** Idle spin of a new pCPU (ns), and guess at the cost of a guest instruction (ps). */
 const FIRST_SPIN_NS: u32 = 20_000;
 const FIRST_PS_PER_INSN: u32 = 10_000;
+
+/** Most pCPUs that share a runqueue of credit2 (Xen's sched_credit2_max_cpus_runqueue). */
+const RUNQUEUE_CPUS: u32 = 16;
 
 function must(p: usize): usize {
   if (p == 0) panic("not enough machine memory to boot");
@@ -44,6 +49,10 @@ export function boot_machine(pcpus: u32): void {
   if (x.tsc_khz == 0) x.tsc_khz = 1_000_000;
   x.wall_boot_ns = load<u64>(MACHINE_INFO_ADDRESS, MachineInfo.wall_boot_ns);
   x.next_domid = 1;
+  x.sched_id = load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.sched_id);
+  if (x.sched_id == 0) x.sched_id = XEN_SCHEDULER.CREDIT2;
+  x.credit2_runqueue_cpus = load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.credit2_runqueue_cpus);
+  if (x.credit2_runqueue_cpus == 0) x.credit2_runqueue_cpus = RUNQUEUE_CPUS;
   x.boot_random = host_random();
   x.conring = must(alloc_xenheap_pages(2));
   x.virq_handlers = must(xzalloc(24 * 4));
@@ -55,6 +64,7 @@ export function boot_machine(pcpus: u32): void {
   x.dom_io = special_domain(DOMID_IO);
   x.dom_idle = special_domain(DOMID_IDLE);
   for (let i: u32 = 0; i < x.slots; i++) prepare_cpu(i);
+  cpupools_boot();
   share_m2p_with_privileged_guests(x.dom_xen);
   set_scratch(percpu_of(pcpus).scratch);
   announce();
@@ -79,6 +89,7 @@ function prepare_cpu(i: u32): void {
   spin_lock_init(base + offsetof<PerCpu>("timer_lock"), "timer");
   spin_lock_init(base + offsetof<PerCpu>("shoot_lock"), "shootdown");
   spin_lock_init(base + offsetof<PerCpu>("current_lock"), "current");
+  p.sched = changetype<SchedCpu>(must(xzalloc(SCHED_CPU_SIZE, 8)));
   const v = alloc_vcpu(xen().dom_idle, i);
   must(changetype<usize>(v));
   v.is_idle = 1;

@@ -1,6 +1,7 @@
 // Domains and vCPUs as they lie in machine memory (Xen heap). Every field that two CPUs may touch is guarded by the
 // lock named beside it, or atomic. No code here but accessors: life cycle is in domain_life.ts.
 import { CpuState } from "./abi";
+import { CpuPool } from "./sched/unit";
 
 export const MAX_VIRT_CPUS: u32 = 128;
 /** vcpu_info structures inside shared_info. */
@@ -140,10 +141,9 @@ export class Domain {
   /** Watchdog timers (Timer[2], sched_op watchdog) and which are in use (domain_lock). */
   watchdog_timers: usize;
   watchdog_inuse: u32;
-  /** Scheduler's parameters for this domain. */
-  sched_weight: u32;
-  sched_cap: u32;
-  cpupool: u32;
+  /** Its CPU pool and the scheduler's data (sched/unit.ts; sched_lock). */
+  pool: CpuPool;
+  sched: usize;
   /** Suspend event channel (domctl subscribe). */
   suspend_evtchn: u32;
   /** ioport / irq / mmio permissions are none for unprivileged domains; debugging flag. */
@@ -180,8 +180,9 @@ export class Vcpu {
   vcpu_id: u32;
   /** Address of the CpuState (64-byte aligned), in the same allocation. */
   cpu: usize;
-  /** pCPU it runs or last ran on; soft affinity is not modelled. */
+  /** pCPU it runs on or is meant for (the scheduler's lock), and the one it last ran on, where its timers are. */
   processor: u32;
+  last_processor: u32;
   is_idle: u32;
   is_initialised: u32;
   /** VCPUOP_initialise is at work on it, or has been (atomic). */
@@ -194,7 +195,7 @@ export class Vcpu {
   is_running: u32;
   /** Paused because its domain shut down. */
   paused_for_shutdown: u32;
-  /** Affinity: bit n = pCPU n (up to 64). */
+  /** Affinity: bit n = pCPU n (the scheduler's lock). */
   cpu_hard_affinity: u64;
   cpu_soft_affinity: u64;
 
@@ -278,17 +279,8 @@ export class Vcpu {
   evtchn_fifo: usize;
 
   // ── scheduler (its lock) ──────────────────────────────────────────────────────────────────────────────────
-  /** Next and previous in the run queue; on_runq 0: not queued. */
-  runq_next: usize;
-  runq_prev: usize;
-  on_runq: u32;
-  /** Virtual run time: ns on a CPU scaled by 256 / weight; the queue is ordered by it. */
-  vtime: u64;
-  /** When it was last put on a CPU, and when its time slice ends (system time). */
-  sched_start: u64;
-  slice_end: u64;
-  /** It asked to give up the CPU. */
-  yielded: u32;
+  /** The scheduler's data (sched/unit.ts). */
+  sched: usize;
   /** A TypeScript domain's vCPU: word its thread waits on; incremented and notified on every upcall. */
   wake_word: u32;
   /** TypeScript domains: value of wake_word up to which its events are handled (written by the domain). */

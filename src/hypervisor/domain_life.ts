@@ -19,7 +19,8 @@ import { free_xenheap_page } from "./mm/page";
 import { xfree, xzalloc } from "./mm/xmalloc";
 import { BUG_ON } from "./log";
 import { domain_pause } from "./pause";
-import { sched_init_vcpu } from "./sched/sched";
+import { cpupool_move_domain } from "./sched/cpupool";
+import { sched_domain_create, sched_domain_destroy, sched_vcpu_create } from "./sched/init";
 import { watchdogs_create, watchdogs_free, watchdogs_kill } from "./sched/watchdog";
 import { spin_lock, spin_lock_init, spin_unlock } from "./spinlock";
 import { Hypervisor, xen } from "./state";
@@ -54,7 +55,6 @@ export function alloc_domain_struct(domid: u32): Domain {
   d.refcnt = 1;
   d.target = DOMID_INVALID;
   d.shutdown_code = u32.MAX_VALUE;
-  d.sched_weight = 256;
   d.max_grant_version = 1;
   init_locks(d);
   return d;
@@ -72,6 +72,7 @@ export class DomainConfig {
   max_grant_version: u32;
   createflags: u32;
   ssidref: u32;
+  cpupool: u32;
   handle_lo: u64;
   handle_hi: u64;
 }
@@ -102,8 +103,10 @@ export function domain_create(domid: u32, c: DomainConfig): Domain {
   d.ioports = xzalloc(offsetof<IoPorts>());
   d.shared_info = alloc_xenheap_page();
   const ok =
-    d.vcpu_table != 0 && d.hypercall_counts != 0 && d.pbuf != 0 && d.ioports != 0 && d.shared_info != 0 && watchdogs_create(d);
+    d.vcpu_table != 0 && d.hypercall_counts != 0 && d.pbuf != 0 && d.ioports != 0 && d.shared_info != 0 && watchdogs_create(d) &&
+    sched_domain_create(d, c.cpupool);
   if (!ok || domain_mm_create(d) != 0) {
+    if (d.shared_info != 0) free_xenheap_page(d.shared_info);
     free_parts(d);
     xfree(changetype<usize>(d));
     return NO_DOMAIN;
@@ -127,6 +130,7 @@ export function domain_create(domid: u32, c: DomainConfig): Domain {
 
 /** Small blocks of a domain; those that were never made are 0. */
 function free_parts(d: Domain): void {
+  sched_domain_destroy(d);
   if (d.vcpu_table != 0) xfree(d.vcpu_table);
   if (d.hypercall_counts != 0) xfree(d.hypercall_counts);
   if (d.pbuf != 0) xfree(d.pbuf);
@@ -160,7 +164,6 @@ export function domid_in_use(id: u32): bool {
 export function vcpu_create(d: Domain, id: u32): Vcpu {
   const v = alloc_vcpu(d, id);
   if (changetype<usize>(v) == 0) return v;
-  v.processor = id % xen().pcpus;
   v.cpu_hard_affinity = u64.MAX_VALUE;
   v.cpu_soft_affinity = u64.MAX_VALUE;
   v.trap_ctxt = alloc_xenheap_page();
@@ -176,10 +179,12 @@ export function vcpu_create(d: Domain, id: u32): Vcpu {
   v.pause_flags = d.is_ts ? 0 : VPF_down;
   v.thread_flags = TF_kernel_mode;
   init_cpu(v);
-  sched_init_vcpu(v);
   vcpu_mm_create(v);
   update_vcpu_system_time(v);
-  atomic.store<u32>(d.vcpu_table + (id << 2), changetype<usize>(v));
+  if (!sched_vcpu_create(v)) {
+    vcpu_free(v);
+    return NO_VCPU;
+  }
   return v;
 }
 
@@ -211,6 +216,7 @@ export function alloc_vcpu(d: Domain, id: u32): Vcpu {
 }
 
 function vcpu_free(v: Vcpu): void {
+  xfree(v.sched);
   if (v.trap_ctxt != 0) free_xenheap_page(v.trap_ctxt);
   if (v.virq_to_evtchn != 0) xfree(v.virq_to_evtchn);
   if (v.vcpu_info_dummy != 0) xfree(v.vcpu_info_dummy);
@@ -251,6 +257,8 @@ export function domain_kill(d: Domain): i64 {
     }
     virq_handlers_forget(d);
     evtchn_close_all(d);
+    // Its pool can go while it lingers.
+    cpupool_move_domain(d, 0);
   }
   let rc = grant_table_relinquish(d);
   if (rc != 0) return rc;
@@ -273,6 +281,7 @@ export function domain_destroy_final(d: Domain): void {
   domain_list_remove(d);
   grant_table_destroy(d);
   evtchn_destroy_final(d);
+  sched_domain_destroy(d);
   for (let i: u32 = 0; i < d.max_vcpus; i++) {
     const v = domain_vcpu(d, i);
     if (changetype<usize>(v) != 0) vcpu_free(v);

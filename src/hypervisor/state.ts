@@ -2,6 +2,7 @@
 // machine memory; `shared` (percpu.ts) holds the address of the first.
 import { Domain, Vcpu } from "./domain";
 import { shared, slot } from "./percpu";
+import { CpuPool, SchedCpu } from "./sched/unit";
 
 export const MAX_PCPUS: u32 = 64;
 
@@ -27,10 +28,12 @@ export class Hypervisor {
   dom_idle: Domain;
   /** u32[24]: Domain that a global VIRQ goes to (0: dom0). */
   virq_handlers: usize;
-  /** Run queue, in order (sched_lock). */
-  runq_head: usize;
-  runq_tail: usize;
-  runq_len: u32;
+  /** CPU pools in ascending id (sched_lock), and "an operation changes them" (atomic). */
+  cpupools: CpuPool;
+  cpupool_busy: u32;
+  /** Scheduler of pool 0 (XEN_SCHEDULER), and most pCPUs of one of credit2's runqueues. */
+  sched_id: u32;
+  credit2_runqueue_cpus: u32;
   /** mfn of the GDT page with Xen's own ring 3 descriptors. */
   xen_gdt_mfn: u32;
   /** Log ring (conring.ts): address, producer and oldest byte (free running), and a lock of its own. */
@@ -93,6 +96,8 @@ export class PerCpu {
   /** Requests asked and served so far (atomic). */
   shoot_asked: u32;
   shoot_done: u32;
+  /** The scheduler's data (sched/unit.ts; sched_lock). */
+  sched: SchedCpu;
   /** Statistics: ns idle, ns in idle spinning, context switches. */
   idle_ns: u64;
   idle_since: u64;

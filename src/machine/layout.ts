@@ -30,6 +30,10 @@ export const MachineInfo = struct('MachineInfo', [
   ['log_ring', 'u32'],
   /** Address of the hypervisor's shared state (it fills it in at boot). */
   ['hypervisor', 'u32'],
+  /** Scheduler of CPU pool 0 (XEN_SCHEDULER); 0: the default. */
+  ['sched_id', 'u32'],
+  /** Most pCPUs of a runqueue of credit2; 0: the default. */
+  ['credit2_runqueue_cpus', 'u32'],
 ]);
 
 export const MACHINE_INFO_ADDRESS = 0x1000;

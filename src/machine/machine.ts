@@ -23,6 +23,10 @@ export interface MachineOptions {
   readonly parts?: MachineParts;
   /** Bytes of machine memory kept out of the hypervisor's heap, for instruments; they begin at `Machine.reserved`. */
   readonly reserve?: number;
+  /** Scheduler of CPU pool 0 (XEN_SCHEDULER); default: credit2. */
+  readonly scheduler?: number;
+  /** Most pCPUs that share a runqueue of credit2; default 16. */
+  readonly credit2RunqueueCpus?: number;
   /** Lines of the hypervisor's log. */
   readonly log?: (text: string) => void;
 }
@@ -101,6 +105,8 @@ export class Machine {
     set('heap_start', at);
     set('deterministic', o.deterministic ? 1 : 0);
     set('tsc_khz', TSC_KHZ);
+    set('sched_id', o.scheduler ?? 0);
+    set('credit2_runqueue_cpus', o.credit2RunqueueCpus ?? 0);
     info.setBigUint64(MachineInfo.off.wall_boot_ns, BigInt(Math.round(boot.wall)), true);
 
     const common: Omit<ThreadOptions, 'slot' | 'area' | 'arenaSize' | 'log'> = {

@@ -1,25 +1,12 @@
 // domctl set/getvcpuaffinity and set/getnodeaffinity. There is one node.
 import { DomctlNodeaffinity, DomctlVcpuaffinity, ERRNO, VCPUAFFINITY } from "../abi";
-import { Domain, Vcpu, domain_vcpu } from "../domain";
-import { vcpu_pause, vcpu_unpause } from "../pause";
-import { current } from "../percpu";
+import { Domain, domain_vcpu } from "../domain";
 import { xen } from "../state";
+import { all_cpus } from "../sched/affinity";
+import { vcpu_set_affinity } from "../sched/migrate";
 import { bitmap_value, read_bitmap, write_bitmap } from "./bitmap";
 
-function all_cpus(): u64 {
-  const n = xen().pcpus;
-  return n >= 64 ? u64.MAX_VALUE : ((<u64>1) << n) - 1;
-}
-
-function set_hard(v: Vcpu, map: u64): void {
-  // Off its pCPU first: it must not go on running where it may not.
-  if (v != current && !v.domain.is_ts) {
-    vcpu_pause(v);
-    v.cpu_hard_affinity = map;
-    vcpu_unpause(v);
-  } else v.cpu_hard_affinity = map;
-}
-
+/** Sets what is asked; gives back what is in force (set), or the maps as they were given (get). */
 export function vcpuaffinity(d: Domain, u: usize, set: bool): i64 {
   const flags = load<u32>(u, DomctlVcpuaffinity.flags);
   const known = VCPUAFFINITY.HARD | VCPUAFFINITY.SOFT | VCPUAFFINITY.FORCE;
@@ -28,24 +15,28 @@ export function vcpuaffinity(d: Domain, u: usize, set: bool): i64 {
   if (id >= d.max_vcpus) return -ERRNO.EINVAL;
   const v = domain_vcpu(d, id);
   if (changetype<usize>(v) == 0) return -ERRNO.ESRCH;
-  const all = all_cpus();
   const hard_at = u + DomctlVcpuaffinity.cpumap_hard;
   const soft_at = u + DomctlVcpuaffinity.cpumap_soft;
+  const online = changetype<usize>(d.pool) != 0 ? d.pool.cpus : all_cpus();
   if (set) {
+    let hard = v.cpu_hard_affinity;
+    let soft = v.cpu_soft_affinity;
     if (flags & VCPUAFFINITY.HARD) {
       if (!read_bitmap(hard_at)) return -ERRNO.EFAULT;
-      const map = bitmap_value();
-      if ((map & all) == 0) return -ERRNO.EINVAL;
-      set_hard(v, map);
+      hard = bitmap_value();
+      if ((hard & online) == 0) return -ERRNO.EINVAL;
     }
     if (flags & VCPUAFFINITY.SOFT) {
       if (!read_bitmap(soft_at)) return -ERRNO.EFAULT;
-      v.cpu_soft_affinity = bitmap_value();
+      soft = bitmap_value();
+      // One that leaves nothing where it may run means nothing, and is allowed.
     }
+    vcpu_set_affinity(v, hard, soft);
   }
   const n = xen().pcpus;
-  if (flags & VCPUAFFINITY.HARD && !write_bitmap(hard_at, v.cpu_hard_affinity & all, n)) return -ERRNO.EFAULT;
-  const soft = set ? v.cpu_soft_affinity & v.cpu_hard_affinity & all : v.cpu_soft_affinity & all;
+  const hard = set ? v.cpu_hard_affinity & online : v.cpu_hard_affinity;
+  if (flags & VCPUAFFINITY.HARD && !write_bitmap(hard_at, hard, n)) return -ERRNO.EFAULT;
+  const soft = set ? v.cpu_soft_affinity & v.cpu_hard_affinity & online : v.cpu_soft_affinity;
   if (flags & VCPUAFFINITY.SOFT && !write_bitmap(soft_at, soft, n)) return -ERRNO.EFAULT;
   return 0;
 }

@@ -3,6 +3,7 @@ import { ArchDomainconfig, CDF, Domctl, DomctlCreatedomain, ERRNO, GRANT_version
 import { DOMID_FIRST_RESERVED, DOMID_INVALID, MAX_VIRT_CPUS } from "../domain";
 import { DomainConfig, domain_create, domid_in_use, next_domid } from "../domain_life";
 import { xfree, xzalloc } from "../mm/xmalloc";
+import { cpupool_usable } from "../sched/cpupool";
 import { Hypervisor, xen } from "../state";
 
 const DEFAULT_GRANT_FRAMES: u32 = 64;
@@ -21,7 +22,8 @@ export function createdomain(op: usize): i64 {
   const arch = u + DomctlCreatedomain.arch;
   if (load<u32>(arch, ArchDomainconfig.emulation_flags) != 0 || load<u32>(arch, ArchDomainconfig.misc_flags) > 1) return -ERRNO.EINVAL;
   if (load<u32>(u, DomctlCreatedomain.vmtrace_size) != 0) return -ERRNO.EINVAL;
-  if (load<u32>(u, DomctlCreatedomain.cpupool_id) != 0) return -ERRNO.ENOENT;
+  const pool = load<u32>(u, DomctlCreatedomain.cpupool_id);
+  if (!cpupool_usable(pool)) return -ERRNO.ENOENT;
   const vcpus = load<u32>(u, DomctlCreatedomain.max_vcpus);
   if (vcpus == 0 || vcpus > MAX_VIRT_CPUS) return -ERRNO.EINVAL;
   const grant_opts = load<u32>(u, DomctlCreatedomain.grant_opts);
@@ -38,6 +40,7 @@ export function createdomain(op: usize): i64 {
   c.max_maptrack_frames = maptrack < 0 ? DEFAULT_MAPTRACK_FRAMES : maptrack;
   c.max_grant_version = version;
   c.createflags = flags;
+  c.cpupool = pool;
   c.ssidref = load<u32>(u, DomctlCreatedomain.ssidref);
   c.handle_lo = load<u64>(u, DomctlCreatedomain.handle);
   c.handle_hi = load<u64>(u, DomctlCreatedomain.handle + 8);

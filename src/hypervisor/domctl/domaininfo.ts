@@ -45,7 +45,7 @@ export function fill_domaininfo(d: Domain, u: usize): void {
   store<u32>(u, d.ssidref, DomctlGetdomaininfo.ssidref);
   store<u64>(u + DomctlGetdomaininfo.handle, d.handle_lo);
   store<u64>(u + DomctlGetdomaininfo.handle, d.handle_hi, 8);
-  store<u32>(u, d.cpupool, DomctlGetdomaininfo.cpupool);
+  store<u32>(u, changetype<usize>(d.pool) != 0 ? d.pool.id : 0, DomctlGetdomaininfo.cpupool);
   store<u8>(u, 32, DomctlGetdomaininfo.gpaddr_bits);
   store<u32>(u + DomctlGetdomaininfo.arch_config, d.emulation_flags, ArchDomainconfig.emulation_flags);
 }

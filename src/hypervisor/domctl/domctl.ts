@@ -26,7 +26,7 @@ import { get_vcpu_context, set_vcpu_context } from "../vcpu_context";
 import { createdomain } from "./createdomain";
 import { fill_domaininfo } from "./domaininfo";
 import { nodeaffinity, vcpuaffinity } from "./affinity";
-import { scheduler_op } from "./scheduler_op";
+import { domain_scheduler_op } from "./scheduler_op";
 import { get_cpu_policy, set_cpu_policy } from "./cpu_policy";
 import { getpageframeinfo3 } from "./pageframeinfo";
 
@@ -90,7 +90,7 @@ function operate(cmd: u32, d: Domain, op: usize, u: usize): i64 {
     case DOMCTL.getvcpuaffinity: return vcpuaffinity(d, u, false);
     case DOMCTL.setnodeaffinity: return nodeaffinity(d, u, true);
     case DOMCTL.getnodeaffinity: return nodeaffinity(d, u, false);
-    case DOMCTL.scheduler_op: return scheduler_op(d, u);
+    case DOMCTL.scheduler_op: return domain_scheduler_op(d, u);
     case DOMCTL.setdomainhandle:
       d.handle_lo = load<u64>(u, DomctlSetdomainhandle.handle);
       d.handle_hi = load<u64>(u, DomctlSetdomainhandle.handle + 8);

@@ -1,28 +1,59 @@
-// domctl scheduler_op: weight and cap of a domain under the one scheduler there is, which answers as credit2.
-import { DOMCTL_SCHEDOP, DomctlSchedCredit, DomctlSchedulerOp, ERRNO, XEN_SCHEDULER } from "../abi";
+// domctl scheduler_op and sysctl scheduler_op: parameters of the scheduler of a domain's pool, and of a pool.
+import { DOMCTL_SCHEDOP, DomctlSchedulerOp, ERRNO, SYSCTL_SCHEDOP, SysctlSchedulerOp } from "../abi";
 import { Domain } from "../domain";
+import { cpupool_find } from "../sched/cpupool";
+import { sched_lock } from "../sched/sched";
+import { sched_getinfo, sched_pool_getinfo, sched_pool_putinfo, sched_putinfo } from "../sched/scheduler";
+import { spin_lock, spin_unlock } from "../spinlock";
+import { NOW } from "../time/clock";
 
-export function scheduler_op(d: Domain, u: usize): i64 {
-  if (load<u32>(u, DomctlSchedulerOp.sched_id) != XEN_SCHEDULER.CREDIT2) return -ERRNO.EINVAL;
-  const p = u + DomctlSchedulerOp.u;
-  switch (load<u32>(u, DomctlSchedulerOp.cmd)) {
-    case DOMCTL_SCHEDOP.getinfo:
-      store<u16>(p, d.sched_weight, DomctlSchedCredit.weight);
-      store<u16>(p, d.sched_cap, DomctlSchedCredit.cap);
-      return 0;
-    case DOMCTL_SCHEDOP.putinfo: {
-      // 0 leaves the weight as it is. Caps are not enforced, so only "none" is accepted (-1 leaves it).
-      const cap = load<u16>(p, DomctlSchedCredit.cap);
-      if (cap != 0 && cap != 0xffff) return -ERRNO.EOPNOTSUPP;
-      const weight = load<u16>(p, DomctlSchedCredit.weight);
-      if (weight != 0) d.sched_weight = weight;
-      return 0;
+/** The caller names the scheduler that it thinks the domain has. */
+export function domain_scheduler_op(d: Domain, u: usize): i64 {
+  const at = u + DomctlSchedulerOp.u;
+  const cmd = load<u32>(u, DomctlSchedulerOp.cmd);
+  const now = NOW();
+  let rc: i64 = -ERRNO.EINVAL;
+  spin_lock(sched_lock());
+  if (changetype<usize>(d.pool) != 0 && load<u32>(u, DomctlSchedulerOp.sched_id) == d.pool.sched_id) {
+    switch (cmd) {
+      case DOMCTL_SCHEDOP.getinfo:
+        rc = sched_getinfo(d, at);
+        break;
+      case DOMCTL_SCHEDOP.putinfo:
+        rc = sched_putinfo(d, at, now);
+        break;
+      case DOMCTL_SCHEDOP.putvcpuinfo:
+      case DOMCTL_SCHEDOP.getvcpuinfo:
+        // Parameters of single vCPUs are rtds's.
+        break;
+      default:
+        rc = -ERRNO.ENOSYS;
     }
-    case DOMCTL_SCHEDOP.putvcpuinfo:
-    case DOMCTL_SCHEDOP.getvcpuinfo:
-      // Parameters of single vCPUs are rtds's.
-      return -ERRNO.EINVAL;
-    default:
-      return -ERRNO.ENOSYS;
   }
+  spin_unlock(sched_lock());
+  return rc;
+}
+
+export function pool_scheduler_op(u: usize): i64 {
+  const at = u + SysctlSchedulerOp.u;
+  let rc: i64 = -ERRNO.ESRCH;
+  spin_lock(sched_lock());
+  const c = cpupool_find(load<u32>(u, SysctlSchedulerOp.cpupool_id), false);
+  if (changetype<usize>(c) != 0) {
+    if (load<u32>(u, SysctlSchedulerOp.sched_id) != c.sched_id) rc = -ERRNO.EINVAL;
+    else {
+      switch (load<u32>(u, SysctlSchedulerOp.cmd)) {
+        case SYSCTL_SCHEDOP.getinfo:
+          rc = sched_pool_getinfo(c, at);
+          break;
+        case SYSCTL_SCHEDOP.putinfo:
+          rc = sched_pool_putinfo(c, at);
+          break;
+        default:
+          rc = -ERRNO.EINVAL;
+      }
+    }
+  }
+  spin_unlock(sched_lock());
+  return rc;
 }

@@ -1,9 +1,9 @@
 // HYPERVISOR_sysctl (public/sysctl.h, interface version 0x15): the machine as the control domain's tools see it.
 import {
-  CPUPOOL_OP, CPUPOOL_PAR_ANY, CPU_FEATURESET, CPU_POLICY, DomctlGetdomaininfo, ERRNO, MachineInfo, MACHINE_INFO_ADDRESS, PHYSCAP, SYSCTL,
-  Sysctl, SysctlAvailheap, SysctlCpuFeatureset, SysctlCpuLevellingCaps, SysctlCpuPolicy, SysctlCpupoolOp, SysctlCpuinfo, SysctlCputopo,
+  CPU_FEATURESET, CPU_POLICY, DomctlGetdomaininfo, ERRNO, MachineInfo, MACHINE_INFO_ADDRESS, PHYSCAP, SYSCTL,
+  Sysctl, SysctlAvailheap, SysctlCpuFeatureset, SysctlCpuLevellingCaps, SysctlCpuPolicy, SysctlCpuinfo, SysctlCputopo,
   SysctlCputopoinfo, SysctlDebugKeys, SysctlGetcpuinfo, SysctlGetdomaininfolist, SysctlMeminfo, SysctlNumainfo,
-  SysctlPhysinfo, SysctlReadconsole, SysctlSchedId, SysctlSchedulerOp, SysctlCredit2Schedule, SYSCTL_SCHEDOP, XEN_SCHEDULER,
+  SysctlPhysinfo, SysctlReadconsole, SysctlSchedId, XEN_INVALID_CORE_ID, XEN_INVALID_NODE_ID, XEN_INVALID_SOCKET_ID,
   XEN_SYSCTL_INTERFACE_VERSION,
 } from "../abi";
 import { Domain } from "../domain";
@@ -13,12 +13,12 @@ import { free_frames, total_frames } from "../mm/heap";
 import { xfree, xzalloc } from "../mm/xmalloc";
 import { current, scratch } from "../percpu";
 import { percpu_of, xen } from "../state";
-import { RATELIMIT } from "../sched/runq";
 import { CpuidResult, cpuid_policy } from "../traps/cpuid";
 import { conring_clear, conring_read } from "../conring";
-import { write_bitmap } from "./bitmap";
+import { cpu_hotplug, cpupool_op } from "./cpupool_op";
 import { give_leaves } from "./cpu_policy";
 import { fill_domaininfo } from "./domaininfo";
+import { pool_scheduler_op } from "./scheduler_op";
 
 const NO_DOMAIN = changetype<Domain>(0);
 /** Words of a feature set: one a CPUID feature register, in public/arch-x86/cpufeatureset.h's order. */
@@ -46,7 +46,7 @@ function operate(cmd: u32, u: usize): i64 {
     case SYSCTL.readconsole: return readconsole(u);
     case SYSCTL.physinfo: return physinfo(u);
     case SYSCTL.sched_id:
-      store<u32>(u, XEN_SCHEDULER.CREDIT2, SysctlSchedId.sched_id);
+      store<u32>(u, xen().sched_id, SysctlSchedId.sched_id);
       return 0;
     case SYSCTL.getdomaininfolist: return getdomaininfolist(u);
     case SYSCTL.debug_keys: return debug_keys(u);
@@ -56,7 +56,8 @@ function operate(cmd: u32, u: usize): i64 {
     case SYSCTL.numainfo: return numainfo(u);
     case SYSCTL.pcitopoinfo: return -ERRNO.ENODEV;
     case SYSCTL.cpupool_op: return cpupool_op(u);
-    case SYSCTL.scheduler_op: return scheduler_op(u);
+    case SYSCTL.scheduler_op: return pool_scheduler_op(u);
+    case SYSCTL.cpu_hotplug: return cpu_hotplug(u);
     case SYSCTL.get_cpu_levelling_caps:
       // Every leaf is the hypervisor's to give.
       store<u32>(u, u32.MAX_VALUE, SysctlCpuLevellingCaps.caps);
@@ -83,7 +84,7 @@ function physinfo(u: usize): i64 {
   memory.fill(u, 0, SysctlPhysinfo.SIZE);
   store<u32>(u, 1, SysctlPhysinfo.threads_per_core);
   store<u32>(u, n, SysctlPhysinfo.cores_per_socket);
-  store<u32>(u, n, SysctlPhysinfo.nr_cpus);
+  store<u32>(u, online_cpus(), SysctlPhysinfo.nr_cpus);
   store<u32>(u, n - 1, SysctlPhysinfo.max_cpu_id);
   store<u32>(u, 1, SysctlPhysinfo.nr_nodes);
   store<u32>(u, xen().tsc_khz, SysctlPhysinfo.cpu_khz);
@@ -94,6 +95,12 @@ function physinfo(u: usize): i64 {
   store<u64>(u, load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.mem_frames) - 1, SysctlPhysinfo.max_mfn);
   for (let i: u32 = 0; i < 8; i++) store<u32>(u + SysctlPhysinfo.hw_cap + (i << 2), feature_word(i));
   return 0;
+}
+
+function online_cpus(): u32 {
+  let n: u32 = 0;
+  for (let i: u32 = 0; i < xen().pcpus; i++) if (!percpu_of(i).sched.offline) n++;
+  return n;
 }
 
 /** Pages that domains have claimed and not got yet. */
@@ -173,9 +180,10 @@ function cputopoinfo(u: usize): i64 {
   }
   const n = min<u32>(load<u32>(u, SysctlCputopoinfo.num_cpus), have);
   for (let i: u32 = 0; i < n; i++) {
-    store<u32>(scratch, i, SysctlCputopo.core);
-    store<u32>(scratch, 0, SysctlCputopo.socket);
-    store<u32>(scratch, 0, SysctlCputopo.node);
+    const offline = percpu_of(i).sched.offline != 0;
+    store<u32>(scratch, offline ? XEN_INVALID_CORE_ID : i, SysctlCputopo.core);
+    store<u32>(scratch, offline ? XEN_INVALID_SOCKET_ID : 0, SysctlCputopo.socket);
+    store<u32>(scratch, offline ? XEN_INVALID_NODE_ID : 0, SysctlCputopo.node);
     if (copy_to_guest(at + <u64>i * <u64>SysctlCputopo.SIZE, scratch, <u32>SysctlCputopo.SIZE) != 0) return -ERRNO.EFAULT;
   }
   store<u32>(u, n, SysctlCputopoinfo.num_cpus);
@@ -198,51 +206,6 @@ function numainfo(u: usize): i64 {
     if (copy_to_guest(distance, scratch, 4) != 0) return -ERRNO.EFAULT;
   }
   store<u32>(u, mem == 0 && distance == 0 ? 1 : min<u32>(room, 1), SysctlNumainfo.num_nodes);
-  return 0;
-}
-
-/** Pool 0, with every pCPU, is the only one. */
-function cpupool_op(u: usize): i64 {
-  const id = load<u32>(u, SysctlCpupoolOp.cpupool_id);
-  const map = u + SysctlCpupoolOp.cpumap;
-  switch (load<u32>(u, SysctlCpupoolOp.op)) {
-    case CPUPOOL_OP.INFO: {
-      if (id != 0 && id != CPUPOOL_PAR_ANY) return -ERRNO.ENOENT;
-      store<u32>(u, 0, SysctlCpupoolOp.cpupool_id);
-      store<u32>(u, XEN_SCHEDULER.CREDIT2, SysctlCpupoolOp.sched_id);
-      store<u32>(u, domains(), SysctlCpupoolOp.n_dom);
-      return write_bitmap(map, u64.MAX_VALUE, xen().pcpus) ? 0 : -ERRNO.EFAULT;
-    }
-    case CPUPOOL_OP.FREEINFO:
-      return write_bitmap(map, 0, xen().pcpus) ? 0 : -ERRNO.EFAULT;
-    case CPUPOOL_OP.CREATE:
-    case CPUPOOL_OP.DESTROY:
-    case CPUPOOL_OP.ADDCPU:
-    case CPUPOOL_OP.RMCPU:
-    case CPUPOOL_OP.MOVEDOMAIN:
-      return -ERRNO.EOPNOTSUPP;
-    default:
-      return -ERRNO.ENOSYS;
-  }
-}
-
-function domains(): u32 {
-  let n: u32 = 0;
-  let d = get_domain_from(0);
-  while (changetype<usize>(d) != 0) {
-    const next = d.domid + 1;
-    put_domain(d);
-    d = get_domain_from(next);
-    n++;
-  }
-  return n;
-}
-
-function scheduler_op(u: usize): i64 {
-  if (load<u32>(u, SysctlSchedulerOp.cpupool_id) != 0) return -ERRNO.ESRCH;
-  if (load<u32>(u, SysctlSchedulerOp.sched_id) != XEN_SCHEDULER.CREDIT2) return -ERRNO.EINVAL;
-  if (load<u32>(u, SysctlSchedulerOp.cmd) != SYSCTL_SCHEDOP.getinfo) return -ERRNO.EOPNOTSUPP;
-  store<u32>(u + SysctlSchedulerOp.u, <u32>(RATELIMIT / 1000), SysctlCredit2Schedule.ratelimit_us);
   return 0;
 }
 

@@ -1,6 +1,7 @@
-// The scheduler's mechanism: waking, sleeping, pausing and switching vCPUs. Policy is in runq.ts. vCPUs of TypeScript
-// domains are threads of the host and never come here but to be poked.
-import { current, set_current, slot } from "../percpu";
+// The scheduler's mechanism (Xen's common/sched/core.c): waking, sleeping and switching vCPUs. Who runs where and for how
+// long is the business of the pool's scheduler (scheduler.ts). vCPUs of TypeScript domains are threads of the host and never
+// come here but to be poked.
+import { current, set_current } from "../percpu";
 import { Domain, RUNSTATE_blocked, RUNSTATE_offline, RUNSTATE_runnable, RUNSTATE_running, VPF_blocked, VPF_blocked_in_poll, Vcpu, domain_vcpu } from "../domain";
 import { Hypervisor, PerCpu, SOFTIRQ_SCHEDULE, percpu_of, raise_softirq, this_cpu, xen } from "../state";
 import { spin_lock, spin_unlock, stop_if_panicked } from "../spinlock";
@@ -8,13 +9,16 @@ import { NOW } from "../time/clock";
 import { update_vcpu_system_time } from "../time/time_info";
 import { vcpu_periodic_pause, vcpu_periodic_resume, vcpu_stop_poll_timer, vcpu_timers_migrate } from "../time/vtimer";
 import { update_cr3 } from "../traps/mode";
-import { pcpu_kick, vcpu_poke } from "./kick";
-import { TIME_SLICE, RATELIMIT, charge, runq_first, runq_insert, runq_remove, settle_sleeper } from "./runq";
+import { may_run_on } from "./affinity";
+import { vcpu_poke } from "./kick";
+import { sched_choose, sched_domain_timer, sched_place, sched_pool_timer, sched_sleep, sched_switched_out, sched_wake } from "./scheduler";
+import { resched_cpu } from "./tickle";
+import { CpuPool, NO_VCPU, SchedUnit, unit_of } from "./unit";
 import { update_runstate_area, vcpu_runstate_change } from "./runstate";
 
 // @ts-ignore: decorator
 @inline
-function sched_lock(): usize {
+export function sched_lock(): usize {
   return changetype<usize>(xen()) + offsetof<Hypervisor>("sched_lock");
 }
 
@@ -27,58 +31,21 @@ export function vcpu_runnable(v: Vcpu): bool {
   );
 }
 
-/** The least virtual time of the vCPUs that run or wait: what a sleeper is measured against. */
-function vtime_floor(): u64 {
-  let least: u64 = u64.MAX_VALUE;
-  const x = xen();
-  if (x.runq_head != 0) least = changetype<Vcpu>(x.runq_head).vtime;
-  for (let i: u32 = 0; i < x.pcpus; i++) {
-    const v = percpu_of(i).current;
-    if (changetype<usize>(v) != 0 && !v.is_idle && v.vtime < least) least = v.vtime;
-  }
-  return least == u64.MAX_VALUE ? 0 : least;
-}
-
-/** Finds a pCPU for a vCPU that was just queued: an idle one, else one that runs something later in line. */
-function tickle(v: Vcpu, now: u64): void {
-  const x = xen();
-  let victim = changetype<PerCpu>(0);
-  let worst: u64 = v.vtime;
-  for (let i: u32 = 0; i < x.pcpus; i++) {
-    if (!((v.cpu_hard_affinity >> i) & 1)) continue;
-    const p = percpu_of(i);
-    if (!p.online) continue;
-    const c = p.current;
-    if (c.is_idle) {
-      // Prefer the pCPU it ran on, as its translations are there.
-      if (changetype<usize>(victim) == 0 || !victim.current.is_idle || i == v.processor) victim = p;
-      continue;
-    }
-    if (changetype<usize>(victim) != 0 && victim.current.is_idle) continue;
-    if (now < c.sched_start + RATELIMIT) continue;
-    const used = c.vtime + (now - c.sched_start);
-    if (used > worst) {
-      worst = used;
-      victim = p;
-    }
-  }
-  if (changetype<usize>(victim) == 0) return;
-  raise_softirq(victim, SOFTIRQ_SCHEDULE);
-  pcpu_kick(victim);
+/** Is it none of a scheduler's: idle, or a thread of the host? */
+// @ts-ignore: decorator
+@inline
+function unscheduled(v: Vcpu): bool {
+  return v.domain.is_ts != 0 || v.is_idle != 0;
 }
 
 /** Queues the vCPU if it has become runnable. */
 export function vcpu_wake(v: Vcpu): void {
-  if (v.domain.is_ts || v.is_idle) return;
+  if (unscheduled(v)) return;
   const now = NOW();
   spin_lock(sched_lock());
   if (vcpu_runnable(v)) {
     if (v.runstate >= RUNSTATE_blocked) vcpu_runstate_change(v, RUNSTATE_runnable, now);
-    if (!v.on_runq && !v.is_running) {
-      settle_sleeper(v, vtime_floor());
-      runq_insert(v);
-      tickle(v, now);
-    }
+    if (!v.is_running) sched_wake(v, now);
   } else if (!(v.pause_flags & VPF_blocked)) {
     if (v.runstate == RUNSTATE_blocked) vcpu_runstate_change(v, RUNSTATE_offline, now);
   }
@@ -87,17 +54,13 @@ export function vcpu_wake(v: Vcpu): void {
 
 /** Takes it off the run queue if it may not run, and makes its pCPU notice; does not wait. */
 export function vcpu_sleep_nosync(v: Vcpu): void {
-  if (v.domain.is_ts || v.is_idle) return;
+  if (unscheduled(v)) return;
   const now = NOW();
   spin_lock(sched_lock());
   if (!vcpu_runnable(v)) {
-    if (v.on_runq) runq_remove(v);
+    if (unit_of<SchedUnit>(v).queue != 0) sched_sleep(v, now);
     if (v.runstate == RUNSTATE_runnable) vcpu_runstate_change(v, v.pause_flags & VPF_blocked ? RUNSTATE_blocked : RUNSTATE_offline, now);
-    if (v.is_running) {
-      const p = percpu_of(v.processor);
-      raise_softirq(p, SOFTIRQ_SCHEDULE);
-      pcpu_kick(p);
-    }
+    if (v.is_running) resched_cpu(percpu_of(v.processor));
   }
   spin_unlock(sched_lock());
 }
@@ -140,39 +103,36 @@ export function schedule(): void {
   const prev = current;
   const now = NOW();
   spin_lock(sched_lock());
-  let next = prev;
-  const first = runq_first(slot);
-  if (!prev.is_idle) {
-    charge(prev, now);
-    const stays = vcpu_runnable(prev) && ((prev.cpu_hard_affinity >> slot) & 1) != 0;
-    if (stays) {
-      const over = prev.yielded || (now >= prev.slice_end) || (changetype<usize>(first) != 0 && first.vtime + RATELIMIT < prev.vtime);
-      if (changetype<usize>(first) != 0 && over) {
-        // A vCPU that yields goes behind the one it yields to, whatever it has used.
-        if (prev.yielded && prev.vtime < first.vtime) prev.vtime = first.vtime;
-        next = first;
-      } else prev.slice_end = now >= prev.slice_end ? now + TIME_SLICE : prev.slice_end;
-    } else next = changetype<usize>(first) != 0 ? first : p.idle_vcpu;
-    prev.yielded = 0;
-    if (next != prev) {
-      if (vcpu_runnable(prev)) {
-        vcpu_runstate_change(prev, RUNSTATE_runnable, now);
-        runq_insert(prev);
-        if (!stays) tickle(prev, now);
-      } else vcpu_runstate_change(prev, prev.pause_flags & VPF_blocked ? RUNSTATE_blocked : RUNSTATE_offline, now);
-    }
-  } else if (changetype<usize>(first) != 0) next = first;
+  p.sched.tickled = 0;
+  let next = choose(p, prev, now);
+  if (changetype<usize>(next) == 0) next = p.idle_vcpu;
+  if (!prev.is_idle) unit_of<SchedUnit>(prev).yielded = 0;
   if (next == prev) {
     spin_unlock(sched_lock());
     return;
   }
-  if (next.on_runq) runq_remove(next);
+  switch_to(p, prev, next, now);
+}
+
+/** The next vCPU, or null for the idle one. `prev` waits if it is runnable and is not chosen, where it may run. */
+function choose(p: PerCpu, prev: Vcpu, now: u64): Vcpu {
+  const runnable = !prev.is_idle && vcpu_runnable(prev);
+  if (changetype<usize>(p.sched.pool) != 0) return sched_choose(p, prev, runnable && may_run_on(prev, p), now);
+  if (!prev.is_idle) sched_switched_out(prev, now);
+  p.sched.deadline = u64.MAX_VALUE;
+  return NO_VCPU;
+}
+
+/** sched_lock is held, and released here. */
+function switch_to(p: PerCpu, prev: Vcpu, next: Vcpu, now: u64): void {
   p.switches += 1;
-  const moved = next.processor != slot;
+  let moved = false;
   if (!next.is_idle) {
-    next.processor = slot;
-    next.sched_start = now;
-    next.slice_end = now + TIME_SLICE;
+    const u = unit_of<SchedUnit>(next);
+    u.start = now;
+    u.switched_in = now;
+    moved = next.last_processor != p.slot;
+    next.last_processor = p.slot;
     vcpu_runstate_change(next, RUNSTATE_running, now);
   }
   atomic.store<u32>(changetype<usize>(next) + offsetof<Vcpu>("is_running"), 1);
@@ -184,8 +144,22 @@ export function schedule(): void {
   if (!prev.is_idle) vcpu_periodic_pause(prev);
   // From here on prev's registers belong to whoever paused it: all of its state is in machine memory.
   atomic.store<u32>(changetype<usize>(prev) + offsetof<Vcpu>("is_running"), 0);
+  if (!prev.is_idle) settle(prev, now);
   spin_unlock(sched_lock());
   if (!next.is_idle) switched_in(next, moved, now);
+}
+
+/** `prev` has left its pCPU: what it is now; if it may not run there again but elsewhere, it goes there. */
+function settle(prev: Vcpu, now: u64): void {
+  if (!vcpu_runnable(prev)) {
+    // It may have been unblocked or paused since it was looked at, and then waits: vcpu_wake or vcpu_sleep comes and sees.
+    vcpu_runstate_change(prev, prev.pause_flags & VPF_blocked ? RUNSTATE_blocked : RUNSTATE_offline, now);
+    return;
+  }
+  vcpu_runstate_change(prev, RUNSTATE_runnable, now);
+  if (unit_of<SchedUnit>(prev).queue != 0) return;
+  if (!may_run_on(prev, percpu_of(prev.processor))) sched_place(prev, now);
+  sched_wake(prev, now);
 }
 
 /** Work for a vCPU that has just been put on this pCPU. */
@@ -197,23 +171,26 @@ function switched_in(v: Vcpu, moved: bool, now: u64): void {
   v.runstate_pending = update_runstate_area(v) ? 0 : 1;
 }
 
-/** Nanoseconds until this pCPU must choose again: the running vCPU's slice, if anyone waits; else for ever. */
+/** System time at which this pCPU must choose again. */
 export function sched_deadline(): u64 {
-  const first = xen().runq_head;
-  return first != 0 ? current.slice_end : u64.MAX_VALUE;
+  return this_cpu().sched.deadline;
 }
 
 /** The vCPU yields: runnable, but others first. */
 export function vcpu_yield(v: Vcpu): void {
-  v.yielded = 1;
+  unit_of<SchedUnit>(v).yielded = 1;
   request_schedule();
 }
 
-/** A new vCPU starts where the others are. */
-export function sched_init_vcpu(v: Vcpu): void {
-  v.runstate = RUNSTATE_offline;
-  v.runstate_entry_time = NOW();
-  v.vtime = 0;
+export function sched_domain_timer_fired(d: Domain, now: u64): void {
+  spin_lock(sched_lock());
+  if (changetype<usize>(d.pool) != 0) sched_domain_timer(d, now);
+  spin_unlock(sched_lock());
+}
+export function sched_pool_timer_fired(pool: CpuPool, now: u64): void {
+  spin_lock(sched_lock());
+  sched_pool_timer(pool, now);
+  spin_unlock(sched_lock());
 }
 
 /** Wakes every vCPU of the domain (it was unpaused). */

@@ -10,6 +10,9 @@ export const TIMER_SINGLESHOT: u32 = 1;
 export const TIMER_PERIODIC: u32 = 2;
 export const TIMER_POLL: u32 = 3;
 export const TIMER_WATCHDOG: u32 = 4;
+/** The schedulers': one a domain, one a pool. */
+export const TIMER_SCHED_DOMAIN: u32 = 5;
+export const TIMER_SCHED_POOL: u32 = 6;
 
 @unmanaged
 export class Timer {

@@ -1,8 +1,10 @@
 // What happens when a timer is due, by kind.
 import { Domain, Vcpu } from "../domain";
-import { Timer, TIMER_PERIODIC, TIMER_POLL, TIMER_SINGLESHOT, TIMER_WATCHDOG, set_timer } from "./timer";
+import { Timer, TIMER_PERIODIC, TIMER_POLL, TIMER_SCHED_DOMAIN, TIMER_SCHED_POOL, TIMER_SINGLESHOT, TIMER_WATCHDOG, set_timer } from "./timer";
 import { send_timer_event } from "./vtimer";
 import { vcpu_end_poll } from "../sched/poll";
+import { sched_domain_timer_fired, sched_pool_timer_fired } from "../sched/sched";
+import { CpuPool } from "../sched/unit";
 import { watchdog_fired } from "../sched/watchdog";
 
 export function timer_function(t: Timer, now: u64): void {
@@ -27,6 +29,12 @@ export function timer_function(t: Timer, now: u64): void {
       break;
     case TIMER_WATCHDOG:
       watchdog_fired(changetype<Domain>(t.data), t.arg);
+      break;
+    case TIMER_SCHED_DOMAIN:
+      sched_domain_timer_fired(changetype<Domain>(t.data), now);
+      break;
+    case TIMER_SCHED_POOL:
+      sched_pool_timer_fired(changetype<CpuPool>(t.data), now);
       break;
   }
 }
