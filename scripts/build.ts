@@ -69,7 +69,15 @@ async function asc(entry: string, out: string, memoryBase: number): Promise<stri
   return `${readFileSync(join(ROOT, out)).length} bytes`;
 }
 
-const ABI = ['src/abi', 'src/engine/state.ts', 'src/engine/flags.ts', 'src/engine/area.ts', 'src/machine/layout.ts'];
+const ABI = [
+  'src/abi',
+  'src/engine/state.ts',
+  'src/engine/flags.ts',
+  'src/engine/area.ts',
+  'src/engine/counters.ts',
+  'src/machine/layout.ts',
+  'src/machine/stats-table.ts',
+];
 
 const PARTS: readonly Part[] = [
   {

@@ -21,7 +21,8 @@ export interface HostOptions {
   readonly memoryMiB?: number;
   readonly pcpus?: number;
   readonly deterministic?: boolean;
-  /** As in MachineOptions: other modules than build/'s, and memory for instruments. */
+  /** As in MachineOptions: times for `stats`, other modules than build/'s, memory for instruments. */
+  readonly timing?: boolean;
   readonly parts?: MachineParts;
   readonly reserve?: number;
   /** Where the logs of the consoles and of the hypervisor go; without it there are none. */
@@ -66,7 +67,7 @@ export class Host {
   }
 
   static async create(options: HostOptions = {}): Promise<Host> {
-    const { memoryMiB, pcpus, deterministic, parts, reserve } = options;
+    const { memoryMiB, pcpus, deterministic, timing, parts, reserve } = options;
     const early: string[] = [];
     let keep = (text: string): void => {
       early.push(text);
@@ -75,7 +76,7 @@ export class Host {
       keep(text);
       options.log?.(text);
     };
-    const machine = await Machine.create({ memoryMiB, pcpus, deterministic, log, parts, reserve });
+    const machine = await Machine.create({ memoryMiB, pcpus, deterministic, timing, log, parts, reserve });
     try {
       const host = new Host(machine, options);
       if (options.storeSocket !== undefined) {

@@ -106,8 +106,6 @@ export const CpuState = struct(
     // Engine counters (u64 each), see src/engine/counters.ts
     ['n_tlb_miss', 'u64'],
     ['n_xtlb_miss', 'u64'],
-    ['n_decoded', 'u64'],
-    ['n_smc', 'u64'],
     ['n_tlb_flush', 'u64'],
     /** Result of the runtime's SIMD helpers. */
     ['simd_r', 'v128'],

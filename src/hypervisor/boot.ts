@@ -1,5 +1,5 @@
 // Boot: memory, shared state, special domains, idle vCPUs, dom0. On the thread that becomes dom0's.
-import { MachineInfo, MACHINE_INFO_ADDRESS, XEN_SCHEDULER } from "./abi";
+import { CpuStats, MachineInfo, MACHINE_INFO_ADDRESS, XEN_SCHEDULER } from "./abi";
 import { DOMID_IDLE, DOMID_IO, DOMID_XEN, Domain, Vcpu } from "./domain";
 import { DomainConfig, alloc_domain_struct, alloc_vcpu, domain_create, vcpu_create } from "./domain_life";
 import { host_random } from "./host";
@@ -13,7 +13,6 @@ import { SCHED_CPU_SIZE, SchedCpu } from "./sched/unit";
 import { SHOOT_RING_SIZE } from "./shootdown";
 import { spin_lock_init } from "./spinlock";
 import { Hypervisor, MAX_PCPUS, PERCPU_STRIDE, PerCpu, percpu_of, xen } from "./state";
-import { STATS_SIZE } from "./stats";
 
 /** Idle spin of a new pCPU (ns), and guess at the cost of a guest instruction (ps). */
 const FIRST_SPIN_NS: u32 = 20_000;
@@ -45,6 +44,7 @@ export function boot_machine(pcpus: u32): void {
   x.pcpus = pcpus;
   x.slots = load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.slots);
   x.deterministic = load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.deterministic);
+  x.timing = load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.timing);
   x.tsc_khz = load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.tsc_khz);
   if (x.tsc_khz == 0) x.tsc_khz = 1_000_000;
   x.wall_boot_ns = load<u64>(MACHINE_INFO_ADDRESS, MachineInfo.wall_boot_ns);
@@ -56,7 +56,7 @@ export function boot_machine(pcpus: u32): void {
   x.boot_random = host_random();
   x.conring = must(alloc_xenheap_pages(2));
   x.virq_handlers = must(xzalloc(24 * 4));
-  x.stats = must(xzalloc(STATS_SIZE));
+  x.stats = must(xzalloc(x.slots * <u32>CpuStats.SIZE, 64));
   store<u32>(MACHINE_INFO_ADDRESS, x.stats, MachineInfo.stats);
   store<u32>(MACHINE_INFO_ADDRESS, x.conring, MachineInfo.log_ring);
   x.percpu = must(xzalloc(x.slots * PERCPU_STRIDE, 64));

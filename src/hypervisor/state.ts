@@ -47,8 +47,9 @@ export class Hypervisor {
   tsc_khz: u32;
   /** Wall clock of machine boot, ns since 1970 at boot. */
   wall_boot_ns: u64;
-  /** u64 counters (StatsTable in stats.ts). */
+  /** CpuStats[slots] (stats.ts), and whether times are taken as well. */
   stats: usize;
+  timing: u32;
   /** 4 KiB of zeros, never written. */
   zero_page: usize;
   /** Seed drawn at boot: handles, and scheduling tests. */

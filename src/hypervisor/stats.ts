@@ -1,44 +1,78 @@
-// Counters for --stats, in machine memory: per domain hypercalls by number, per machine exits by reason. Not atomic:
-// a count lost to a race between two CPUs is no matter. MachineInfo.stats holds the address of the machine's table.
+// Counters for --stats, one CpuStats for each CPU slot (src/machine/stats-table.ts), written by that slot alone; and, if the
+// machine was asked for it (MachineInfo.timing), where the time goes. Reading the clock costs more than a null hypercall, so
+// times are off by default.
+import { CpuState, CpuStats, ENGINE_COUNTERS_COUNT, ENGINE_COUNTERS_OFFSET } from "./abi";
 import { Domain } from "./domain";
+import { host_now } from "./host";
+import { slot } from "./percpu";
 import { xen } from "./state";
-
-/** u64 exits[16] by EXIT.*, exceptions[32] by vector, hypercalls[64] of all domains, instructions, data TLB misses. */
-export const STATS_EXITS: u32 = 0;
-export const STATS_EXCEPTIONS: u32 = 128;
-export const STATS_HYPERCALLS: u32 = 384;
-export const STATS_INSTRUCTIONS: u32 = 896;
-export const STATS_TLB_MISSES: u32 = 904;
-export const STATS_SIZE: u32 = 912;
 
 // @ts-ignore: decorator
 @inline
-function bump(at: usize): void {
-  store<u64>(at, load<u64>(at) + 1);
+function mine(): usize {
+  return xen().stats + slot * CpuStats.SIZE;
+}
+
+// @ts-ignore: decorator
+@inline
+function add(at: usize, n: u64): void {
+  store<u64>(at, load<u64>(at) + n);
 }
 
 // @ts-ignore: decorator
 @inline
 export function count_hypercall(d: Domain, op: u32): void {
-  bump(xen().stats + STATS_HYPERCALLS + (op << 3));
-  if (d.hypercall_counts != 0) bump(d.hypercall_counts + (op << 3));
-}
-
-/** A stay of a vCPU on a pCPU: instructions retired and TLB misses. */
-export function count_run(instructions: u64, tlb_misses: u64): void {
-  const at = xen().stats;
-  atomic.add<u64>(at + STATS_INSTRUCTIONS, instructions);
-  atomic.add<u64>(at + STATS_TLB_MISSES, tlb_misses);
+  add(mine() + CpuStats.hypercalls + (op << 3), 1);
+  if (d.hypercall_counts != 0) add(d.hypercall_counts + (op << 3), 1);
 }
 
 // @ts-ignore: decorator
 @inline
 export function count_exit(reason: u32): void {
-  bump(xen().stats + STATS_EXITS + ((reason & 15) << 3));
+  add(mine() + CpuStats.exits + ((reason & 15) << 3), 1);
 }
 
 // @ts-ignore: decorator
 @inline
 export function count_exception(vector: u32): void {
-  bump(xen().stats + STATS_EXCEPTIONS + ((vector & 31) << 3));
+  add(mine() + CpuStats.exceptions + ((vector & 31) << 3), 1);
+}
+
+/** A stay of a vCPU on this pCPU has ended: instructions retired, and what the engine counted in its CpuState. */
+export function count_run(cpu: usize, instructions: u64): void {
+  const at = mine();
+  add(at + CpuStats.instructions, instructions);
+  for (let i: usize = 0; i < <usize>ENGINE_COUNTERS_COUNT; i++) {
+    const counter = cpu + ENGINE_COUNTERS_OFFSET + (i << 3);
+    add(at + CpuStats.engine + (i << 3), load<u64>(counter));
+    store<u64>(counter, 0);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+export function timing(): bool {
+  return xen().timing != 0;
+}
+
+/** A reading of the clock for the functions below. No lock is held. */
+export function time_stamp(): u64 {
+  return <u64>host_now();
+}
+
+/** Guest code ran from `start` until now; returns now. */
+export function time_guest(start: u64): u64 {
+  const now = time_stamp();
+  add(mine() + CpuStats.guest_ns, now - start);
+  return now;
+}
+
+/** An exit was handled from `start` until now. */
+export function time_exit(reason: u32, start: u64): void {
+  add(mine() + CpuStats.exit_ns + ((reason & 15) << 3), time_stamp() - start);
+}
+
+/** A hypercall took from `start` until now. A multicall's time contains its parts', which are counted as well. */
+export function time_hypercall(op: u32, start: u64): void {
+  add(mine() + CpuStats.hypercall_ns + (op << 3), time_stamp() - start);
 }

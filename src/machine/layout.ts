@@ -22,10 +22,11 @@ export const MachineInfo = struct('MachineInfo', [
   ['deterministic', 'u32'],
   /** Guest TSC frequency in kHz. */
   ['tsc_khz', 'u32'],
-  ['pad', 'u32'],
+  /** Non-zero: statistics say how long exits and hypercalls took (CpuStats). */
+  ['timing', 'u32'],
   /** Nanoseconds since 1970 at machine boot. */
   ['wall_boot_ns', 'u64'],
-  /** Address of the hypervisor's own tables for statistics (it fills them in at boot). */
+  /** Address of the hypervisor's statistics, CpuStats[slots] (it fills them in at boot). */
   ['stats', 'u32'],
   ['log_ring', 'u32'],
   /** Address of the hypervisor's shared state (it fills it in at boot). */

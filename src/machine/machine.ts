@@ -27,6 +27,8 @@ export interface MachineOptions {
   readonly scheduler?: number;
   /** Most pCPUs that share a runqueue of credit2; default 16. */
   readonly credit2RunqueueCpus?: number;
+  /** Have the statistics say how long exits and hypercalls take; each is slower by about 0.2 µs then. */
+  readonly timing?: boolean;
   /** Lines of the hypervisor's log. */
   readonly log?: (text: string) => void;
 }
@@ -104,6 +106,7 @@ export class Machine {
     set('area_size', areaLayout(AREA_BASE, frames, arenaSize).size);
     set('heap_start', at);
     set('deterministic', o.deterministic ? 1 : 0);
+    set('timing', o.timing ? 1 : 0);
     set('tsc_khz', TSC_KHZ);
     set('sched_id', o.scheduler ?? 0);
     set('credit2_runqueue_cpus', o.credit2RunqueueCpus ?? 0);

@@ -1,25 +1,30 @@
-/** Counts that the hypervisor keeps in machine memory (src/hypervisor/stats.ts), by name. */
+/** The statistics that the hypervisor keeps in machine memory (stats-table.ts), summed over all CPUs, by name. */
 import { HYPERCALL } from '../abi/xen.ts';
+import { ENGINE_COUNTERS } from '../engine/counters.ts';
 import { EXIT } from '../engine/state.ts';
 import { MACHINE_INFO_ADDRESS, MachineInfo } from './layout.ts';
+import { CpuStats } from './stats-table.ts';
 
-export interface MachineStats {
-  /** Guest instructions retired, and data TLB misses of guests. */
-  readonly instructions: bigint;
-  readonly tlbMisses: bigint;
-  readonly hypercalls: ReadonlyMap<string, bigint>;
-  /** Why guest code was left (EXIT). */
-  readonly exits: ReadonlyMap<string, bigint>;
-  /** Exceptions of guest code, by vector. */
-  readonly exceptions: ReadonlyMap<string, bigint>;
+export interface Count {
+  readonly count: bigint;
+  /** Nanoseconds in all; 0n unless the machine takes times (MachineOptions.timing). */
+  readonly ns: bigint;
 }
 
-/** Layout of the hypervisor's table: u64 each. */
-const EXITS = 0;
-const EXCEPTIONS = 128;
-const HYPERCALLS = 384;
-const INSTRUCTIONS = 896;
-const TLB_MISSES = 904;
+export interface MachineStats {
+  /** Guest instructions retired. */
+  readonly instructions: bigint;
+  /** What the engine counts, by what it is (ENGINE_COUNTERS). */
+  readonly engine: ReadonlyMap<string, bigint>;
+  /** By name (HYPERCALL). A multicall's time contains its parts'. */
+  readonly hypercalls: ReadonlyMap<string, Count>;
+  /** Why guest code was left (EXIT), and how long what it asked for took. */
+  readonly exits: ReadonlyMap<string, Count>;
+  /** Exceptions of guest code, by vector. */
+  readonly exceptions: ReadonlyMap<string, bigint>;
+  /** Nanoseconds in guest code, translating included; 0n without timing. */
+  readonly guestNs: bigint;
+}
 
 const VECTORS: Record<number, string> = {
   0: '#DE',
@@ -38,20 +43,42 @@ const VECTORS: Record<number, string> = {
   19: '#XM',
 };
 
+const nameOf = (names: Record<string, number>, i: number) =>
+  Object.keys(names).find((name) => names[name] === i) ?? `${i}`;
+
+type StatsField = keyof typeof CpuStats.off;
+
 /** The counts of now. */
 export function readStats(memory: WebAssembly.Memory): MachineStats {
   const view = new DataView(memory.buffer);
-  const table = view.getUint32(MACHINE_INFO_ADDRESS + MachineInfo.off.stats, true);
-  const at = (offset: number) => (table === 0 ? 0n : view.getBigUint64(table + offset, true));
-  const counts = (base: number, length: number, name: (i: number) => string) =>
-    new Map(Array.from({ length }, (_, i) => [name(i), at(base + i * 8)] as const).filter(([, n]) => n > 0n));
-  const nameOf = (names: Record<string, number>, i: number) =>
-    Object.keys(names).find((name) => names[name] === i) ?? `${i}`;
+  const info = (name: keyof typeof MachineInfo.off) =>
+    view.getUint32(MACHINE_INFO_ADDRESS + MachineInfo.off[name], true);
+  const table = info('stats');
+  const slots = table === 0 ? 0 : info('slots');
+  const sum = (field: StatsField, i = 0) => {
+    let total = 0n;
+    for (let slot = 0; slot < slots; slot++)
+      total += view.getBigUint64(table + slot * CpuStats.size + CpuStats.off[field] + i * 8, true);
+    return total;
+  };
+  const length = (field: StatsField) => CpuStats.fields.find((f) => f.name === field)!.count;
+  const named = <T>(field: StatsField, name: (i: number) => string, value: (i: number) => T) =>
+    new Map(
+      Array.from({ length: length(field) }, (_, i) => i)
+        .filter((i) => sum(field, i) > 0n)
+        .map((i) => [name(i), value(i)] as const),
+    );
+  const counted = (field: StatsField, ns: StatsField) => (i: number) => ({ count: sum(field, i), ns: sum(ns, i) });
   return {
-    instructions: at(INSTRUCTIONS),
-    tlbMisses: at(TLB_MISSES),
-    hypercalls: counts(HYPERCALLS, 64, (i) => nameOf(HYPERCALL, i)),
-    exits: counts(EXITS, 16, (i) => nameOf(EXIT, i)),
-    exceptions: counts(EXCEPTIONS, 32, (i) => VECTORS[i] ?? `vector ${i}`),
+    instructions: sum('instructions'),
+    engine: new Map(ENGINE_COUNTERS.map(({ what }, i) => [what, sum('engine', i)])),
+    hypercalls: named('hypercalls', (i) => nameOf(HYPERCALL, i), counted('hypercalls', 'hypercall_ns')),
+    exits: named('exits', (i) => nameOf(EXIT, i), counted('exits', 'exit_ns')),
+    exceptions: named(
+      'exceptions',
+      (i) => VECTORS[i] ?? `vector ${i}`,
+      (i) => sum('exceptions', i),
+    ),
+    guestNs: sum('guest_ns'),
   };
 }

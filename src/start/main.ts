@@ -12,7 +12,7 @@ import { KernelError } from '../dom0/toolstack/kernel/kernel.ts';
 import { supervise } from '../dom0/toolstack/lifecycle.ts';
 import { ImageError, type Images, loadImages } from './images.ts';
 import { help, type Options, parseOptions, UsageError } from './options.ts';
-import { StatsRecorder } from './stats.ts';
+import { decoderStats, StatsRecorder } from './stats.ts';
 import { Terminal } from './terminal.ts';
 
 /** Exit status: the guest powered off or the user left; something went wrong; the options are wrong. */
@@ -97,6 +97,8 @@ class Run {
       // No more than the one guest can use, and the host keeps a core for the control domain.
       pcpus: this.#options.deterministic ? 1 : Math.max(1, Math.min(this.#options.vcpus, availableParallelism() - 1)),
       deterministic: this.#options.deterministic,
+      // Deterministic time has nothing to do with how long things take.
+      timing: this.#options.stats && !this.#options.deterministic,
       logDir: this.#options.logDir,
       log: (text) => this.#hypervisorLog(text),
       warn: (message) => say(`npm start: ${message}\r`),
@@ -111,8 +113,11 @@ class Run {
       return await this.#guests(host);
     } finally {
       this.#terminal.stop();
-      if (this.#options.stats) for (const line of this.#stats.report(host)) say(line);
+      const report = this.#options.stats ? this.#stats.report(host) : [];
       await host.stop();
+      // What the decoders did is known now.
+      if (this.#options.stats) report.push(...decoderStats(host.machine.decoderStats));
+      for (const line of report) say(line);
       for (const [signal, handler] of handlers) process.off(signal, handler);
     }
   }

@@ -4,7 +4,7 @@ import { Vcpu, get_gpr, set_gpr } from "../domain";
 import { current } from "../percpu";
 import { rflags_get } from "../engine";
 import { do_iret } from "../traps/iret";
-import { count_hypercall } from "../stats";
+import { count_hypercall, time_hypercall, time_stamp, timing } from "../stats";
 import { NR_hypercalls, call_hypercall } from "./table";
 
 /** A `syscall` of the guest kernel; rip is behind it. */
@@ -15,8 +15,10 @@ export function pv_hypercall(v: Vcpu): void {
     return;
   }
   count_hypercall(v.domain, <u32>op);
+  const start: u64 = timing() ? time_stamp() : 0;
   if (op == HYPERCALL.iret) {
     do_iret();
+    if (timing()) time_hypercall(<u32>op, start);
     return;
   }
   // What the instruction itself does to them.
@@ -31,11 +33,15 @@ export function pv_hypercall(v: Vcpu): void {
     get_gpr(v, GPR.R8),
   );
   set_gpr(v, GPR.RAX, <u64>rc);
+  if (timing()) time_hypercall(<u32>op, start);
 }
 
 /** Of a TypeScript domain: guest handles are machine addresses. */
 export function ts_hypercall(op: u32, a1: u64, a2: u64, a3: u64, a4: u64, a5: u64): i64 {
   if (op >= NR_hypercalls || op == HYPERCALL.iret) return -ERRNO.ENOSYS;
   count_hypercall(current.domain, op);
-  return call_hypercall(op, a1, a2, a3, a4, a5);
+  const start: u64 = timing() ? time_stamp() : 0;
+  const rc = call_hypercall(op, a1, a2, a3, a4, a5);
+  if (timing()) time_hypercall(op, start);
+  return rc;
 }

@@ -4,7 +4,7 @@ import { in_kernel_mode } from "../domain";
 import { copy_from_guest, copy_to_guest, guest_handle_okay } from "../guest";
 import { current } from "../percpu";
 import { this_cpu } from "../state";
-import { count_hypercall } from "../stats";
+import { count_hypercall, time_hypercall, time_stamp, timing } from "../stats";
 import { do_iret } from "../traps/iret";
 import { MCF_call_preempted, MCF_in_multicall, hypercall_create_continuation, hypercall_preempt_check } from "./continuation";
 import { NR_hypercalls, call_hypercall } from "./table";
@@ -34,6 +34,7 @@ export function do_multicall(list: u64, n: u32): i64 {
         return <i64>load<u64>(v.cpu, CpuState.gpr);
       }
       if (op != HYPERCALL.multicall) {
+        const start: u64 = timing() ? time_stamp() : 0;
         rc = call_hypercall(
           <u32>op,
           load<u64>(entry, MulticallEntry.args),
@@ -42,6 +43,7 @@ export function do_multicall(list: u64, n: u32): i64 {
           load<u64>(entry, MulticallEntry.args + 24),
           load<u64>(entry, MulticallEntry.args + 32),
         );
+        if (timing()) time_hypercall(<u32>op, start);
       } else rc = -ERRNO.EINVAL;
     }
     const preempted = (v.mc_flags & MCF_call_preempted) != 0;

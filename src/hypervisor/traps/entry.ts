@@ -9,7 +9,7 @@ import { serve_shootdowns } from "../shootdown";
 import { sched_deadline, schedule, vcpu_runnable } from "../sched/sched";
 import { MICROSECS, NOW } from "../time/clock";
 import { run_timers } from "../time/timer";
-import { count_exception, count_exit, count_run } from "../stats";
+import { count_exception, count_exit, count_run, time_exit, time_guest, time_stamp, timing } from "../stats";
 import { TBF_INTERRUPT, create_bounce_frame } from "./bounce";
 import { handle_exit } from "./traps";
 
@@ -105,7 +105,6 @@ function run_vcpu(p: PerCpu, v: Vcpu): void {
   const cpu = v.cpu;
   const start = NOW();
   const icount = load<u64>(cpu, CpuState.icount);
-  const misses = load<u64>(cpu, CpuState.n_tlb_miss);
   const info_pending = CpuState.pending;
   store<i32>(cpu, fuel_for(p, start), CpuState.fuel);
   const in_guest = changetype<usize>(p) + offsetof<PerCpu>("in_guest");
@@ -121,19 +120,22 @@ function run_vcpu(p: PerCpu, v: Vcpu): void {
       atomic.store<u32>(in_guest, 0);
       break;
     }
+    let time: u64 = timing() ? time_stamp() : 0;
     const reason = run(cpu);
     atomic.store<u32>(in_guest, 0);
     const after = load<u64>(cpu, CpuState.icount);
     p.icount += after - before;
     before = after;
     count_exit(reason);
+    if (timing()) time = time_guest(time);
     if (reason == EXIT.PREEMPT) break;
     if (reason == EXIT.EXCEPTION) count_exception(load<u32>(cpu, CpuState.exit_vector));
     handle_exit(v, reason);
+    if (timing()) time_exit(reason, time);
     if (p.spoke_to != 0) break;
     if (load<i32>(cpu, CpuState.fuel) <= 0) break;
   }
-  count_run(before - icount, load<u64>(cpu, CpuState.n_tlb_miss) - misses);
+  count_run(cpu, before - icount);
   learn_speed(p, before - icount, NOW() - start);
 }
 
