@@ -8,12 +8,14 @@ import { dirname, join, resolve } from 'node:path';
 /** Bytes of a unix socket's path, by Linux. */
 const MAX_SOCKET_PATH = 107;
 /** Room for the names that the host gives sockets beside its own. */
-const RESERVE = 16;
+const RESERVE = 20;
 
 export interface HostPaths {
   readonly dir: string;
   /** The control API. */
   readonly socket: string;
+  /** xenstored, for programs of the host: XENSTORED_PATH of Xen's tools. */
+  readonly storeSocket: string;
   /** What the host process prints. */
   readonly log: string;
   /** Logs of consoles and of the hypervisor. */
@@ -30,7 +32,13 @@ export function hostPaths(env: NodeJS.ProcessEnv = process.env): HostPaths {
     throw new Error(`${socket} is too long for a socket; set XENOLITH_SOCKET to a shorter path`);
   }
   const dir = dirname(socket);
-  return { dir, socket, log: join(dir, 'host.log'), logDir: join(dir, 'log') };
+  return {
+    dir,
+    socket,
+    storeSocket: join(dir, 'xenstored.sock'),
+    log: join(dir, 'host.log'),
+    logDir: join(dir, 'log'),
+  };
 }
 
 function defaultDir(env: NodeJS.ProcessEnv): string {

@@ -3,11 +3,12 @@ import type { Command } from './command.ts';
 import { consoleCommand } from './commands/console.ts';
 import { create } from './commands/create.ts';
 import { destroy } from './commands/destroy.ts';
+import { dumpCoreCommand } from './commands/dump-core.ts';
 import { help } from './commands/help.ts';
 import { host } from './commands/host.ts';
 import { list } from './commands/list.ts';
 
-export const COMMANDS: readonly Command[] = [create, list, destroy, consoleCommand, host, help];
+export const COMMANDS: readonly Command[] = [create, list, destroy, consoleCommand, dumpCoreCommand, host, help];
 
 /** By name or unambiguous beginning of it. */
 export function findCommand(word: string): Command | undefined {

@@ -70,6 +70,7 @@ describe('paths', () => {
     expect(hostPaths({ XENOLITH_SOCKET: '/tmp/a/b.sock' })).toEqual({
       dir: '/tmp/a',
       socket: '/tmp/a/b.sock',
+      storeSocket: '/tmp/a/xenstored.sock',
       log: '/tmp/a/host.log',
       logDir: '/tmp/a/log',
     });

@@ -65,6 +65,12 @@ export const domainCalls = {
     params: z.strictObject({ domain: Which, how: z.enum(['poweroff', 'reboot', 'halt']).default('poweroff') }),
     result: none,
   }),
+  'domain.dumpCore': call({
+    summary: 'writes its vCPUs and memory to a file, in Xen’s dump format; it is paused for as long',
+    params: z.strictObject({ domain: Which, file: z.string().min(1).describe('absolute path on the host') }),
+    result: z.strictObject({ bytes: z.int() }),
+    progress: true,
+  }),
   'domain.rename': call({
     summary: 'gives it another name',
     params: z.strictObject({ domain: Which, name: DomainSpec.shape.name }),

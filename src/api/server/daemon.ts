@@ -10,7 +10,7 @@ import { claimSocket } from './claim.ts';
 import type { HostProcess } from './handlers/handler.ts';
 import { createApiServer } from './server.ts';
 
-export interface DaemonOptions extends Omit<HostOptions, 'warn' | 'logDir'> {
+export interface DaemonOptions extends Omit<HostOptions, 'warn' | 'logDir' | 'storeSocket'> {
   readonly paths: HostPaths;
   /** What guests get to shut down in, in ms. */
   readonly shutdownMs?: number;
@@ -19,7 +19,7 @@ export interface DaemonOptions extends Omit<HostOptions, 'warn' | 'logDir'> {
   readonly warn: (message: string) => void;
 }
 
-/** What a guest gets to shut down in, as Xen's xendomains gives it by default is much longer: this is for one machine's. */
+/** What a guest gets to shut down in, before it is destroyed. */
 export const DEFAULT_SHUTDOWN_MS = 30_000;
 
 const SIGNALS = ['SIGTERM', 'SIGHUP', 'SIGINT'] as const;
@@ -54,7 +54,7 @@ export async function runHost(options: DaemonOptions): Promise<number> {
   for (const signal of SIGNALS) process.on(signal, onSignal);
   try {
     mkdirSync(paths.logDir, { recursive: true });
-    const host = await Host.create({ ...options, logDir: paths.logDir, warn });
+    const host = await Host.create({ ...options, logDir: paths.logDir, storeSocket: paths.storeSocket, warn });
     host.onFailure((failure) => stop({ failure }));
     made.resolve(host);
     options.ready?.();

@@ -1,3 +1,4 @@
+import { dumpCore } from '../../../dom0/toolstack/core/dump-core.ts';
 import { ToolstackError } from '../../../dom0/toolstack/error.ts';
 import type { domainCalls } from '../../schema/domain.ts';
 import type { CallContext, Handlers } from './handler.ts';
@@ -37,6 +38,9 @@ export const domainHandlers: Handlers<keyof typeof domainCalls> = {
     guest(context, domain).requestShutdown(how);
     return {};
   },
+  'domain.dumpCore': async (context, { domain, file }) => ({
+    bytes: await dumpCore(context.host.xen, guest(context, domain), file, context.progress),
+  }),
   'domain.rename': (context, { domain, name }) => {
     guest(context, domain).rename(name);
     return {};

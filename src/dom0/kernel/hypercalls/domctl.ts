@@ -8,6 +8,7 @@ import {
   DomctlCpuPolicy,
   DomctlCreatedomain,
   DomctlGetdomaininfo,
+  DomctlGetpageframeinfo3,
   DomctlGetvcpuinfo,
   DomctlHypercallInit,
   DomctlMaxMem,
@@ -316,6 +317,23 @@ export class DomctlCalls {
         cpuTime: u.big('cpu_time'),
         cpu: u.get('cpu'),
       }),
+    );
+  }
+
+  /** PFINFO of `count` frames from `first` on, at most 1024: XTAB for those that are not the domain's. */
+  getPageFrameInfo(domid: number, first: number, count: number): Uint32Array {
+    let list = 0;
+    return this.op(
+      'getpageframeinfo3',
+      domid,
+      DomctlGetpageframeinfo3,
+      (u, s) => {
+        list = s.bytes(count * 8);
+        const frames = new Uint32Array(this.xen.memory.buffer, list, count * 2);
+        for (let i = 0; i < count; i++) frames[2 * i] = first + i;
+        u.set('num', count).set('array', list);
+      },
+      () => new Uint32Array(this.xen.memory.buffer, list, count * 2).filter((_, i) => i % 2 === 0),
     );
   }
 

@@ -3,6 +3,7 @@ import {
   E820,
   E820Entry,
   ForeignMemoryMap,
+  MachphysMfnList,
   MemAcquireResource,
   MemoryDomain,
   MemoryMap,
@@ -87,6 +88,18 @@ export class MemoryCalls {
       if (got < n) break;
     }
     return done;
+  }
+
+  /** First frame of each 2 MiB of the machine-to-physical table, which has 8 bytes a frame. */
+  machphysMfnList(): number[] {
+    const MAX_EXTENTS = 64;
+    return this.xen.scratch((s) => {
+      const list = s.bytes(MAX_EXTENTS * 8);
+      const a = s.struct(MachphysMfnList).set('max_extents', MAX_EXTENTS).set('extent_start', list);
+      this.xen.call('machphys_mfn_list', HYPERCALL.memory_op, XENMEM.machphys_mfn_list, a.address);
+      const extents = a.get('nr_extents');
+      return Array.from({ length: extents }, (_, i) => Number(this.xen.memory.view.getBigUint64(list + i * 8, true)));
+    });
   }
 
   /** Highest frame number of the machine. */
