@@ -7,7 +7,7 @@
 import { writeFileSync } from 'node:fs';
 import { Host } from '../src/dom0/host.ts';
 import { Cache } from '../src/dom0/toolstack/cache.ts';
-import { ARENA_SIZE, areaLayout } from '../src/engine/area.ts';
+import { AreaHeader, areaLayout, arenaSize, codeOwnersSize } from '../src/engine/area.ts';
 import { generateInterpreter, MAX_FUSED } from '../src/engine/interpreter/generate.ts';
 import { allEncodings } from '../src/engine/semantics/index.ts';
 import { Record32 } from '../src/engine/state.ts';
@@ -21,8 +21,9 @@ const wanted = Number(process.argv.slice(2).find((a) => /^\d+$/.test(a)) ?? 300)
 const options = parseOptions([]);
 const frames = options.machineMemory * 256;
 // Where Machine.create will put the reserved memory: behind the areas of one pCPU and of dom0's thread.
-let at = AREA_BASE;
-for (const size of [ARENA_SIZE, 1 << 16]) at += areaLayout(at, frames, size).size;
+const AREA = AREA_BASE + codeOwnersSize(frames);
+let at = AREA;
+for (const size of [arenaSize(frames, 1), 1 << 16]) at += areaLayout(at, frames, size).size;
 const i = generateInterpreter(allEncodings(), undefined, at);
 const parts = { ...loadParts(), interpreter: new WebAssembly.Module(i.wasm), tables: i.tables };
 const images = await loadImages(options, process.cwd(), new Cache(), (l) => console.error(l));
@@ -45,7 +46,6 @@ const domain = host.toolstack.create({
 });
 const u32 = new Uint32Array(host.machine.memory.buffer);
 const u16 = new Uint16Array(host.machine.memory.buffer);
-const area = areaLayout(AREA_BASE, frames);
 const countOf = (rec: number) => u32[(at + (rec >>> 3)) >>> 2];
 /** Weight of each sequence: how often it ran as a whole. */
 const weights = Array.from({ length: MAX_FUSED + 1 }, () => new Map<string, number>());
@@ -61,27 +61,24 @@ function collect(): void {
   }
 }
 function collectInto(seen: Map<string, number>): void {
-  for (const map of area.codeMap) {
-    for (let mfn = 0; mfn < frames; mfn++) {
-      const table = u32[(map + mfn * 4) >>> 2];
-      if (!table) continue;
-      for (let offset = 0; offset < 4096; offset++) {
-        let rec = u32[(table >>> 2) + offset];
-        if (!rec) continue;
-        let weight = Number.POSITIVE_INFINITY;
-        const names: string[] = [];
-        total += countOf(rec);
-        for (let n = 1; n <= MAX_FUSED; n++) {
-          const name = i.names.get(u32[rec >>> 2]);
-          if (!name) break;
-          names.push(name);
-          weight = Math.min(weight, countOf(rec));
-          const key = names.join('|');
-          seen.set(key, (seen.get(key) ?? 0) + weight);
-          const next = u16[(rec + Record32.off.next) >>> 1];
-          if (next >= 4096 || u32[(table >>> 2) + next] !== rec + Record32.size) break;
-          rec += Record32.size;
-        }
+  const newest = u32[(AREA + AreaHeader.off.code_tables) >>> 2];
+  for (let table = newest; table !== 0; table = u32[(table >>> 2) + 4096]) {
+    for (let offset = 0; offset < 4096; offset++) {
+      let rec = u32[(table >>> 2) + offset];
+      if (!rec) continue;
+      let weight = Number.POSITIVE_INFINITY;
+      const names: string[] = [];
+      total += countOf(rec);
+      for (let n = 1; n <= MAX_FUSED; n++) {
+        const name = i.names.get(u32[rec >>> 2]);
+        if (!name) break;
+        names.push(name);
+        weight = Math.min(weight, countOf(rec));
+        const key = names.join('|');
+        seen.set(key, (seen.get(key) ?? 0) + weight);
+        const next = u16[(rec + Record32.off.next) >>> 1];
+        if (next >= 4096 || u32[(table >>> 2) + next] !== rec + Record32.size) break;
+        rec += Record32.size;
       }
     }
   }

@@ -1,6 +1,9 @@
 /**
- * The engine's private area of one pCPU in machine memory: TLB contexts, maps from frames to decoded code, and the
- * arena of decoded records. Only that pCPU touches it. Sizes are address space: untouched pages cost nothing.
+ * The engine's private area of one pCPU in machine memory: TLB contexts, what maps frames writable, and the arena of
+ * decoded records. Only that pCPU writes to it. Sizes are address space: untouched pages cost nothing.
+ *
+ * Beside the areas lies one table that all pCPUs share: the code owners, a u64 per machine frame whose bit n says that
+ * pCPU n may hold code decoded from the frame. While any bit is set no pCPU has a write tag for the frame.
  */
 import { struct } from '../abi/layout.ts';
 import { TLB_ENTRIES, TlbEntry, XTLB_ENTRIES, XtlbEntry } from './state.ts';
@@ -20,41 +23,55 @@ export const TlbContext = struct('TlbContext', [
 ]);
 
 export const AreaHeader = struct('AreaHeader', [
+  /** This pCPU's bit among the code owners. */
+  ['own_bit', 'u64'],
+  /** Address of the code owners. */
+  ['code_owners', 'u32'],
+  /** Non-zero: other pCPUs run guest code over this memory, so some instructions need their agreement (EXIT.RENDEZVOUS). */
+  ['shared', 'u32'],
   /** Address of the contexts, and of the first context's data and execute TLBs (one after the other). */
   ['contexts', 'u32'],
   ['tlbs', 'u32'],
   ['xtlbs', 'u32'],
   /** u32 per machine frame: address of the one TlbEntry with a live write tag for it, 0 none, 1 several. */
   ['write_map', 'u32'],
-  /** u32 per machine frame and mode: address of the frame's offset table, or 0: no decoded code. */
-  ['code_map0', 'u32'],
-  ['code_map1', 'u32'],
   /** The arena for offset tables and records: bounds and next free byte. */
   ['arena', 'u32'],
   ['arena_end', 'u32'],
   ['arena_next', 'u32'],
+  /** Newest offset table of decoded code, 0: none; the address of the one before it lies behind each (for instruments). */
+  ['code_tables', 'u32'],
   ['current', 'u32'],
   ['clock', 'u32'],
   ['mem_frames', 'u32'],
-  /** Another thread asks (atomically) that this pCPU forget everything before it runs guest code again. */
-  ['flush_request', 'u32'],
 ]);
 
 const page = (n: number) => Math.ceil(n / 4096) * 4096;
 
 export interface AreaLayout {
+  readonly base: number;
   readonly size: number;
   readonly contexts: number;
   readonly tlbs: number;
   readonly xtlbs: number;
   readonly writeMap: number;
-  readonly codeMap: readonly [number, number];
   readonly arena: number;
   readonly arenaEnd: number;
 }
 
-/** Arena size in bytes: 32 a decoded instruction and 16 KiB for each code page. */
+/** Largest arena in bytes: 32 a decoded instruction and 16 KiB for each code page. */
 export const ARENA_SIZE = 64 << 20;
+/** Smallest arena that a pCPU can work with. */
+const ARENA_MIN = 1 << 20;
+
+/** Arena of each of `pcpus` pCPUs of a machine with `frames` frames: all of them take a fifth of its memory at most. */
+export function arenaSize(frames: number, pcpus: number): number {
+  const share = page((frames * 4096) / 5 / pcpus);
+  return Math.max(ARENA_MIN, Math.min(ARENA_SIZE, page(frames * 128), share));
+}
+
+/** Bytes of the code owners of a machine of `frames` frames. */
+export const codeOwnersSize = (frames: number): number => page(frames * 8);
 
 /** Layout of an area at address `base` for a machine of `frames` frames. */
 export function areaLayout(base: number, frames: number, arenaSize = ARENA_SIZE): AreaLayout {
@@ -68,7 +85,6 @@ export function areaLayout(base: number, frames: number, arenaSize = ARENA_SIZE)
   const tlbs = take(TLB_CONTEXTS * TLB_ENTRIES * TlbEntry.size);
   const xtlbs = take(TLB_CONTEXTS * 2 * XTLB_ENTRIES * XtlbEntry.size);
   const writeMap = take(frames * 4);
-  const codeMap = [take(frames * 4), take(frames * 4)] as const;
   const arena = take(arenaSize);
-  return { size: at - base, contexts, tlbs, xtlbs, writeMap, codeMap, arena, arenaEnd: at };
+  return { base, size: at - base, contexts, tlbs, xtlbs, writeMap, arena, arenaEnd: at };
 }

@@ -13,6 +13,10 @@ export interface EngineHost {
   now(): number;
   /** 64 random bits. */
   random(): bigint;
+  /** Gets every other pCPU out of guest code and keeps it out; 0: another pCPU is doing so, try again later. */
+  stopOthers(): number;
+  /** Lets them in again. */
+  resumeOthers(): void;
 }
 
 /** The built parts, loaded by the platform (files in Node, fetch in a browser). Modules can be posted to workers. */
@@ -31,8 +35,21 @@ export interface EngineOptions extends EngineParts {
   readonly host: EngineHost;
 }
 
+/** Among whom the code owners are shared: their address, this pCPU's number (0 to 63), and how many there are. */
+export interface AreaSharing {
+  readonly codeOwners: number;
+  readonly cpu: number;
+  readonly cpus: number;
+}
+
 /** Write an area's header; once, before any engine uses it. */
-export function prepareArea(memory: WebAssembly.Memory, area: number, frames: number, arenaSize?: number): void {
+export function prepareArea(
+  memory: WebAssembly.Memory,
+  area: number,
+  frames: number,
+  sharing: AreaSharing,
+  arenaSize?: number,
+): void {
   const l = areaLayout(area, frames, arenaSize);
   const v = new DataView(memory.buffer, area);
   const set = (name: keyof typeof AreaHeader.off, value: number) => v.setUint32(AreaHeader.off[name], value, true);
@@ -40,8 +57,9 @@ export function prepareArea(memory: WebAssembly.Memory, area: number, frames: nu
   set('tlbs', l.tlbs);
   set('xtlbs', l.xtlbs);
   set('write_map', l.writeMap);
-  set('code_map0', l.codeMap[0]);
-  set('code_map1', l.codeMap[1]);
+  v.setBigUint64(AreaHeader.off.own_bit, 1n << BigInt(sharing.cpu), true);
+  set('code_owners', sharing.codeOwners);
+  set('shared', sharing.cpus > 1 ? 1 : 0);
   set('arena', l.arena);
   set('arena_end', l.arenaEnd);
   set('arena_next', l.arena);
@@ -71,7 +89,12 @@ export function createEngine(o: EngineOptions): Engine {
       flush: () => cache.flush(),
       invalidate: (mfn: number, offset: number, len: number) => cache.invalidate(mfn, offset, len),
     },
-    host: { now: () => o.host.now(), random: () => o.host.random() },
+    host: {
+      now: () => o.host.now(),
+      random: () => o.host.random(),
+      stop_others: () => o.host.stopOthers(),
+      resume_others: () => o.host.resumeOthers(),
+    },
   });
   const rt = runtime.exports as Record<string, Fn>;
   cache.rt = rt as unknown as CacheRuntime;

@@ -232,4 +232,19 @@ export const EXIT = {
   HLT: 7,
   /** vmcall/vmmcall. */
   VMCALL: 8,
+  /**
+   * The instruction needs the agreement of other pCPUs; nothing has changed, and it is to be executed again afterwards:
+   * exit_vector says what (RENDEZVOUS), exit_error about which frame.
+   */
+  RENDEZVOUS: 9,
+} as const;
+
+/** What an instruction waits for at EXIT.RENDEZVOUS. */
+export const RENDEZVOUS = {
+  /** It writes to a frame that other pCPUs hold decoded code of: they must drop it. */
+  CODE_WRITTEN: 0,
+  /** It is the first to be decoded from its frame on this pCPU: no pCPU may have a write tag for it (code_protect). */
+  CODE_FIRST: 1,
+  /** Another pCPU executes something exclusively: it waits until that is done. */
+  EXCLUSIVE: 2,
 } as const;

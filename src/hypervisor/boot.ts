@@ -83,6 +83,7 @@ function prepare_cpu(i: u32): void {
   p.mc_entry = must(xzalloc(64));
   p.scratch = must(alloc_xenheap_page());
   p.shoot_ring = must(xzalloc(SHOOT_RING_SIZE));
+  p.shoot_sent = must(xzalloc(MAX_PCPUS << 2));
   p.spin_ns = FIRST_SPIN_NS;
   p.ps_per_insn = FIRST_PS_PER_INSN;
   const base = changetype<usize>(p);

@@ -1,5 +1,7 @@
 // The engine as the hypervisor sees it (docs/architecture.md, "Runtime interface"): run() from interpreter.wasm, the
 // rest from runtime.wasm. `cpu` is the machine address of a CpuState.
+import { frame_bytes_modified } from "./mm/tlbflush";
+import { enter_guest_memory, leave_guest_memory } from "./shootdown";
 
 /** Runs guest code until something leaves it; returns exit_reason (EXIT.*). */
 // @ts-ignore: decorator
@@ -23,11 +25,6 @@ export declare function tlb_switch(cpu: usize, root: u32, generation: u32): void
 @external("engine", "tlb_flush_current")
 export declare function tlb_flush_current(cpu: usize): void;
 
-/** Drops contexts whose L4 frame is at this machine address (it is no longer a table). */
-// @ts-ignore: decorator
-@external("engine", "tlb_forget_root")
-export declare function tlb_forget_root(root: u32): void;
-
 /** Forgets every translation in every context; the active one must be named again by tlb_switch. */
 // @ts-ignore: decorator
 @external("engine", "tlb_reset")
@@ -46,34 +43,69 @@ export declare function tlb_flush_page(domain: u32, va: u64): void;
 @external("engine", "tlb_drop_writable")
 export declare function tlb_drop_writable(mfn: u32): void;
 
-/** After this no tag at all on this pCPU maps the frame. */
+/** The frame is going to hold decoded code: no pCPU gets a write tag for it any more, and this one has none. */
 // @ts-ignore: decorator
-@external("engine", "tlb_purge_frame")
-export declare function tlb_purge_frame(mfn: u32): void;
+@external("engine", "code_protect")
+export declare function code_protect(mfn: u32): void;
 
-/** Copies from the vCPU's current address space; returns the bytes NOT copied. */
+/** Forgets the decoded code of the frame on this pCPU. */
+// @ts-ignore: decorator
+@external("engine", "code_forget")
+export declare function code_forget(mfn: u32): void;
+
+/** Forgets all decoded code of this pCPU. */
+// @ts-ignore: decorator
+@external("engine", "code_flush")
+export declare function code_flush(): void;
+
 // @ts-ignore: decorator
 @external("engine", "guest_read")
-export declare function guest_read(cpu: usize, va: u64, dst: usize, len: u32): u32;
+declare function engine_guest_read(cpu: usize, va: u64, dst: usize, len: u32): u32;
 
-// @ts-ignore: decorator
-@external("engine", "guest_write")
-export declare function guest_write(cpu: usize, va: u64, src: usize, len: u32): u32;
-
-/** Machine address of the byte at va, or 0. */
 // @ts-ignore: decorator
 @external("engine", "guest_translate")
-export declare function guest_translate(cpu: usize, va: u64, write: u32): u32;
+declare function engine_guest_translate(cpu: usize, va: u64, write: u32): u32;
 
-/** Machine address of the LDT's descriptor that `sel` names (within ldt_ents), or 0: the fault recorded in exit_* if `raising`. */
 // @ts-ignore: decorator
 @external("engine", "ldt_entry")
-export declare function ldt_entry(cpu: usize, sel: u32, raising: bool): u32;
+declare function engine_ldt_entry(cpu: usize, sel: u32, raising: bool): u32;
 
-/** Machine address of the L1 entry that maps va, or 0. */
-// @ts-ignore: decorator
-@external("engine", "walk_pte")
-export declare function walk_pte(cpu: usize, va: u64): u32;
+/** Copies from the vCPU's current address space; returns the bytes NOT copied. */
+export function guest_read(cpu: usize, va: u64, dst: usize, len: u32): u32 {
+  enter_guest_memory();
+  const left = engine_guest_read(cpu, va, dst, len);
+  leave_guest_memory();
+  return left;
+}
+
+/** Copies to the vCPU's current address space; returns the bytes NOT copied. */
+export function guest_write(cpu: usize, va: u64, src: usize, len: u32): u32 {
+  while (len != 0) {
+    enter_guest_memory();
+    const at = engine_guest_translate(cpu, va, 1);
+    const room: u32 = 4096 - (at & 0xfff);
+    const n = len < room ? len : room;
+    if (at != 0) memory.copy(at, src, n);
+    leave_guest_memory();
+    if (at == 0) return len;
+    frame_bytes_modified(at >> 12, at & 0xfff, n);
+    va += n;
+    src += n;
+    len -= n;
+  }
+  return 0;
+}
+
+/**
+ * The 8 bytes of the LDT's descriptor that `sel` names (within ldt_ents); 0 (an absent descriptor) if they cannot be read.
+ */
+export function ldt_descriptor(cpu: usize, sel: u32): u64 {
+  enter_guest_memory();
+  const at = engine_ldt_entry(cpu, sel, false);
+  const d = at != 0 ? load<u64>(at) : 0;
+  leave_guest_memory();
+  return d;
+}
 
 /** The hypervisor changed guest bytes itself: drops decoded code there. */
 // @ts-ignore: decorator

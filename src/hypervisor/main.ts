@@ -7,6 +7,7 @@ import { percpu_of, raise_softirq, xen, SOFTIRQ_SCHEDULE } from "./state";
 import { pcpu_kick } from "./sched/kick";
 import { pcpu_loop } from "./traps/entry";
 
+export { resume_others, stop_others } from "./exclusive";
 export { foreign_map, foreign_page, foreign_unmap, frame_written } from "./mm/foreign";
 
 /** Once, on the thread that becomes dom0's. */

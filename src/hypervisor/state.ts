@@ -58,6 +58,9 @@ export class Hypervisor {
   domains_created: u32;
   /** A createdomain chooses its id (atomic). */
   creating: u32;
+  /** Slot + 1 of the pCPU that is alone in guest code, 0: none (atomic; exclusive.ts), and how often that was so. */
+  exclusive: u32;
+  exclusives: u64;
 }
 
 /** PerCpu.softirq bits. */
@@ -78,8 +81,11 @@ export class PerCpu {
   wake_word: u32;
   /** 1 while idle (spinning or asleep); 2 while asleep in host_wait. */
   idle: u32;
-  /** 1 while executing guest code (owes shoot-down acknowledgements). */
+  /** 1 while touching guest memory, in guest code or by the hypervisor's copies: it owes acknowledgements (shootdown.ts). */
   in_guest: u32;
+  /** How often in_guest was set, and the walk clock then (mm/tlbflush.ts). */
+  entries: u32;
+  walk_clock: u32;
   online: u32;
   /** Timer heap: lock, array of Timer addresses, length, capacity, and the earliest deadline (0: none). */
   timer_lock: u64;
@@ -99,6 +105,8 @@ export class PerCpu {
   shoot_done: u32;
   /** The scheduler's data (sched/unit.ts; sched_lock). */
   sched: SchedCpu;
+  /** u32 for each pCPU: number of the request that this slot waits for. */
+  shoot_sent: usize;
   /** Statistics: ns idle, ns in idle spinning, context switches. */
   idle_ns: u64;
   idle_since: u64;

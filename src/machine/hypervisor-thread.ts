@@ -3,7 +3,6 @@
  * over the machine's memory. pCPU workers also run guest code; threads of TypeScript domains only make hypercalls.
  */
 
-import { AreaHeader } from '../engine/area.ts';
 import { createEngine, type Engine } from '../engine/engine.ts';
 import { type BootTime, createClock } from './clock.ts';
 import type { MachineParts } from './parts.ts';
@@ -13,10 +12,9 @@ export interface ThreadOptions {
   readonly memory: WebAssembly.Memory;
   readonly frames: number;
   readonly slot: number;
-  /** Engine area of this slot, and those of the pCPUs. */
+  /** Engine area of this slot. */
   readonly area: number;
   readonly arenaSize: number;
-  readonly pcpuAreas: readonly number[];
   readonly boot: BootTime;
   /** Seed of the random source in deterministic mode; absent: real entropy. */
   readonly seed?: number;
@@ -29,6 +27,8 @@ export interface HypervisorExports {
   pcpu_main(): void;
   hypercall(op: number, a1: bigint, a2: bigint, a3: bigint, a4: bigint, a5: bigint): bigint;
   foreign_page(domid: number, mfn: number): number;
+  stop_others(): number;
+  resume_others(): void;
   [name: string]: unknown;
 }
 
@@ -73,32 +73,16 @@ export function createThread(o: ThreadOptions): HypervisorThread {
     area: o.area,
     frames: o.frames,
     arenaSize: o.arenaSize,
-    host: { now, random },
+    host: {
+      now,
+      random,
+      stopOthers: () => hypervisor.stop_others(),
+      resumeOthers: () => hypervisor.resume_others(),
+    },
   });
   const i32 = new Int32Array(o.memory.buffer);
   const u8 = new Uint8Array(o.memory.buffer);
   const text = (ptr: number, len: number) => new TextDecoder().decode(u8.slice(ptr >>> 0, (ptr >>> 0) + len));
-  const others = o.pcpuAreas.filter((a) => a !== o.area).map((a) => (a + AreaHeader.off.flush_request) >>> 2);
-  // Translations and decoded code of other pCPUs are dropped as a whole before they run guest code again.
-  const alsoElsewhere =
-    <A extends unknown[]>(local: (...a: A) => void) =>
-    (...a: A) => {
-      local(...a);
-      for (const w of others) Atomics.store(i32, w, 1);
-    };
-  const e = engine.exports as unknown as Record<string, (...a: number[]) => unknown>;
-  const shared = others.length
-    ? Object.fromEntries(
-        [
-          'tlb_flush_domain',
-          'tlb_flush_page',
-          'tlb_drop_writable',
-          'tlb_purge_frame',
-          'tlb_forget_root',
-          'code_written',
-        ].map((n) => [n, alsoElsewhere(e[n] as (...a: number[]) => void)]),
-      )
-    : {};
   const instance = new WebAssembly.Instance(o.parts.hypervisor, {
     env: {
       memory: o.memory,
@@ -106,7 +90,7 @@ export function createThread(o: ThreadOptions): HypervisorThread {
         throw new HypervisorPanic('hypervisor: abort');
       },
     },
-    engine: { ...engine.exports, ...shared } as WebAssembly.ModuleImports,
+    engine: engine.exports as WebAssembly.ModuleImports,
     host: {
       now,
       wall: () => o.boot.wall,
@@ -123,5 +107,6 @@ export function createThread(o: ThreadOptions): HypervisorThread {
       random: () => BigInt.asIntN(64, random()),
     },
   });
-  return { engine, hypervisor: instance.exports as unknown as HypervisorExports };
+  const hypervisor = instance.exports as unknown as HypervisorExports;
+  return { engine, hypervisor };
 }

@@ -24,6 +24,8 @@ export const MachineInfo = struct('MachineInfo', [
   ['tsc_khz', 'u32'],
   /** Non-zero: statistics say how long exits and hypercalls took (CpuStats). */
   ['timing', 'u32'],
+  /** Address of the code owners (src/engine/area.ts). */
+  ['code_owners', 'u32'],
   /** Nanoseconds since 1970 at machine boot. */
   ['wall_boot_ns', 'u64'],
   /** Address of the hypervisor's statistics, CpuStats[slots] (it fills them in at boot). */

@@ -4,7 +4,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import { ARENA_SIZE, areaLayout } from '../engine/area.ts';
+import { areaLayout, arenaSize, codeOwnersSize } from '../engine/area.ts';
 import { prepareArea } from '../engine/engine.ts';
 import { bootTime } from './clock.ts';
 import { createThread, type HypervisorThread, type ThreadOptions } from './hypervisor-thread.ts';
@@ -84,13 +84,17 @@ export class Machine {
     const seed = o.deterministic ? (o.seed ?? 1) : undefined;
     const frames = memoryMiB * 256;
     const memory = new WebAssembly.Memory({ initial: memoryMiB * 16, maximum: 65536, shared: true });
-    // Engine areas: the pCPUs', then dom0's thread.
-    const arenaSize = Math.min(ARENA_SIZE, memoryMiB * 2 ** 15);
+    // What the engines share, then their areas: the pCPUs', then dom0's thread.
+    const codeOwners = AREA_BASE;
+    const firstArea = AREA_BASE + codeOwnersSize(frames);
+    const arena = arenaSize(frames, pcpus);
     const areas: { area: number; arenaSize: number }[] = [];
-    let at = AREA_BASE;
+    let at = firstArea;
     for (let slot = 0; slot <= pcpus; slot++) {
-      const size = slot < pcpus ? arenaSize : SMALL_ARENA;
-      prepareArea(memory, at, frames, size);
+      const size = slot < pcpus ? arena : SMALL_ARENA;
+      if (at + areaLayout(at, frames, size).size > memoryMiB * 2 ** 19)
+        throw new RangeError(`${pcpus} pCPUs need more than half of a machine memory of ${memoryMiB} MiB`);
+      prepareArea(memory, at, frames, { codeOwners, cpu: Math.min(slot, 63), cpus: pcpus }, size);
       areas.push({ area: at, arenaSize: size });
       at += areaLayout(at, frames, size).size;
     }
@@ -102,8 +106,9 @@ export class Machine {
     set('mem_frames', frames);
     set('pcpus', pcpus);
     set('slots', pcpus + 1);
-    set('area_base', AREA_BASE);
-    set('area_size', areaLayout(AREA_BASE, frames, arenaSize).size);
+    set('area_base', firstArea);
+    set('area_size', areaLayout(firstArea, frames, arena).size);
+    set('code_owners', codeOwners);
     set('heap_start', at);
     set('deterministic', o.deterministic ? 1 : 0);
     set('timing', o.timing ? 1 : 0);
@@ -116,7 +121,6 @@ export class Machine {
       parts,
       memory,
       frames,
-      pcpuAreas: areas.slice(0, pcpus).map((a) => a.area),
       boot,
       seed,
     };

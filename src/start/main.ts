@@ -89,13 +89,19 @@ class Run {
     );
   }
 
+  /** Unless told: no more than the one guest can use, and the host keeps a core for the control domain. */
+  #pcpus(): number {
+    const { pcpus, vcpus, deterministic } = this.#options;
+    if (pcpus !== undefined) return pcpus;
+    return deterministic ? 1 : Math.max(1, Math.min(vcpus, availableParallelism() - 1));
+  }
+
   async run(): Promise<number> {
     const handlers = SIGNALS.map((signal) => [signal, () => this.#interrupt(SIGNAL_STATUS[signal])] as const);
     for (const [signal, handler] of handlers) process.on(signal, handler);
     const host = await Host.create({
       memoryMiB: this.#options.machineMemory,
-      // No more than the one guest can use, and the host keeps a core for the control domain.
-      pcpus: this.#options.deterministic ? 1 : Math.max(1, Math.min(this.#options.vcpus, availableParallelism() - 1)),
+      pcpus: this.#pcpus(),
       deterministic: this.#options.deterministic,
       // Deterministic time has nothing to do with how long things take.
       timing: this.#options.stats && !this.#options.deterministic,

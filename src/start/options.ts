@@ -11,6 +11,7 @@ export interface Options {
   flavour: 'cloud' | 'generic';
   memory: number;
   vcpus: number;
+  pcpus?: number;
   machineMemory: number;
   name: string;
   logDir?: string;
@@ -58,7 +59,13 @@ const ROWS: readonly Row[] = [
     parse: flavour,
   },
   { key: 'memory', value: 'MiB', default: '256', help: "the guest's memory", parse: wholeNumber('memory', 1, 4096) },
-  { key: 'vcpus', value: 'N', default: '1', help: "the guest's processors", parse: wholeNumber('vcpus', 1, 32) },
+  { key: 'vcpus', value: 'N', default: '1', help: "the guest's processors", parse: wholeNumber('vcpus', 1, 128) },
+  {
+    key: 'pcpus',
+    value: 'N',
+    help: "threads that run guests (default: the host's cores less one, no more than vcpus)",
+    parse: wholeNumber('pcpus', 1, 64),
+  },
   {
     key: 'machineMemory',
     value: 'MiB',

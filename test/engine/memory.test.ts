@@ -163,15 +163,6 @@ describe('TLB', () => {
     expect(runs(ADD_REG)).toBe(false);
     expect(s.get32('exit_vector')).toBe(VEC.PF);
   });
-
-  it('purges every translation of a freed frame', () => {
-    const f = s.map(DATA);
-    s.setGpr(GPR.RSI, DATA);
-    expect(runs(ADD_MEM)).toBe(true);
-    s.view.setBigUint64(s.pte(DATA), 0n, true);
-    s.call('tlb_purge_frame', f);
-    expect(runs(ADD_REG)).toBe(false);
-  });
 });
 
 describe('instruction fetch', () => {

@@ -2,14 +2,15 @@
  * A bare engine for tests: a small machine memory, page tables built on demand, one CpuState, no hypervisor. Exits come
  * back to the caller.
  */
-import { areaLayout } from '../../src/engine/area.ts';
+import { areaLayout, codeOwnersSize } from '../../src/engine/area.ts';
 import { createEngine, type Engine, prepareArea } from '../../src/engine/engine.ts';
 import { CpuState } from '../../src/engine/state.ts';
 import { loadEngineParts } from '../../src/machine/parts.ts';
 
 const { off } = CpuState;
 const FRAMES = 16384; // 64 MiB
-const AREA = 0x10_0000;
+const OWNERS = 0x10_0000;
+const AREA = OWNERS + codeOwnersSize(FRAMES);
 const ARENA = 8 << 20;
 
 export const PTE = { P: 1n, RW: 2n, US: 4n, A: 0x20n, D: 0x40n, NX: 1n << 63n } as const;
@@ -27,7 +28,7 @@ export class Sandbox {
 
   constructor() {
     parts ??= loadEngineParts();
-    prepareArea(this.memory, AREA, FRAMES, ARENA);
+    prepareArea(this.memory, AREA, FRAMES, { codeOwners: OWNERS, cpu: 0, cpus: 1 }, ARENA);
     let seed = 0x9e3779b97f4a7c15n;
     this.engine = createEngine({
       ...parts,
@@ -41,6 +42,8 @@ export class Sandbox {
           seed = BigInt.asUintN(64, seed * 6364136223846793005n + 1442695040888963407n);
           return BigInt.asIntN(64, seed);
         },
+        stopOthers: () => 1,
+        resumeOthers: () => {},
       },
     });
     this.nextFrame = Math.ceil((AREA + areaLayout(AREA, FRAMES, ARENA).size) / 4096);

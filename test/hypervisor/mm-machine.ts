@@ -46,6 +46,8 @@ const ARGS = 0x8_0000;
 const ARGS_END = 0xf_0000;
 const AREA = 0x10_0000;
 const HEAP = AREA + PAGE;
+/** Where the engine runtime has its constants; there is none here. Enough for 32768 frames. */
+const OWNERS = 0x4_0000;
 
 type Wasm = Record<string, (...a: (number | bigint)[]) => number | bigint>;
 
@@ -101,6 +103,7 @@ export class MmMachine {
       pcpus: 1,
       slots: 2,
       area_base: AREA,
+      code_owners: OWNERS,
       area_size: PAGE,
       heap_start: HEAP,
       tsc_khz: 1_000_000,

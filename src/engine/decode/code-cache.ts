@@ -5,7 +5,7 @@
  *
  * Writes to a frame with decoded code come here (`invalidate`): overwritten instructions' records become STALE.
  */
-import type { AreaLayout } from '../area.ts';
+import { AreaHeader, type AreaLayout } from '../area.ts';
 import { type InterpreterTables, MAX_FUSED } from '../interpreter/generate.ts';
 import { SPECIAL } from '../interpreter/special.ts';
 import type { Encoding } from '../semantics/table.ts';
@@ -14,6 +14,8 @@ import { type Decoded, InstructionDecoder, MAX_LENGTH } from './decode.ts';
 
 const PAGE = 4096;
 const TABLE_BYTES = PAGE * 4;
+/** A table and the link to the one made before it (AreaHeader.code_tables), aligned as records are. */
+const LINKED_TABLE_BYTES = TABLE_BYTES + Record32.size;
 /** Longest run decoded at once. */
 const RUN = 64;
 /** Room at the start of the arena for the records of a single step. */
@@ -25,7 +27,7 @@ const MISSES = 64;
 export interface CacheRuntime {
   probe_exec(cpu: number, rip: bigint): number;
   probe_read(cpu: number, va: bigint, bytes: number): number;
-  tlb_protect_code(mfn: number): void;
+  code_dropped(mfn: number): void;
   xtlb_forget_frame(mfn: number): void;
   xtlb_reset(): void;
   raise(cpu: number, vector: number, hasError: number, error: number): void;
@@ -74,6 +76,8 @@ export class CodeCache {
   private readonly firstFused: number;
   private readonly pages: Map<number, Page> = new Map();
   private next: number;
+  /** Index of AreaHeader.code_tables. */
+  private readonly newestTable: number;
   private readonly bytes = new Uint8Array(PAGE + MAX_LENGTH);
   rt!: CacheRuntime;
   /** Whether pairs of records run as superinstructions. */
@@ -88,6 +92,7 @@ export class CodeCache {
     this.view = new DataView(memory.buffer);
     this.area = area;
     this.next = area.arena + STEP_BYTES;
+    this.newestTable = (area.base + AreaHeader.off.code_tables) >>> 2;
     this.encodings = encodings;
     this.decoder = new InstructionDecoder(encodings);
     if (tables.encodings.length !== encodings.length || tables.encodings.some((t, i) => t !== encodings[i].text)) {
@@ -111,41 +116,40 @@ export class CodeCache {
   // ── pages ───────────────────────────────────────────────────────────────────────────────────────────────────
   /** Offset table of a frame for a mode (decoder import `code_table`). */
   codeTable(mfn: number, mode: 0 | 1): number {
-    const map = (this.area.codeMap[mode] >>> 2) + mfn;
-    const t = this.i32[map];
-    if (t) return t;
-    if (this.next + TABLE_BYTES > this.area.arenaEnd) this.flush();
+    const known = this.pages.get(mfn * 2 + mode);
+    if (known) return known.table;
+    if (this.next + LINKED_TABLE_BYTES > this.area.arenaEnd) this.flush();
     const table = this.next;
-    this.next += TABLE_BYTES;
+    this.next += LINKED_TABLE_BYTES;
     this.u8.fill(0, table, table + TABLE_BYTES);
-    this.i32[map] = table;
+    this.i32[(table + TABLE_BYTES) >>> 2] = this.i32[this.newestTable];
+    this.i32[this.newestTable] = table;
     this.pages.set(mfn * 2 + mode, { mfn, mode, table, misses: 0 });
     this.stats.pages++;
-    this.rt.tlb_protect_code(mfn);
     return table;
   }
 
   /** Forget all decoded code. No record may be in use. */
   flush(): void {
     this.stats.flushes++;
-    for (const p of this.pages.values()) this.i32[(this.area.codeMap[p.mode] >>> 2) + p.mfn] = 0;
+    for (const p of this.pages.values()) this.rt.code_dropped(p.mfn);
     this.pages.clear();
     this.straddlers.clear();
+    this.i32[this.newestTable] = 0;
     this.next = this.area.arena + STEP_BYTES;
     this.rt.xtlb_reset();
   }
 
-  /** Guest bytes [offset, offset+len) of a frame change (decoder import `invalidate`). */
+  /** Guest bytes [offset, offset+len) of a frame change (decoder import `invalidate`); a whole page is dropped for good. */
   invalidate(mfn: number, offset: number, len: number): void {
     for (const mode of [0, 1] as const) {
       const page = this.pages.get(mfn * 2 + mode);
       if (!page) continue;
-      if (this.dropRange(page, offset, len)) {
-        this.stats.invalidated++;
-      } else if (++page.misses > MISSES || len >= PAGE) {
-        this.dropPage(page);
-      }
+      if (len >= PAGE) this.dropPage(page);
+      else if (this.dropRange(page, offset, len)) this.stats.invalidated++;
+      else if (++page.misses > MISSES) this.dropPage(page);
     }
+    if (!this.pages.has(mfn * 2) && !this.pages.has(mfn * 2 + 1)) this.rt.code_dropped(mfn);
   }
 
   /** Make records that overlap the range stale; false if there were none. */
@@ -177,7 +181,6 @@ export class CodeCache {
       if (rec) this.i32[rec >>> 2] = SPECIAL.STALE;
     }
     this.i32.fill(0, t, t + PAGE);
-    this.i32[(this.area.codeMap[page.mode] >>> 2) + page.mfn] = 0;
     this.pages.delete(page.mfn * 2 + page.mode);
     this.rt.xtlb_forget_frame(page.mfn);
   }
@@ -186,7 +189,7 @@ export class CodeCache {
   /** Record for CpuState.rip, decoding as needed (decoder import `translate`); 0: exception recorded. */
   translate(cpu: number): number {
     const rip = this.view.getBigUint64(cpu + off.rip, true);
-    if (this.next + (RUN + 2) * Record32.size + TABLE_BYTES > this.area.arenaEnd) this.flush();
+    if (this.next + (RUN + 2) * Record32.size + LINKED_TABLE_BYTES > this.area.arenaEnd) this.flush();
     const x = this.rt.probe_exec(cpu, rip) >>> 0;
     if (!x) return 0;
     const mfn = this.i32[(x + XtlbEntry.off.mfn) >>> 2] >>> 0;

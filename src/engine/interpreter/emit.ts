@@ -43,6 +43,8 @@ export interface Runtime {
   readonly preempt: number;
   readonly probeRead: number;
   readonly probeWrite: number;
+  readonly exclusiveBegin: number;
+  readonly exclusiveEnd: number;
   readonly commit: number;
 }
 
@@ -416,7 +418,10 @@ export class InterpreterEmitter extends IrEmitter {
     }
   }
 
-  /** Locked read-modify-write: an atomic when the address is aligned, else (slow twin only) the plain sequence. */
+  /**
+   * Locked read-modify-write: an atomic when the address is aligned, else (slow twin only) the plain sequence while no
+   * other pCPU executes guest code. What crosses a page is in the (aligned) bounce buffer then.
+   */
   private locked(n: Node & { k: 'atomic' | 'cmpxchg' }): void {
     const f = this.f;
     const host = this.hostOf(n.p);
@@ -437,13 +442,17 @@ export class InterpreterEmitter extends IrEmitter {
       f.get(host)
         .i32(bytes - 1)
         .op('i32.and')
-        .op('i32.eqz')
-        .if();
+        .op('i32.eqz');
+      if (this.o.slow === undefined)
+        f.get(host).get(CPU).i32(CpuState.off.bounce).op('i32.add').op('i32.ne').op('i32.and');
+      f.if();
       atomic();
       f.else();
       if (this.o.slow !== undefined) {
         this.args().returnCall(this.o.slow);
       } else {
+        f.get(CPU).get(host).call(this.rt.exclusiveBegin).op('i32.eqz').if();
+        this.args().returnCall(this.rt.fault).end();
         f.get(host)
           .mem(loadOp(t, bytes, false))
           .set(old);
@@ -463,9 +472,10 @@ export class InterpreterEmitter extends IrEmitter {
           }
           f.mem(storeOp(t, bytes));
         }
+        this.commit(n.p);
+        f.get(CPU).call(this.rt.exclusiveEnd);
       }
       f.end();
-      this.commit(n.p);
     }
     if (this.uses[n.out.id]) this.place[n.out.id] = old;
   }

@@ -55,6 +55,8 @@ const RUNTIME_FIXED: Record<string, { args: Type[]; result?: Type }> = {
   probe_write: { args: ['i64', 'i32'], result: 'i32' },
   commit: { args: [] },
   enter_guest: { args: [] },
+  exclusive_begin: { args: ['i32'], result: 'i32' },
+  exclusive_end: { args: [] },
   raise: { args: ['i32', 'i32', 'i32'] },
 };
 
@@ -165,6 +167,8 @@ export function generateInterpreter(
     preempt: shared.preempt.index,
     probeRead: helper('probe_read'),
     probeWrite: helper('probe_write'),
+    exclusiveBegin: helper('exclusive_begin'),
+    exclusiveEnd: helper('exclusive_end'),
     commit: helper('commit'),
   };
   emitShared(m, shared, rt, translate, step);

@@ -2,13 +2,17 @@
  * The guest's memory management unit: long-mode page walks (Intel SDM vol. 3, 4.5) over machine memory and the software
  * TLBs of one pCPU. Contexts hold several address spaces at once; the active one is named by CpuState.tlb and .xtlb.
  *
- * Tags: rtag is set by any fill; wtag only when the page may be written, its dirty bit is set and the frame holds no
- * decoded code, so that dirty bits, read-only page tables and self-modifying code are caught by the write path.
+ * Tags: rtag is set by any fill; wtag only when the page may be written, its dirty bit is set and no pCPU holds code
+ * decoded from the frame, so that dirty bits, read-only page tables and self-modifying code are caught by the write path.
+ *
+ * With several pCPUs an instruction that writes to a frame of which another one holds code, or is the first to be decoded
+ * from its frame on this one, leaves guest code before it has changed anything (EXIT.RENDEZVOUS). The hypervisor has the
+ * others drop the code, or their write tags, and the instruction is executed again.
  */
 import {
-  AreaHeader, CpuState, EXIT, NON_CANONICAL, TLB_CONTEXTS, TLB_ENTRIES, TLB_INVALID, TlbContext, TlbEntry, VEC, XTLB_ENTRIES, XtlbEntry,
+  AreaHeader, CpuState, EXIT, NON_CANONICAL, RENDEZVOUS, TLB_CONTEXTS, TLB_ENTRIES, TLB_INVALID, TlbContext, TlbEntry, VEC, XTLB_ENTRIES, XtlbEntry,
 } from '../../../build/abi/engine';
-import { area, setArea, walk_done, walk_error, walk_failed, walk_leaf, walk_page, walk_rights } from './percpu';
+import { area, setArea, walk_done, walk_error, walk_failed, walk_page, walk_rights } from './percpu';
 
 /** Frame `mfn` is going to hold decoded code for `mode`: its offset table's address (made if need be). */
 @external("decoder", "code_table")
@@ -50,24 +54,27 @@ export function mmu_init(base: u32): void {
 /** Forget every translation in every context. */
 export function tlb_reset(): void {
   const contexts = load<u32>(area, AreaHeader.contexts);
+  const write_map = load<u32>(area, AreaHeader.write_map);
+  const from = load<u32>(area, AreaHeader.tlbs);
+  const to = from + TLB_CONTEXTS * TLB_BYTES;
+  for (let e = from; e < to; e += <u32>TlbEntry.SIZE) atomic.store<u32>(write_map + (load<u32>(e, TlbEntry.mfn) << 2), 0);
   for (let i: u32 = 0; i < TLB_CONTEXTS; i++) clear_context(i);
   memory.fill(contexts, 0, TLB_CONTEXTS * <u32>TlbContext.SIZE);
-  memory.fill(load<u32>(area, AreaHeader.write_map), 0, load<u32>(area, AreaHeader.mem_frames) << 2);
 }
 
-/** Before guest code runs: obey requests of other threads. */
-export function enter_guest(cpu: usize): void {
-  // The hypervisor changes modes when it enters or leaves a guest kernel.
-  select_xtlb(cpu);
-  if (!atomic.load<u32>(area, AreaHeader.flush_request)) return;
-  atomic.store<u32>(area, 0, AreaHeader.flush_request);
+/** Forget the decoded code of the frame. */
+export function code_forget(mfn: u32): void {
+  decoder_invalidate(mfn, 0, 4096);
+}
+
+/** Forget all decoded code. Not from within guest code: records may be in use there. */
+export function code_flush(): void {
   decoder_flush();
-  const contexts = load<u32>(area, AreaHeader.contexts);
-  const c = contexts + load<u32>(area, AreaHeader.current) * <u32>TlbContext.SIZE;
-  const root = load<u32>(c, TlbContext.root);
-  const generation = load<u32>(c, TlbContext.generation);
-  tlb_reset();
-  tlb_switch(cpu, root, generation);
+}
+
+/** Before guest code runs: the hypervisor changes modes when it enters or leaves a guest kernel. */
+export function enter_guest(cpu: usize): void {
+  select_xtlb(cpu);
 }
 
 function clear_context(i: u32): void {
@@ -141,19 +148,6 @@ export function tlb_flush_domain(domain: u32): void {
   }
 }
 
-/** Drop contexts whose L4 table is the frame at `root` (it stops being a table, or its domain ends). */
-export function tlb_forget_root(root: u32): void {
-  const contexts = load<u32>(area, AreaHeader.contexts);
-  for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
-    const c = contexts + i * <u32>TlbContext.SIZE;
-    if (load<u32>(c, TlbContext.root) == root) {
-      clear_context(i);
-      store<u32>(c, 0, TlbContext.root);
-      store<u32>(c, 0, TlbContext.used);
-    }
-  }
-}
-
 /** Forget the translation of the page at `va` in every context of the domain on this pCPU. */
 export function tlb_flush_page(domain: u32, va: u64): void {
   const contexts = load<u32>(area, AreaHeader.contexts);
@@ -191,24 +185,6 @@ export function tlb_drop_writable(mfn: u32): void {
   store<u32>(slot, 0);
 }
 
-/** After this no tag on this pCPU maps the frame, and no decoded code of it is reachable. */
-export function tlb_purge_frame(mfn: u32): void {
-  const from = load<u32>(area, AreaHeader.tlbs);
-  const to = from + TLB_CONTEXTS * TLB_BYTES;
-  for (let p = from; p < to; p += <u32>TlbEntry.SIZE) {
-    if (load<u32>(p, TlbEntry.mfn) == mfn) {
-      store<u64>(p, TLB_INVALID, TlbEntry.wtag);
-      store<u64>(p, TLB_INVALID, TlbEntry.rtag);
-    }
-  }
-  const xfrom = load<u32>(area, AreaHeader.xtlbs);
-  const xto = xfrom + TLB_CONTEXTS * XTLB_BYTES;
-  for (let p = xfrom; p < xto; p += <u32>XtlbEntry.SIZE) {
-    if (load<u32>(p, XtlbEntry.mfn) == mfn) store<u64>(p, TLB_INVALID, XtlbEntry.tag);
-  }
-  store<u32>(load<u32>(area, AreaHeader.write_map) + (mfn << 2), 0);
-}
-
 /** Forget every execute translation in every context (all decoded code is being dropped). */
 export function xtlb_reset(): void {
   const from = load<u32>(area, AreaHeader.xtlbs);
@@ -225,8 +201,17 @@ export function xtlb_forget_frame(mfn: u32): void {
   }
 }
 
-/** The frame has just got decoded code: writes to it must be seen from now on. */
-export function tlb_protect_code(mfn: u32): void {
+/** This pCPU holds no decoded code of the frame any more. */
+export function code_dropped(mfn: u32): void {
+  atomic.and<u64>(owners_of(mfn), ~own_bit());
+}
+
+/**
+ * The frame is going to hold decoded code: from now on no pCPU gets a write tag for it, and this one has none. With other
+ * pCPUs the caller makes sure that they have none either before it lets guest code run here.
+ */
+export function code_protect(mfn: u32): void {
+  atomic.or<u64>(owners_of(mfn), own_bit());
   tlb_drop_writable(mfn);
 }
 
@@ -239,20 +224,26 @@ export function tlb_protect_code(mfn: u32): void {
 @inline function canonical(va: u64): bool {
   return <u64>((<i64>va << 16) >> 16) == va;
 }
-@inline function has_code(mfn: u32): bool {
-  return (load<u32>(load<u32>(area, AreaHeader.code_map0) + (mfn << 2)) |
-    load<u32>(load<u32>(area, AreaHeader.code_map1) + (mfn << 2))) != 0;
+@inline function owners_of(mfn: u32): u32 {
+  return load<u32>(area, AreaHeader.code_owners) + (mfn << 3);
+}
+/** The pCPUs that may hold code decoded from the frame. */
+@inline function code_owners(mfn: u32): u64 {
+  return atomic.load<u64>(owners_of(mfn));
+}
+@inline function own_bit(): u64 {
+  return load<u64>(area, AreaHeader.own_bit);
 }
 
-
-/** Set `bits` in the entry at `p` if it still is `e` in the parts that matter. */
-@inline function mark(p: u32, e: u64, bits: u64): void {
-  if ((e & bits) != bits) atomic.or<u64>(p, bits);
+/** Set `bits` in the entry at `p`. False: it is no longer `e`, so the walk must start anew. */
+@inline function mark(p: u32, e: u64, bits: u64): bool {
+  return (e & bits) == bits || atomic.cmpxchg<u64>(p, e, e | bits) == e;
 }
 
 /**
  * Walk the tables at `root`. On success walk_page is the frame's machine address, walk_rights the combined RW|US|NX and
- * D of the leaf; A (and D for writes) are set in the entries as the CPU does. On failure walk_error is the #PF code.
+ * D of the leaf; A (and D for writes) are set in the entries as the CPU does: only while an entry is what was looked at, as
+ * its table may be taken apart meanwhile. On failure walk_error is the #PF code.
  */
 function walk(cpu: usize, root: u32, va: u64, access: u32, user: bool, set: bool): bool {
   const limit = <u64>load<u32>(area, AreaHeader.mem_frames) << 12;
@@ -280,17 +271,27 @@ function walk(cpu: usize, root: u32, va: u64, access: u32, user: bool, set: bool
         walk_failed(base | 1);
         return false;
       }
-      if (set) mark(p, e, access == WRITE ? A | D : A);
+      if (set && !mark(p, e, access == WRITE ? A | D : A)) {
+        rights = RW | US;
+        table = root;
+        shift = 39;
+        continue;
+      }
       const span = (<u64>1 << shift) - 1;
       const page = ((e & ADDR & ~span) | (va & span)) & ~0xfff;
       if (page >= limit) {
         walk_failed(base | 1 | 8);
         return false;
       }
-      walk_done(page, rights | (access == WRITE ? D : e & D), p);
+      walk_done(page, rights | (access == WRITE ? D : e & D));
       return true;
     }
-    if (set) mark(p, e, A);
+    if (set && !mark(p, e, A)) {
+      rights = RW | US;
+      table = root;
+      shift = 39;
+      continue;
+    }
     table = <u32>(e & ADDR);
     shift -= 9;
   }
@@ -303,6 +304,14 @@ export function raise(cpu: usize, vector: u32, has_error: u32, error: u32): void
   store<u32>(cpu, has_error, CpuState.exit_has_error);
   store<u32>(cpu, error, CpuState.exit_error);
   store<u32>(cpu, EXIT.EXCEPTION, CpuState.exit_reason);
+}
+
+/** This instruction is not executed now: the hypervisor is asked for `what` (RENDEZVOUS), about frame `mfn`. */
+export function rendezvous(cpu: usize, what: u32, mfn: u32): void {
+  store<u32>(cpu, what, CpuState.exit_vector);
+  store<u32>(cpu, 0, CpuState.exit_has_error);
+  store<u32>(cpu, mfn, CpuState.exit_error);
+  store<u32>(cpu, EXIT.RENDEZVOUS, CpuState.exit_reason);
 }
 
 function fault(cpu: usize, va: u64): u32 {
@@ -331,7 +340,7 @@ function fill(cpu: usize, va: u64, access: u32): u32 {
   store<u64>(e, tag, TlbEntry.rtag);
   store<u32>(e, page - <u32>tag, TlbEntry.addend);
   store<u32>(e, mfn, TlbEntry.mfn);
-  if ((walk_rights & (RW | D)) == (RW | D) && !has_code(mfn)) {
+  if ((walk_rights & (RW | D)) == (RW | D) && code_owners(mfn) == 0) {
     store<u64>(e, tag, TlbEntry.wtag);
     const slot = load<u32>(area, AreaHeader.write_map) + (mfn << 2);
     const was = load<u32>(slot);
@@ -382,22 +391,24 @@ export function probe_write(cpu: usize, va: u64, bytes: u32): u32 {
   const h = lookup_write(cpu, va);
   if (!h) return 0;
   const first: u32 = 4096 - (<u32>va & 0xfff);
-  if (bytes <= first) {
-    smc(h, bytes);
-    return h;
-  }
+  if (bytes <= first) return smc(cpu, h, bytes) ? h : 0;
   const h1 = lookup_write(cpu, wrap(cpu, va + first));
   if (!h1) return 0;
-  smc(h, first);
-  smc(h1, bytes - first);
-  const b = <u32>cpu + <u32>CpuState.bounce;
-  memory.copy(b, h, first);
-  memory.copy(b + first, h1, bytes - first);
+  if (!smc(cpu, h, first) || !smc(cpu, h1, bytes - first)) return 0;
   store<u32>(cpu, h, CpuState.bounce_host0);
   store<u32>(cpu, h1, CpuState.bounce_host1);
   store<u32>(cpu, first, CpuState.bounce_len0);
   store<u32>(cpu, bytes, CpuState.bounce_len);
-  return b;
+  bounce_again(cpu);
+  return <u32>cpu + <u32>CpuState.bounce;
+}
+
+/** Copy the two pieces of the last crossing `probe_write` into the bounce buffer. */
+export function bounce_again(cpu: usize): void {
+  const b = <u32>cpu + <u32>CpuState.bounce;
+  const first = load<u32>(cpu, CpuState.bounce_len0);
+  memory.copy(b, load<u32>(cpu, CpuState.bounce_host0), first);
+  memory.copy(b + first, load<u32>(cpu, CpuState.bounce_host1), load<u32>(cpu, CpuState.bounce_len) - first);
 }
 
 /** Move the bounce buffer's bytes to the two places of the last crossing `probe_write`. */
@@ -408,9 +419,19 @@ export function commit(cpu: usize): void {
   memory.copy(load<u32>(cpu, CpuState.bounce_host1), b + first, load<u32>(cpu, CpuState.bounce_len) - first);
 }
 
-/** A write to machine bytes [h, h+len) within one frame: drop decoded code that lies there. */
-@inline function smc(h: u32, len: u32): void {
-  if (has_code(h >> 12)) decoder_invalidate(h >> 12, h & 0xfff, len);
+/** A write to machine bytes [h, h+len) within one frame is to follow: drop decoded code that lies there. False: not now. */
+@inline function smc(cpu: usize, h: u32, len: u32): bool {
+  const owners = code_owners(h >> 12);
+  return owners == 0 || write_code(cpu, h, len, owners);
+}
+
+function write_code(cpu: usize, h: u32, len: u32, owners: u64): bool {
+  if (owners & ~own_bit()) {
+    rendezvous(cpu, RENDEZVOUS.CODE_WRITTEN, h >> 12);
+    return false;
+  }
+  decoder_invalidate(h >> 12, h & 0xfff, len);
+  return true;
 }
 
 /** Fill the execute TLB for rip's page; the entry's address, or 0 with the fault recorded. */
@@ -425,6 +446,13 @@ export function probe_exec(cpu: usize, rip: u64): u32 {
   }
   if (!walk(cpu, <u32>load<u64>(cpu, CpuState.cr3), rip, EXEC, is_user(cpu), true)) return fault(cpu, rip);
   const mfn = <u32>walk_page >> 12;
+  if (!(code_owners(mfn) & own_bit())) {
+    if (load<u32>(area, AreaHeader.shared)) {
+      rendezvous(cpu, RENDEZVOUS.CODE_FIRST, mfn);
+      return 0;
+    }
+    code_protect(mfn);
+  }
   const code = code_table(mfn, load<u32>(cpu, CpuState.mode));
   store<u32>(e, code, XtlbEntry.code);
   store<u32>(e, mfn, XtlbEntry.mfn);
@@ -473,29 +501,7 @@ export function guest_read(cpu: usize, va: u64, dst: u32, len: u32): u32 {
   return 0;
 }
 
-/** Copy to the vCPU's address space; returns the number of bytes NOT copied. */
-export function guest_write(cpu: usize, va: u64, src: u32, len: u32): u32 {
-  while (len) {
-    const h = guest_translate(cpu, va, WRITE);
-    if (!h) return len;
-    const n = min(len, 4096 - (h & 0xfff));
-    smc(h, n);
-    memory.copy(h, src, n);
-    src += n;
-    va += n;
-    len -= n;
-  }
-  return 0;
-}
-
-/** Machine address of the leaf entry that maps va in the active address space (present or not: then 0). */
-export function walk_pte(cpu: usize, va: u64): u32 {
-  if (!canonical(va)) return 0;
-  if (!walk(cpu, <u32>load<u64>(cpu, CpuState.cr3), va, READ, false, false)) return 0;
-  return walk_leaf;
-}
-
-/** The hypervisor changed guest bytes itself. */
+/** The hypervisor changed guest bytes itself: no code decoded from the old ones is left on this pCPU. */
 export function code_written(mfn: u32, offset: u32, len: u32): void {
-  if (mfn < load<u32>(area, AreaHeader.mem_frames) && has_code(mfn)) decoder_invalidate(mfn, offset, len);
+  if (mfn < load<u32>(area, AreaHeader.mem_frames) && (code_owners(mfn) & own_bit()) != 0) decoder_invalidate(mfn, offset, len);
 }

@@ -6,19 +6,16 @@ export function setArea(a: u32): void {
   area = a;
 }
 
-// Result of a page walk (mmu.ts): the page's machine address, the combined rights with the leaf's D, the address of the
-// leaf entry; or the error code of the page fault.
+// Result of a page walk (mmu.ts): the page's machine address, the combined rights with the leaf's D; or the error code of the page fault.
 export let walk_page: u64 = 0;
 export let walk_rights: u64 = 0;
-export let walk_leaf: u32 = 0;
 export let walk_error: u32 = 0;
 
 // @ts-ignore: decorator
 @inline
-export function walk_done(page: u64, rights: u64, leaf: u32): void {
+export function walk_done(page: u64, rights: u64): void {
   walk_page = page;
   walk_rights = rights;
-  walk_leaf = leaf;
 }
 
 // @ts-ignore: decorator

@@ -1,6 +1,7 @@
 /** Helpers of system and atomic instructions: the clock, random numbers, cmpxchg16b, enter. */
-import { CpuState, GPR, MACHINE_INFO_ADDRESS, MachineInfo, VEC } from '../../../build/abi/engine';
-import { commit, probe_read, probe_write, raise } from './mmu';
+import { AreaHeader, CpuState, GPR, MACHINE_INFO_ADDRESS, MachineInfo, RENDEZVOUS, VEC } from '../../../build/abi/engine';
+import { bounce_again, commit, probe_read, probe_write, raise, rendezvous } from './mmu';
+import { area } from './percpu';
 
 /** Nanoseconds since machine boot. */
 @external("host", "now")
@@ -8,6 +9,12 @@ declare function host_now(): f64;
 /** 64 random bits. */
 @external("host", "random")
 declare function host_random(): i64;
+/** Gets the other pCPUs out of guest code and keeps them out; 0: another pCPU is doing so. */
+@external("host", "stop_others")
+declare function host_stop_others(): u32;
+/** Lets them in again. */
+@external("host", "resume_others")
+declare function host_resume_others(): void;
 
 /** The guest's time stamp counter: machine time scaled to MachineInfo.tsc_khz, and the vCPU's offset. */
 export function rdtsc(cpu: usize): u64 {
@@ -30,17 +37,53 @@ export function rdrand(cpu: usize): u64 {
 }
 
 /**
+ * Begins an access that no other vCPU may see half done and that wasm has no atomic for: `h` is where probe_write found its
+ * bytes. Every other pCPU is out of guest code until exclusive_end. False: another pCPU is at it, the instruction is to be
+ * executed again (EXIT.RENDEZVOUS).
+ */
+export function exclusive_begin(cpu: usize, h: u32): u32 {
+  if (!load<u32>(area, AreaHeader.shared)) return 1;
+  if (!host_stop_others()) {
+    rendezvous(cpu, RENDEZVOUS.EXCLUSIVE, 0);
+    return 0;
+  }
+  if (h == <u32>cpu + <u32>CpuState.bounce) bounce_again(cpu);
+  return 1;
+}
+
+export function exclusive_end(cpu: usize): void {
+  if (load<u32>(area, AreaHeader.shared)) host_resume_others();
+}
+
+/** cmpxchg16b with the lock prefix. */
+export function cmpxchg16b_locked(cpu: usize, addr: u64): u32 {
+  const h = probe16(cpu, addr);
+  if (!h || !exclusive_begin(cpu, h)) return 0;
+  compare_and_exchange16(cpu, h);
+  exclusive_end(cpu);
+  return 1;
+}
+
+/**
  * Compare rdx:rax with 16 bytes of memory; equal: rcx:rbx is stored and ret0 = 0, else rdx:rax is loaded and ret0 = 1.
- * Returns 0 with the fault recorded. Exclusive as long as one vCPU at a time runs guest code that shares this memory:
- * with more, the stop-the-guest rendezvous goes around the comparison and the stores.
+ * Returns 0 with the fault recorded.
  */
 export function cmpxchg16b(cpu: usize, addr: u64): u32 {
+  const h = probe16(cpu, addr);
+  if (!h) return 0;
+  compare_and_exchange16(cpu, h);
+  return 1;
+}
+
+function probe16(cpu: usize, addr: u64): u32 {
   if (addr & 15) {
     raise(cpu, VEC.GP, 1, 0);
     return 0;
   }
-  const h = probe_write(cpu, addr, 16);
-  if (!h) return 0;
+  return probe_write(cpu, addr, 16);
+}
+
+function compare_and_exchange16(cpu: usize, h: u32): void {
   const lo = load<u64>(h);
   const hi = load<u64>(h, 8);
   if (lo == gpr(cpu, GPR.RAX) && hi == gpr(cpu, GPR.RDX)) {
@@ -52,7 +95,6 @@ export function cmpxchg16b(cpu: usize, addr: u64): u32 {
     set_gpr(cpu, GPR.RDX, hi);
     store<u64>(cpu, 1, CpuState.ret0);
   }
-  return 1;
 }
 
 @inline function load_sized(h: u32, bytes: u32): u64 {

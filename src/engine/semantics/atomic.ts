@@ -54,8 +54,8 @@ export const atomics: Insn[] = [
   insn('cmpxchg', ['0F B0 Eb,Gb ; lock', '0F B1 Ev,Gv ; lock'], cmpxchg),
   insn('cmpxchg8b', '0F C7 /1 Mq ; lock w0', cmpxchg8b),
   insn('cmpxchg16b', '0F C7 /1 Mx ; lock w1', (b) => {
-    // Locked or not: wasm has no 16-byte atomics, the runtime makes it exclusive.
-    b.callFaulting('cmpxchg16b', [b.ea(0)]);
+    // wasm has no 16-byte atomics: the runtime makes it exclusive.
+    b.callFaulting(b.form.lock ? 'cmpxchg16b_locked' : 'cmpxchg16b', [b.ea(0)]);
     b.flags({ z: b.get(CpuState.off.ret0, 8) });
   }),
   insn('xadd', ['0F C0 Eb,Gb ; lock', '0F C1 Ev,Gv ; lock'], xadd),

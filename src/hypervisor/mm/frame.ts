@@ -45,7 +45,10 @@ export class PageInfo {
   prev: u32;
   /** Linear page tables: > 0 entries of this table that map a table of its own level; < 0 such entries that map it. */
   linear_pt_count: i32;
-  /** When it was freed (MmState.tlb_clock): stale translations may exist until a later flush has ended; 0: none. */
+  /**
+   * Of a free frame: when it was freed (MmState.tlb_clock): stale translations may exist until a later flush has ended; 0:
+   * none. Of one that was a page table: when it was taken apart (MmState.walk_clock).
+   */
   tlbflush_timestamp: u32;
   /** Of the first frame of a free block: log2 of its length. */
   order: u32;

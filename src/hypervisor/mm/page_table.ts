@@ -15,7 +15,7 @@ import {
   adjust_guest_l1e, adjust_guest_l23e, adjust_guest_l4e, is_guest_l4_slot, L234_DISALLOW_MASK, present, pte_mfn,
   ROOT_PAGETABLE_FIRST_XEN_SLOT, ROOT_PAGETABLE_LAST_XEN_SLOT,
 } from "./pte";
-import { note_downgrade } from "./tlbflush";
+import { note_downgrade, table_left } from "./tlbflush";
 import { vm_assist_m2p_strict } from "./vm_assist";
 
 const ENTRIES: u32 = 512;
@@ -142,6 +142,7 @@ export function demote_page_table(pg: PageInfo, type: u32): void {
   const base = map_domain_page(page_to_mfn(pg));
   // Translations through this table may be cached, and its frame may be written to without our knowing.
   note_downgrade(pg.owner);
+  table_left(pg);
   if (type == PGT_l1_page_table) {
     for (let at = base; at < base + 4096; at += 8) put_page_from_l1e(load<u64>(at));
     return;

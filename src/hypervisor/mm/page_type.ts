@@ -14,7 +14,7 @@ import {
 import { get_page_from_mfn, put_page } from "./page";
 import { validate_seg_desc_page } from "./seg_desc";
 import { demote_page_table, promote_page_table } from "./page_table";
-import { frame_lost_writable } from "./tlbflush";
+import { await_walks, frame_lost_writable } from "./tlbflush";
 import { dec_linear_entries, dec_linear_uses } from "./linear";
 
 // @ts-ignore: decorator
@@ -47,7 +47,9 @@ export function get_page_type(pg: PageInfo, type: u32): i32 {
   }
   if (nx & PGT_validated) return 0;
   // The frame is ours alone until PGT_validated is set, or the reference dropped.
-  if ((x & PGT_type_mask) == PGT_writable_page && type != PGT_writable_page) frame_lost_writable(page_to_mfn(pg));
+  const was = x & PGT_type_mask;
+  if (was == PGT_writable_page && type != PGT_writable_page) frame_lost_writable(page_to_mfn(pg));
+  if (is_table(was) && type != was) await_walks(pg);
   let rc: i32 = 0;
   if (is_table(type)) {
     pg.linear_pt_count = 0;

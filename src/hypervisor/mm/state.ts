@@ -34,6 +34,8 @@ export class MmState {
   tlb_clock: u32;
   /** What tlb_clock was made by the last flush that has ended (atomic). Frames with a lower stamp are in no TLB. */
   tlb_flushed: u32;
+  /** Counts page tables that were taken apart (atomic). */
+  walk_clock: u32;
   /** Start of the next domain's tlb_downgrade_gen (atomic). */
   next_generation: u32;
   xmalloc_lock: u64;

@@ -5,14 +5,19 @@
 // Purging a frame means scanning every TLB, so a freed frame is only stamped with the TLB clock (as Xen's
 // tlbflush_timestamp): if it is allocated before the next complete flush, that flush is made then, once for all frames
 // freed until now.
+//
+// A page table that is taken apart may still be under the feet of a page walk on another pCPU. It is stamped with the walk
+// clock then, and its frame is made anything else only when every pCPU has been outside guest memory since.
 import { Domain, is_null, Vcpu } from "../domain";
-import { code_written, tlb_drop_writable, tlb_flush_domain, tlb_flush_page, tlb_reset, tlb_switch } from "../engine";
+import {
+  code_flush, code_forget, code_protect, code_written, tlb_drop_writable, tlb_flush_domain, tlb_flush_page, tlb_reset, tlb_switch,
+} from "../engine";
 import { AreaHeader, CpuState, MachineInfo, MACHINE_INFO_ADDRESS } from "../abi";
 import { current, shared, slot, slot_kind } from "../percpu";
 import { PerCpu, percpu_of } from "../state";
-import { mm_state_address } from "./frame";
+import { mm_state_address, page_to_mfn, PageInfo } from "./frame";
 import { MmState } from "./state";
-import { shootdown_others } from "../shootdown";
+import { ALL_PCPUS, await_outside, others_in_guest, shootdown_others } from "../shootdown";
 
 export const TLB_CLOCK_START: u32 = 1;
 
@@ -26,6 +31,8 @@ export const SHOOT_PAGE: u32 = 3;
 export const SHOOT_WRITABLE: u32 = 4;
 /** (mfn) bytes of the frame were changed: drop code decoded from it. */
 export const SHOOT_CODE: u32 = 5;
+/** All translations and all decoded code. */
+export const SHOOT_EVERYTHING: u32 = 6;
 
 // @ts-ignore: decorator
 @inline
@@ -42,10 +49,13 @@ export function tlb_clock_now(): u32 {
 export function shootdown_local(kind: u32, domain: u32, mfn: u32, va: u64): void {
   if (slot_kind != 0) return;
   switch (kind) {
+    case SHOOT_EVERYTHING: {
+      code_flush();
+      forget_translations();
+      break;
+    }
     case SHOOT_ALL: {
-      tlb_reset();
-      // The active context was dropped with the rest: name it again.
-      if (!is_null(current) && current.guest_table != 0) switch_root(current);
+      forget_translations();
       break;
     }
     case SHOOT_DOMAIN: {
@@ -61,43 +71,46 @@ export function shootdown_local(kind: u32, domain: u32, mfn: u32, va: u64): void
       break;
     }
     case SHOOT_CODE: {
-      code_written(mfn, 0, 4096);
+      code_forget(mfn);
       break;
     }
   }
 }
 
-/** The u32 of frame `mfn` in a per-frame table of a pCPU's engine area. */
-function area_entry(pcpu: u32, table: usize, mfn: u32): u32 {
+function forget_translations(): void {
+  tlb_reset();
+  // The active context was dropped with the rest: name it again.
+  if (!is_null(current) && current.guest_table != 0) switch_root(current);
+}
+
+/** The word that says which pCPUs may hold code decoded from the frame (src/engine/area.ts). */
+// @ts-ignore: decorator
+@inline
+function code_owners(mfn: u32): usize {
+  return <usize>load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.code_owners) + (<usize>mfn << 3);
+}
+
+/** The u32 of frame `mfn` in the write map of a pCPU's engine area. */
+function write_map_entry(pcpu: u32, mfn: u32): u32 {
   const size = load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.area_size);
-  const map = load<u32>(<usize>(load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.area_base) + pcpu * size) + table);
+  const map = load<u32>(<usize>(load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.area_base) + pcpu * size), AreaHeader.write_map);
   return map == 0 ? 0 : atomic.load<u32>(<usize>map + (<usize>mfn << 2));
 }
 
-/** Has another pCPU decoded code from the frame? */
-function others_have_code(mfn: u32): bool {
+/** The other pCPUs that may have a write tag for the frame. One that runs guest code may be about to make one. */
+function others_may_write(mfn: u32): u64 {
+  if (shared == 0) return 0;
   const n = load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.pcpus);
+  let mask = others_in_guest();
   for (let i: u32 = 0; i < n; i++) {
-    if (i == slot && slot_kind == 0) continue;
-    if ((area_entry(i, AreaHeader.code_map0, mfn) | area_entry(i, AreaHeader.code_map1, mfn)) != 0) return true;
+    if (i != slot && write_map_entry(i, mfn) != 0) mask |= (<u64>1) << i;
   }
-  return false;
-}
-
-/** May another pCPU have a write tag for the frame? One that runs guest code may be about to make one. */
-function others_may_write(mfn: u32): bool {
-  const n = load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.pcpus);
-  for (let i: u32 = 0; i < n; i++) {
-    if (i == slot && slot_kind == 0) continue;
-    if (area_entry(i, AreaHeader.write_map, mfn) != 0) return true;
-    if (shared != 0 && atomic.load<u32>(changetype<usize>(percpu_of(i)) + offsetof<PerCpu>("in_guest")) != 0) return true;
-  }
-  return false;
+  return mask;
 }
 
 function shootdown(kind: u32, domain: u32, mfn: u32, va: u64): void {
   shootdown_local(kind, domain, mfn, va);
-  shootdown_others(kind, domain, mfn, va);
+  shootdown_others(ALL_PCPUS, kind, domain, mfn, va);
 }
 
 // @ts-ignore: decorator
@@ -116,18 +129,68 @@ export function note_downgrade(d: Domain): void {
 /** The frame has stopped being a writable page: no CPU writes to it any more once this returns. */
 export function frame_lost_writable(mfn: u32): void {
   shootdown_local(SHOOT_WRITABLE, 0, mfn, 0);
-  if (others_may_write(mfn)) shootdown_others(SHOOT_WRITABLE, 0, mfn, 0);
+  const others = others_may_write(mfn);
+  if (others != 0) shootdown_others(others, SHOOT_WRITABLE, 0, mfn, 0);
 }
 
-/** The hypervisor, or a TypeScript domain, has changed bytes of the frame. */
+// @ts-ignore: decorator
+@inline
+function walk_clock_address(): usize {
+  return mm_state_address() + offsetof<MmState>("walk_clock");
+}
+
+/** A page table that nothing names any more is being taken apart: walks that are under way may still be in it. */
+export function table_left(pg: PageInfo): void {
+  pg.tlbflush_timestamp = atomic.add<u32>(walk_clock_address(), 1);
+}
+
+/** The frame, a page table until now, becomes something else: no walk is in it any more once this returns. */
+export function await_walks(pg: PageInfo): void {
+  const others = others_in_guest();
+  if (others == 0) return;
+  const n = load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.pcpus);
+  let mask: u64 = 0;
+  for (let i: u32 = 0; i < n; i++) {
+    if (!((others >> i) & 1)) continue;
+    // It entered guest memory before the table was left? (The clock may have wrapped since: then it is asked in vain.)
+    const since = atomic.load<u32>(changetype<usize>(percpu_of(i)) + offsetof<PerCpu>("walk_clock"));
+    if (<i32>(since - pg.tlbflush_timestamp) <= 0) mask |= (<u64>1) << i;
+  }
+  if (mask != 0) await_outside(mask);
+}
+
+/** The walk clock now, for a pCPU that enters guest memory. */
+export function walk_clock(): u32 {
+  return atomic.load<u32>(walk_clock_address());
+}
+
+/** The hypervisor, or a TypeScript domain, has changed bytes of the frame: no code decoded before is left anywhere. */
 export function frame_modified(mfn: u32): void {
-  shootdown_local(SHOOT_CODE, 0, mfn, 0);
-  if (others_have_code(mfn)) shootdown_others(SHOOT_CODE, 0, mfn, 0);
+  frame_bytes_modified(mfn, 0, 4096);
 }
 
-/** As frame_modified, for bytes [offset, offset+len) that a vCPU of this pCPU changed: only for page-table entries. */
+/** As frame_modified, for bytes [offset, offset+len). */
+export function frame_bytes_modified(mfn: u32, offset: u32, len: u32): void {
+  const owners = atomic.load<u64>(code_owners(mfn));
+  if (owners == 0) return;
+  if (slot_kind == 0) code_written(mfn, offset, len);
+  const others = slot_kind == 0 ? owners & ~((<u64>1) << slot) : owners;
+  if (others == 0) return;
+  // In their name, as those that sleep do it later. One that decodes from the frame again owns it again.
+  atomic.and<u64>(code_owners(mfn), ~others);
+  shootdown_others(others, SHOOT_CODE, 0, mfn, 0);
+}
+
+/** A page-table entry at this offset was changed. */
 export function frame_entry_modified(mfn: u32, offset: u32): void {
-  if (slot_kind == 0) code_written(mfn, offset, 8);
+  frame_bytes_modified(mfn, offset, 8);
+}
+
+/** This pCPU is going to decode code from the frame: no CPU writes to it unseen any more once this returns. */
+export function code_from_frame(mfn: u32): void {
+  code_protect(mfn);
+  const others = others_may_write(mfn);
+  if (others != 0) shootdown_others(others, SHOOT_WRITABLE, 0, mfn, 0);
 }
 
 /**
@@ -144,7 +207,7 @@ export function flush_tlb_local(d: Domain): void {
 /** Flushes them everywhere. */
 export function flush_tlb_domain(d: Domain): void {
   flush_tlb_local(d);
-  shootdown_others(SHOOT_DOMAIN, d.domid, 0, 0);
+  shootdown_others(ALL_PCPUS, SHOOT_DOMAIN, d.domid, 0, 0);
 }
 
 /** Makes v's present CR3 the active address space again, flushed if entries were taken away since. */

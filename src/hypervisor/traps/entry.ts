@@ -5,7 +5,8 @@ import { run } from "../engine";
 import { host_wait } from "../host";
 import { current } from "../percpu";
 import { PerCpu, SOFTIRQ_SCHEDULE, SOFTIRQ_SHOOTDOWN, this_cpu, xen } from "../state";
-import { serve_shootdowns } from "../shootdown";
+import { await_resume, is_stopped } from "../exclusive";
+import { announce_entry, serve_shootdowns } from "../shootdown";
 import { sched_deadline, schedule, vcpu_runnable } from "../sched/sched";
 import { MICROSECS, NOW } from "../time/clock";
 import { run_timers } from "../time/timer";
@@ -115,10 +116,15 @@ function run_vcpu(p: PerCpu, v: Vcpu): void {
     const info = v.vcpu_info;
     if (load<u8>(info, VcpuInfo.evtchn_upcall_pending) != 0 && load<u8>(info, VcpuInfo.evtchn_upcall_mask) == 0) deliver_events(v);
     // From here on this pCPU answers shoot-downs itself: who asks now finds in_guest set, or is found in softirq.
-    atomic.store<u32>(in_guest, 1);
+    announce_entry(p);
     if (atomic.load<u32>(softirq_of(p)) != 0 || !vcpu_runnable(v)) {
       atomic.store<u32>(in_guest, 0);
       break;
+    }
+    if (is_stopped()) {
+      atomic.store<u32>(in_guest, 0);
+      await_resume();
+      continue;
     }
     let time: u64 = timing() ? time_stamp() : 0;
     const reason = run(cpu);

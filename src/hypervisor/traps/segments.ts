@@ -3,7 +3,7 @@
 import { CpuState, ERRNO, FLAT, SEG, SEGBASE, VEC } from "../abi";
 import { Vcpu, in_kernel_mode } from "../domain";
 import { current } from "../percpu";
-import { ldt_entry } from "../engine";
+import { ldt_descriptor } from "../engine";
 
 const DESC_PRESENT: u64 = 1 << 47;
 /** S bit: code or data, not a system descriptor. */
@@ -40,8 +40,7 @@ export function read_descriptor(v: Vcpu, sel: u32): u64 {
   const index = sel >> 3;
   if (sel & 4) {
     if (index >= load<u32>(v.cpu, CpuState.ldt_ents)) return 0;
-    const entry = ldt_entry(v.cpu, sel, false);
-    return entry != 0 ? load<u64>(entry) : 0;
+    return ldt_descriptor(v.cpu, sel);
   }
   if ((index << 3) + 7 > load<u32>(v.cpu, CpuState.gdt_limit)) return 0;
   const frame = load<u32>(v.cpu + CpuState.gdt_frames + ((index >> 9) << 2));

@@ -1,9 +1,11 @@
 // What happens when a PV guest leaves guest code: one function per exit reason. On return the vCPU may go on, is blocked,
 // or its domain has been crashed.
-import { CpuState, EXIT, FLAT, GPR, RFLAGS, SEG, VEC, VGCF, VMASST_TYPE } from "../abi";
+import { CpuState, EXIT, FLAT, GPR, RENDEZVOUS, RFLAGS, SEG, VEC, VGCF, VMASST_TYPE } from "../abi";
 import { Vcpu, in_kernel_mode, set_gpr } from "../domain";
 import { rflags_get } from "../engine";
 import { domain_crash } from "../crash";
+import { await_resume } from "../exclusive";
+import { code_from_frame, frame_modified } from "../mm/tlbflush";
 import { ptwr_do_page_fault } from "../mm/ptwr";
 import { pv_hypercall } from "../hypercalls/dispatch";
 import { TBF_INTERRUPT, create_bounce_frame } from "./bounce";
@@ -53,12 +55,22 @@ export function handle_exit(v: Vcpu, reason: u32): void {
       // Not an instruction of a PV guest.
       pv_inject_hw_exception(VEC.UD, 0);
       break;
+    case EXIT.RENDEZVOUS:
+      rendezvous(load<u32>(v.cpu, CpuState.exit_vector), load<u32>(v.cpu, CpuState.exit_error));
+      break;
     case EXIT.HLT:
       pv_inject_hw_exception(VEC.GP, 0);
       break;
     default:
       domain_crash(v.domain, "the engine stopped for an unknown reason");
   }
+}
+
+/** An instruction needs other pCPUs' agreement, about frame `mfn`; afterwards it is executed again. */
+function rendezvous(what: u32, mfn: u32): void {
+  if (what == RENDEZVOUS.CODE_WRITTEN) frame_modified(mfn);
+  else if (what == RENDEZVOUS.CODE_FIRST) code_from_frame(mfn);
+  else await_resume();
 }
 
 function do_exception(v: Vcpu): void {
