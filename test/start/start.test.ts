@@ -38,7 +38,7 @@ describe('options', () => {
     ['--memory', '0'],
     ['--memory', '5000'],
     ['--vcpus', '1.5'],
-    ['--vcpus', '33'],
+    ['--vcpus', '129'],
     ['--machine-memory', '64'],
     ['--flavour', 'vanilla'],
     ['--name', '../x'],
