@@ -224,6 +224,8 @@ export class Vcpu {
   /** mfns of the kernel and user L4 (mm holds typed references on both); 0: none. */
   guest_table: u32;
   guest_table_user: u32;
+  /** mfn of a table that this vCPU is still dropping a typed reference on (mm/old_table.ts); 0: none. */
+  old_guest_table: u32;
   /** The domain's tlb_downgrade_gen when this vCPU last loaded CR3: user/kernel toggles keep both contexts of it. */
   tlb_generation: u32;
   /** GS bases of the side that is not active now; fs base lives in CpuState. */

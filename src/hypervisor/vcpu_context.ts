@@ -5,7 +5,7 @@ import { TF_kernel_mode, VPF_down, Vcpu, get_gpr, in_kernel_mode, set_gpr } from
 import { rflags_get, rflags_set } from "./engine";
 import { fpu_load_image, fpu_store_image } from "./fpu";
 import { set_gdt_frames } from "./mm/descriptor";
-import { vcpu_destroy_pagetables, vcpu_set_guest_tables } from "./mm/domain";
+import { vcpu_set_guest_tables } from "./mm/domain";
 import { get_base, get_sel, is_canonical, load_data_segment, load_return_segments, set_base } from "./traps/segments";
 import { set_debugreg, get_debugreg, set_guest_ts, guest_ts } from "./traps/debugreg";
 import { guest_visible_cr4, init_guest_cr4, initial_cr0 } from "./traps/emul-priv-op";
@@ -57,7 +57,10 @@ function addresses_okay(c: usize): bool {
   return true;
 }
 
-/** Starts the vCPU's state anew from the context at machine address c. It does not run. 0 or -errno. */
+/**
+ * Starts the vCPU's state anew from the context at machine address c. It does not run. 0 or -errno; -ERESTART: to be
+ * called again.
+ */
 export function set_vcpu_context(v: Vcpu, c: usize): i64 {
   if (!addresses_okay(c)) return -ERRNO.EINVAL;
   const d = v.domain;
@@ -65,6 +68,8 @@ export function set_vcpu_context(v: Vcpu, c: usize): i64 {
   const regs = c + VcpuGuestContext.user_regs;
   const cr3 = load<u64>(c, VcpuGuestContext.ctrlreg + 24) >> 12;
   const cr1 = load<u64>(c, VcpuGuestContext.ctrlreg + 8) >> 12;
+  const user = !(flags & VGCF.in_kernel);
+  if (user && (v.is_initialised ? v.guest_table_user == 0 : cr1 == 0)) return -ERRNO.EINVAL;
   if (v.is_initialised) {
     // Its page tables are its own business by now.
     if (cr3 != <u64>v.guest_table) return -ERRNO.EOPNOTSUPP;
@@ -79,11 +84,6 @@ export function set_vcpu_context(v: Vcpu, c: usize): i64 {
     if (rc != 0) return rc;
     rc = <i64>vcpu_set_guest_tables(v, cr3, cr1);
     if (rc != 0) return rc;
-  }
-  const user = !(flags & VGCF.in_kernel);
-  if (user && v.guest_table_user == 0) {
-    if (!v.is_initialised) vcpu_destroy_pagetables(v);
-    return -ERRNO.EINVAL;
   }
   v.thread_flags = user ? 0 : TF_kernel_mode;
   v.vgc_flags = flags;

@@ -5,6 +5,7 @@
 import { CpuState } from '../../src/engine/state.ts';
 import { MACHINE_INFO_ADDRESS, MachineInfo } from '../../src/machine/layout.ts';
 import { type MmMachine, P, PAGE, RW } from './mm-machine.ts';
+import { structOffset } from './struct-offset.ts';
 
 /** PageInfo (src/hypervisor/mm/frame.ts). */
 const INFO_SIZE = 32;
@@ -14,9 +15,13 @@ const OWNER = 8;
 const ALLOCATED = 1 << 31;
 const XEN_HEAP = 1 << 30;
 const COUNT_MASK = (1 << 26) - 1;
+const TYPE_COUNT_MASK = (1 << 24) - 1;
 const PINNED = 1 << 28;
 const VALIDATED = 1 << 27;
 const LOCKED = 1 << 26;
+const PARTIAL = 1 << 25;
+const PARTIAL_PUT = 1 << 24;
+const PROGRESS = structOffset('mm/frame.ts', 'PageInfo', 'progress');
 export const TYPE = { none: 0, l1: 1, l2: 2, l3: 3, l4: 4, segDesc: 5, shared: 6, writable: 7 } as const;
 
 export interface FrameInfo {
@@ -28,6 +33,8 @@ export interface FrameInfo {
   readonly pinned: boolean;
   readonly validated: boolean;
   readonly locked: boolean;
+  /** A page table whose check, or its end, was stopped in between: entries that hold references; and is its count somebody's? */
+  readonly partial: { readonly entries: number; readonly owned: boolean } | undefined;
   readonly owner: number;
 }
 
@@ -41,10 +48,14 @@ export function frameInfo(m: MmMachine, mfn: number): FrameInfo {
     allocated: (c & ALLOCATED) !== 0,
     xenHeap: (c & XEN_HEAP) !== 0,
     type: t >>> 29,
-    typeCount: t & COUNT_MASK,
+    typeCount: t & TYPE_COUNT_MASK,
     pinned: (t & PINNED) !== 0,
     validated: (t & VALIDATED) !== 0,
     locked: (t & LOCKED) !== 0,
+    partial:
+      t & PARTIAL
+        ? { entries: m.view.getUint32(at + PROGRESS, true) & 0x3ff, owned: (t & PARTIAL_PUT) !== 0 }
+        : undefined,
     owner: m.view.getUint32(at + OWNER, true),
   };
 }
@@ -76,8 +87,14 @@ export function audit(m: MmMachine, frames: readonly number[], held: readonly He
     if (f.locked) wrong.push(`mfn ${mfn} is locked`);
     const table = f.type >= TYPE.l1 && f.type <= TYPE.l4 && f.typeCount > 0;
     if (!table) continue;
-    if (!f.validated) wrong.push(`mfn ${mfn} has type ${f.type} but is not validated`);
-    for (let i = 0; i < 512; i++) {
+    if (!f.validated && !f.partial) wrong.push(`mfn ${mfn} has type ${f.type} but is not validated`);
+    if (f.validated && f.partial) wrong.push(`mfn ${mfn} is validated and partial`);
+    if (f.partial) {
+      // A reference of its own, and a type count that is nobody's unless one is dropping it.
+      add(mfn, false);
+      if (!f.partial.owned) types.set(mfn, (types.get(mfn) ?? 0) + 1);
+    }
+    for (let i = 0; i < (f.partial?.entries ?? 512); i++) {
       if (f.type === TYPE.l4 && i >= 256 && i < 272) continue;
       const e = m.entry(mfn, i);
       if (!(e & P)) continue;
@@ -107,6 +124,15 @@ export function audit(m: MmMachine, frames: readonly number[], held: readonly He
       wrong.push(`mfn ${mfn} has ${f.typeCount} references of type ${f.type}, found ${types.get(mfn)}`);
   }
   return wrong;
+}
+
+const VCPU_SIZE = 1024;
+const OLD_GUEST_TABLE = structOffset('domain.ts', 'Vcpu', 'old_guest_table');
+
+/** The table that a vCPU is still dropping. */
+export function oldTable(m: MmMachine, cpu: number): Held[] {
+  const mfn = m.view.getUint32(cpu - VCPU_SIZE + OLD_GUEST_TABLE, true);
+  return mfn ? [{ mfn, typed: true }] : [];
 }
 
 /** Frames that a vCPU's GDT holds. */

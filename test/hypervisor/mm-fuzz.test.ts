@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { GNTMAP, GNTTABOP, GnttabMapGrantRef, GnttabUnmapGrantRef, GTF } from '../../src/abi/grant_table.ts';
 import { MemoryExchange, MemoryReservation, XENMEM } from '../../src/abi/memory.ts';
 import { HYPERCALL, MMU, MMUEXT, VMASST_CMD, VMASST_TYPE } from '../../src/abi/xen.ts';
-import { audit, frameInfo, gdtFrames, type Held, TYPE } from './frame-audit.ts';
+import { audit, frameInfo, gdtFrames, type Held, oldTable, TYPE } from './frame-audit.ts';
 import { ARG_PAGE, CODE_PAGE, GuestCalls, STACK_PAGE, start, va } from './guest-script.ts';
 import { type GuestScript, MmMachine, makeGuest, P, PAGE, pte, RW, SELF, US } from './mm-machine.ts';
 
@@ -27,7 +27,19 @@ function rng(seed: number): (n: number) => number {
   };
 }
 
-test.each([1, 2, 3, 4, 5, 6])('seed %i', (seed) => {
+/** How hypercalls end: at once; as early as they can, to be made again; or, now and then, left at that. */
+type Manner = 'whole' | 'preempted' | 'abandoned';
+
+test.each([
+  [1, 'whole'],
+  [2, 'whole'],
+  [3, 'whole'],
+  [4, 'preempted'],
+  [5, 'preempted'],
+  [6, 'abandoned'],
+  [7, 'abandoned'],
+  [8, 'abandoned'],
+] as [number, Manner][])('seed %i, hypercalls %s', (seed, manner) => {
   const m = new MmMachine();
   const random = rng(seed);
   const pick = <T>(a: readonly T[]): T => a[random(a.length)];
@@ -65,7 +77,7 @@ test.each([1, 2, 3, 4, 5, 6])('seed %i', (seed) => {
 
   function check(): void {
     // Only the guest that runs has roots and a GDT that are not entries of tables.
-    const held: Held[] = [...gdtFrames(m, cpu), ...mappings.flatMap((x) => x.held)];
+    const held: Held[] = [...gdtFrames(m, cpu), ...oldTable(m, cpu), ...mappings.flatMap((x) => x.held)];
     for (const mfn of [g.l4, userRoot]) if (mfn) held.push({ mfn, typed: true });
     expect(audit(m, known(), held)).toEqual([]);
   }
@@ -200,12 +212,15 @@ test.each([1, 2, 3, 4, 5, 6])('seed %i', (seed) => {
     cpu = m.runningCpu;
     // The pages are not mapped to begin with: they can become anything.
     for (let i = FIRST_PLAY; i < FIRST_PLAY + PLAY; i++) yield* c.call(HYPERCALL.update_va_mapping, va(i), 0, 0);
+    m.busy = manner !== 'whole';
+    if (manner === 'abandoned') m.abandon = () => random(3) === 0;
     for (let i = 0; i < STEPS; i++) {
       if ((yield* step()) === 0) ok++;
       if (i % AUDIT_EVERY === 0) check();
     }
     check();
   });
+  expect(m.continuations > 10).toBe(manner !== 'whole');
   // The walk is of no use if nearly everything is refused.
   expect(ok).toBeGreaterThan(STEPS / 5);
   m.destroyDomain(g.domid);

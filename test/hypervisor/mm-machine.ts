@@ -13,6 +13,7 @@ import {
   DomctlVcpucontext,
   XEN_DOMCTL_INTERFACE_VERSION,
 } from '../../src/abi/domctl.ts';
+import { ERRNO } from '../../src/abi/errno.ts';
 import {
   MemAcquireResource,
   MemoryReservation,
@@ -84,6 +85,12 @@ export class MmMachine {
   readonly log: string[] = [];
   readonly dom0: Wasm;
   private readonly pcpu: Wasm;
+  /** Something else is due on the pCPU whenever the guest makes a hypercall: long ones stop as early as they can. */
+  busy = false;
+  /** Times that a hypercall stopped and was to be made again. */
+  continuations = 0;
+  /** Asked at each of them: true if the guest does not go on with it, but with its script (the answer is -ERESTART). */
+  abandon = (): boolean => false;
   private script: GuestScript | undefined;
   private awaits: 'nothing' | 'call' | 'fault' = 'nothing';
   private argNext = ARGS;
@@ -406,6 +413,16 @@ export class MmMachine {
     return this.view.getBigUint64(this.running + CpuState.off.gpr + n * 8, true);
   }
 
+  /** Where the guest's rip was at its last hypercall: it is there again if that is to go on. */
+  private callRip = 0n;
+
+  private issueCall(cpu: number): number {
+    this.callRip = this.view.getBigUint64(cpu + CpuState.off.rip, true);
+    this.view.setUint32(cpu + CpuState.off.exit_len, 2, true);
+    if (this.busy) this.dom0.kick_all();
+    return EXIT.SYSCALL;
+  }
+
   private makeCall(cpu: number, call: GuestCall): number {
     const set = (n: number, v: number | bigint) =>
       this.view.setBigUint64(cpu + CpuState.off.gpr + n * 8, BigInt.asUintN(64, BigInt(v)), true);
@@ -413,8 +430,7 @@ export class MmMachine {
     [GPR.RDI, GPR.RSI, GPR.RDX, GPR.R10, GPR.R8].forEach((r, i) => {
       set(r, call.args[i] ?? 0);
     });
-    this.view.setUint32(cpu + CpuState.off.exit_len, 2, true);
-    return EXIT.SYSCALL;
+    return this.issueCall(cpu);
   }
 
   private run(cpu: number): number {
@@ -423,8 +439,15 @@ export class MmMachine {
     const set = (at: number, v: number | bigint) => this.view.setBigUint64(at, BigInt.asUintN(64, BigInt(v)), true);
     if (!this.script) return this.makeCall(cpu, { op: HYPERCALL.sched_op, args: [SCHEDOP.block, 0] });
     let answer = 0n;
-    if (this.awaits === 'call') answer = this.view.getBigInt64(gpr(GPR.RAX), true);
-    else if (this.awaits === 'fault') answer = this.view.getBigUint64(cpu + CpuState.off.rip, true);
+    if (this.awaits === 'call') {
+      answer = this.view.getBigInt64(gpr(GPR.RAX), true);
+      if (this.view.getBigUint64(cpu + CpuState.off.rip, true) === this.callRip) {
+        this.continuations++;
+        if (!this.abandon()) return this.issueCall(cpu);
+        answer = BigInt(-ERRNO.ERESTART);
+      }
+    }
+    if (this.awaits === 'fault') answer = this.view.getBigUint64(cpu + CpuState.off.rip, true);
     const next = this.script.next(answer);
     if (next.done) {
       this.script = undefined;

@@ -1,11 +1,12 @@
 // HYPERVISOR_vcpu_op (public/vcpu.h).
 import {
-  ERRNO, SHUTDOWN, VCPUOP, VcpuGuestContext, VcpuInfo, VcpuRegisterRunstateMemoryArea,
+  ERRNO, HYPERCALL, SHUTDOWN, VCPUOP, VcpuGuestContext, VcpuInfo, VcpuRegisterRunstateMemoryArea,
   VcpuRegisterVcpuInfo, VcpuRunstateInfo, VcpuSetPeriodicTimer, VcpuSetSingleshotTimer,
 } from "../abi";
 import { Domain, MAX_VIRT_CPUS, VPF_down, Vcpu, domain_vcpu } from "../domain";
 import { copy_from_guest, copy_to_guest, guest_handle_okay } from "../guest";
 import { current, scratch } from "../percpu";
+import { hypercall_create_continuation } from "./continuation";
 import { MILLISECS, NOW } from "../time/clock";
 import { vcpu_set_periodic_timer, vcpu_set_singleshot, vcpu_stop_singleshot } from "../time/vtimer";
 import { update_secondary_time, update_vcpu_system_time } from "../time/time_info";
@@ -14,6 +15,7 @@ import { vcpu_kick, vcpu_sleep_nosync, vcpu_wake } from "../sched/sched";
 import { domain_shutdown } from "../shutdown";
 import { map_domain_page } from "../mm/frame";
 import { get_page_and_type_writable } from "../mm/domain";
+import { put_old_guest_table } from "../mm/old_table";
 import { xfree, xzalloc } from "../mm/xmalloc";
 import { spin_lock, spin_unlock } from "../spinlock";
 import { set_vcpu_context } from "../vcpu_context";
@@ -34,6 +36,13 @@ function domain_lock(d: Domain): usize {
 
 function initialise(v: Vcpu, arg: u64): i64 {
   if (v.vcpu_info == 0) return -ERRNO.EINVAL;
+  let rc: i64 = put_old_guest_table(current);
+  if (rc == 0) rc = initialise_from(v, arg);
+  if (rc != -ERRNO.ERESTART) return rc;
+  return hypercall_create_continuation(HYPERCALL.vcpu_op, VCPUOP.initialise, v.vcpu_id, arg, 0, 0);
+}
+
+function initialise_from(v: Vcpu, arg: u64): i64 {
   const ctxt = xzalloc(<u32>VcpuGuestContext.SIZE);
   if (ctxt == 0) return -ERRNO.ENOMEM;
   let rc: i64 = -ERRNO.EFAULT;

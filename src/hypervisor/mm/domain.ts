@@ -11,7 +11,8 @@ import { alloc_domheap_frames, claim_adjust, free_heap_frames } from "./heap";
 import { init_gdt } from "./descriptor";
 import { INVALID_M2P_ENTRY, set_gpfn_from_mfn } from "./m2p";
 import { list_link, put_page_alloc_ref } from "./page";
-import { get_page_and_type_from_mfn, put_page_and_type } from "./page_type";
+import { put_page_and_type_deferred } from "./old_table";
+import { get_page_and_type_from_mfn, get_table_from_mfn, put_page_and_type } from "./page_type";
 import { fill_ro_mpt, zap_ro_mpt } from "./page_table";
 import { MmState } from "./state";
 import { generation_of } from "./tlbflush";
@@ -117,17 +118,18 @@ export function set_guest_table(v: Vcpu, mfn: u32): void {
 }
 
 /**
- * Checks and installs the root tables of a vCPU that does not run: kernel's (must be given) and user's (0: none).
- * 0 or -EINVAL, then nothing has changed.
+ * Checks and installs the root tables of a vCPU that does not run and has none: kernel's (must be given) and user's (0:
+ * none). 0; -EINVAL or -ERESTART (to be called again), then nothing has changed.
  */
 export function vcpu_set_guest_tables(v: Vcpu, cr3_mfn: u64, cr1_mfn: u64): i32 {
   const d = v.domain;
-  const kernel = get_page_and_type_from_mfn(cr3_mfn, PGT_l4_page_table, d);
-  if (is_null(kernel)) return -<i32>ERRNO.EINVAL;
+  let rc = get_table_from_mfn(cr3_mfn, PGT_l4_page_table, d);
+  if (rc != 0) return rc;
   if (cr1_mfn != 0) {
-    if (is_null(get_page_and_type_from_mfn(cr1_mfn, PGT_l4_page_table, d))) {
-      put_page_and_type(kernel);
-      return -<i32>ERRNO.EINVAL;
+    rc = get_table_from_mfn(cr1_mfn, PGT_l4_page_table, d);
+    if (rc != 0) {
+      put_page_and_type_deferred(mfn_to_page(<u32>cr3_mfn));
+      return rc;
     }
     if (vm_assist_m2p_strict(d)) zap_ro_mpt(<u32>cr1_mfn, d);
   }

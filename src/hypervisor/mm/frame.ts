@@ -29,8 +29,11 @@ export const PGT_pinned: u32 = 1 << 28;
 export const PGT_validated: u32 = 1 << 27;
 /** An entry of this page table is being changed (page_lock). */
 export const PGT_locked: u32 = 1 << 26;
+/** A page table that was checked or taken apart in part (page_type.ts); and the count is that of one who drops it. */
+export const PGT_partial: u32 = 1 << 25;
+export const PGT_partial_put: u32 = 1 << 24;
 /** Type references, in the low bits. */
-export const PGT_count_mask: u32 = (1 << 26) - 1;
+export const PGT_count_mask: u32 = (1 << 24) - 1;
 
 @unmanaged
 export class PageInfo {
@@ -50,8 +53,8 @@ export class PageInfo {
    * none. Of one that was a page table: when it was taken apart (MmState.walk_clock).
    */
   tlbflush_timestamp: u32;
-  /** Of the first frame of a free block: log2 of its length. */
-  order: u32;
+  /** Of the first frame of a free block, or one of small blocks (xmalloc.ts): log2 of its length. Of a page table: progress.ts. */
+  progress: u32;
 }
 
 /** log2 of sizeof(PageInfo). */

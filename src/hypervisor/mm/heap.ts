@@ -74,7 +74,7 @@ function list_push(order: u32, mfn: u32): void {
   const pg = mfn_to_page(mfn);
   pg.next = first;
   pg.prev = 0;
-  pg.order = order;
+  pg.progress = order;
   pg.count_info = PGC_free;
   if (first != 0) mfn_to_page(first).prev = mfn;
   store<u32>(head, mfn);
@@ -108,7 +108,7 @@ function insert_free(mfn: u32, order: u32, stamp: u32): void {
     const buddy = mfn ^ (1 << order);
     if (buddy + (1 << order) > mm().fresh) break;
     const pg = mfn_to_page(buddy);
-    if (pg.count_info != PGC_free || pg.order != order) break;
+    if (pg.count_info != PGC_free || pg.progress != order) break;
     list_remove(order, buddy);
     if (pg.tlbflush_timestamp > newest) newest = pg.tlbflush_timestamp;
     mfn &= ~(1 << order);

@@ -10,6 +10,7 @@ import { mm_scratch, SCRATCH_BATCH, SCRATCH_BATCH_SIZE, SCRATCH_OLD, SCRATCH_WOR
 import { map_domain_page, page_to_mfn, PageInfo, PGT_l1_page_table, PGT_writable_page } from "./frame";
 import { set_gpfn_from_mfn } from "./m2p";
 import { is_l234, mod_l1_entry, mod_l234_entry, put_old_entry } from "./mod_entry";
+import { put_old_guest_table } from "./old_table";
 import { get_page_from_mfn, put_page } from "./page";
 import { get_page_type, page_lock, page_type, page_unlock, put_page_type } from "./page_type";
 import { get_pg_owner, put_pg_owner, xsm_target } from "./privilege";
@@ -95,6 +96,9 @@ export function do_mmu_update(ureqs: u64, ucount: u64, pdone: u64, uforeign: u64
   let done: u32 = 0;
   const buffer = mm_scratch(SCRATCH_BATCH);
   const word = mm_scratch(SCRATCH_WORD);
+  if (put_old_guest_table(current) != 0) return hypercall_create_continuation(HYPERCALL.mmu_update, ureqs, ucount, pdone, uforeign, 0);
+  // Everything but that table was done before: this carries the result.
+  if (count == MMU_UPDATE_PREEMPTED && ureqs == 0) return <i64><i32>foreigndom;
   if (count & MMU_UPDATE_PREEMPTED) {
     count &= ~MMU_UPDATE_PREEMPTED;
     if (pdone != 0 && copy_from_guest(word, pdone, 4) == 0) done = load<u32>(word);
@@ -118,11 +122,11 @@ export function do_mmu_update(ureqs: u64, ucount: u64, pdone: u64, uforeign: u64
     let at: usize = 0;
     let have: u32 = 0;
     for (; i < count; i++) {
+      if (current.old_guest_table != 0 || (have == 0 && i != 0 && hypercall_preempt_check())) {
+        rc = -<i32>ERRNO.ERESTART;
+        break;
+      }
       if (have == 0) {
-        if (i != 0 && hypercall_preempt_check()) {
-          rc = -<i32>ERRNO.ERESTART;
-          break;
-        }
         have = min<u32>(count - i, BATCH);
         at = buffer;
         if (copy_from_guest(buffer, ureqs + <u64>i * <u64>MmuUpdate.SIZE, have * <u32>MmuUpdate.SIZE) != 0) {
@@ -153,6 +157,9 @@ export function do_mmu_update(ureqs: u64, ucount: u64, pdone: u64, uforeign: u64
     return hypercall_create_continuation(
       HYPERCALL.mmu_update, ureqs + <u64>i * <u64>MmuUpdate.SIZE, <u64>((count - i) | MMU_UPDATE_PREEMPTED), pdone, uforeign, 0,
     );
+  }
+  if (current.old_guest_table != 0) {
+    return hypercall_create_continuation(HYPERCALL.mmu_update, 0, <u64>MMU_UPDATE_PREEMPTED, 0, <u64>rc, 0);
   }
   return <i64>rc;
 }

@@ -10,9 +10,10 @@ import {
 } from "./frame";
 import { set_guest_table } from "./domain";
 import { MMU_UPDATE_PREEMPTED } from "./mmu_update";
+import { put_old_guest_table, put_page_and_type_deferred } from "./old_table";
 import { get_page_from_mfn, put_page } from "./page";
 import {
-  get_page_and_type_from_mfn, get_page_type, put_page_and_type, test_and_clear_pinned, test_and_set_pinned,
+  get_page_and_type_from_mfn, get_page_type_preemptible, get_table_from_mfn, put_page_and_type, test_and_clear_pinned, test_and_set_pinned,
 } from "./page_type";
 import { fill_ro_mpt, zap_ro_mpt } from "./page_table";
 import { get_pg_owner, put_pg_owner, xsm_target } from "./privilege";
@@ -29,7 +30,7 @@ const LDT_MAX_ENTRIES: u32 = 8192;
 function pin(mfn: u64, type: u32, owner: Domain): i32 {
   const pg = get_page_from_mfn(mfn, owner);
   if (is_null(pg)) return -<i32>ERRNO.EINVAL;
-  const rc = get_page_type(pg, type);
+  const rc = get_page_type_preemptible(pg, type);
   if (rc != 0) {
     put_page(pg);
     return rc;
@@ -53,23 +54,24 @@ function unpin(mfn: u64, owner: Domain): i32 {
   const pg = get_page_from_mfn(mfn, owner);
   if (is_null(pg)) return -<i32>ERRNO.EINVAL;
   const pinned = test_and_clear_pinned(pg);
-  if (pinned) put_page_and_type(pg);
+  if (pinned) put_page_and_type_deferred(pg);
   put_page(pg);
   return pinned ? 0 : -<i32>ERRNO.EINVAL;
 }
 
-/** Loads the kernel's CR3 of the current vCPU. */
+/** Loads the kernel's CR3 of the current vCPU. 0, -EINVAL, or -ERESTART to be called again. */
 export function new_guest_cr3(mfn: u64): i32 {
   const v = current;
   const d = v.domain;
   const old = v.guest_table;
   if (mfn != <u64>old) {
-    if (is_null(get_page_and_type_from_mfn(mfn, PGT_l4_page_table, d))) return -<i32>ERRNO.EINVAL;
+    const rc = get_table_from_mfn(mfn, PGT_l4_page_table, d);
+    if (rc != 0) return rc;
     if (!vm_assist_m2p_strict(d)) fill_ro_mpt(<u32>mfn);
     set_guest_table(v, <u32>mfn);
   }
   load_cr3(v, <u32>mfn);
-  if (mfn != <u64>old && old != 0) put_page_and_type(mfn_to_page(old));
+  if (mfn != <u64>old && old != 0) put_page_and_type_deferred(mfn_to_page(old));
   return 0;
 }
 
@@ -80,11 +82,12 @@ function new_user_cr3(mfn: u64): i32 {
   const old = v.guest_table_user;
   if (mfn == <u64>old) return 0;
   if (mfn != 0) {
-    if (is_null(get_page_and_type_from_mfn(mfn, PGT_l4_page_table, d))) return -<i32>ERRNO.EINVAL;
+    const rc = get_table_from_mfn(mfn, PGT_l4_page_table, d);
+    if (rc != 0) return rc;
     if (vm_assist_m2p_strict(d)) zap_ro_mpt(<u32>mfn, d);
   }
   v.guest_table_user = <u32>mfn;
-  if (old != 0) put_page_and_type(mfn_to_page(old));
+  if (old != 0) put_page_and_type_deferred(mfn_to_page(old));
   return 0;
 }
 
@@ -194,6 +197,9 @@ export function do_mmuext_op(uops: u64, ucount: u64, pdone: u64, uforeign: u64):
   let done: u32 = 0;
   const word = mm_scratch(SCRATCH_WORD);
   const op = mm_scratch(SCRATCH_BATCH);
+  if (put_old_guest_table(current) != 0) return hypercall_create_continuation(HYPERCALL.mmuext_op, uops, ucount, pdone, uforeign, 0);
+  // Everything but that table was done before: this carries the result.
+  if (count == MMU_UPDATE_PREEMPTED && uops == 0) return <i64><i32>uforeign;
   if (count & MMU_UPDATE_PREEMPTED) {
     count &= ~MMU_UPDATE_PREEMPTED;
     if (pdone != 0 && copy_from_guest(word, pdone, 4) == 0) done = load<u32>(word);
@@ -209,7 +215,7 @@ export function do_mmuext_op(uops: u64, ucount: u64, pdone: u64, uforeign: u64):
   }
   let i: u32 = 0;
   for (; i < count; i++) {
-    if (i != 0 && hypercall_preempt_check()) {
+    if (current.old_guest_table != 0 || (i != 0 && hypercall_preempt_check())) {
       rc = -<i32>ERRNO.ERESTART;
       break;
     }
@@ -229,6 +235,9 @@ export function do_mmuext_op(uops: u64, ucount: u64, pdone: u64, uforeign: u64):
     return hypercall_create_continuation(
       HYPERCALL.mmuext_op, uops + <u64>i * <u64>MmuextOp.SIZE, <u64>((count - i) | MMU_UPDATE_PREEMPTED), pdone, uforeign, 0,
     );
+  }
+  if (current.old_guest_table != 0) {
+    return hypercall_create_continuation(HYPERCALL.mmuext_op, 0, <u64>MMU_UPDATE_PREEMPTED, 0, <u64>rc, 0);
   }
   return rc;
 }

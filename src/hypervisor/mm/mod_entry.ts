@@ -5,10 +5,12 @@ import { ERRNO } from "../abi";
 import { Domain } from "../domain";
 import { PGT_l1_page_table, PGT_l4_page_table, mfn_to_page } from "./frame";
 import { get_page_from_l1e, put_page_from_l1e } from "./l1e";
-import { get_page_from_l234e, put_page_from_l234e } from "./page_table";
+import { is_self_map } from "./linear";
+import { put_page_and_type_deferred } from "./old_table";
+import { drop_linear_use, get_page_from_l234e } from "./page_table";
 import {
   _PAGE_ACCESSED, _PAGE_DIRTY, adjust_guest_l1e, adjust_guest_l23e, adjust_guest_l4e, is_downgrade, is_guest_l4_slot,
-  l1e_keeps_references, L1_DISALLOW_MASK, L234_DISALLOW_MASK, l234e_keeps_references, present,
+  l1e_keeps_references, L1_DISALLOW_MASK, L234_DISALLOW_MASK, l234e_keeps_references, present, pte_mfn,
 } from "./pte";
 import { frame_entry_modified, note_downgrade } from "./tlbflush";
 
@@ -53,7 +55,8 @@ const NOTHING: u64 = 0;
 
 /**
  * Sets the entry at `at` of a table of type `type` (L2 to L4). `old` receives the entry whose references the caller must
- * drop after unlocking (put_old_entry; 0: none), and behind it a u32: rights were taken away.
+ * drop after unlocking (put_old_entry; 0: none), and behind it a u32: rights were taken away. -ERESTART: nothing is
+ * changed, to be called again.
  */
 export function mod_l234_entry(at: usize, npte: u64, type: u32, preserve_ad: bool, d: Domain, old: usize): i32 {
   store<u64>(old, NOTHING);
@@ -69,17 +72,19 @@ export function mod_l234_entry(at: usize, npte: u64, type: u32, preserve_ad: boo
       update_entry(at, opte, npte, preserve_ad, d);
       return 0;
     }
-    const rc = get_page_from_l234e(npte, mfn, type, d);
+    const rc = get_page_from_l234e(npte, mfn, type, d, true);
     if (rc != 0) return rc;
   }
   update_entry(at, opte, npte, preserve_ad, d);
+  // While the table is locked, and so keeps its type.
+  drop_linear_use(opte, mfn_to_page(mfn), type);
   store<u64>(old, opte);
   return 0;
 }
 
-/** Drops the references of an entry that mod_l234_entry replaced in table `mfn`, which the caller still holds. */
+/** Drops the references of an entry that mod_l234_entry replaced in table `mfn`, or begins to (old_table.ts). */
 export function put_old_entry(opte: u64, mfn: u32): void {
-  put_page_from_l234e(opte, mfn_to_page(mfn));
+  if (present(opte) && !is_self_map(opte, mfn_to_page(mfn))) put_page_and_type_deferred(mfn_to_page(<u32>pte_mfn(opte)));
 }
 
 /** Is the type one of the tables that mod_l234_entry takes? */

@@ -17,13 +17,16 @@ function page_alloc_lock(d: Domain): usize {
   return changetype<usize>(d) + offsetof<Domain>("page_alloc_lock");
 }
 
+/** Counts stop short of what fits by more than all page tables' own references (get_page_light). */
+const MAX_COUNT: u32 = PGC_count_mask - 16;
+
 /** Takes a reference if the frame has any; returns its owner (null: none taken). */
 export function page_get_owner_and_reference(pg: PageInfo): Domain {
   const at = count_info_of(pg);
   let x = atomic.load<u32>(at);
   for (;;) {
     const n = x & PGC_count_mask;
-    if (n == 0 || n == PGC_count_mask) return changetype<Domain>(0);
+    if (n == 0 || n >= MAX_COUNT) return changetype<Domain>(0);
     const y = atomic.cmpxchg<u32>(at, x, x + 1);
     if (y == x) break;
     x = y;
@@ -49,6 +52,11 @@ export function get_page_from_mfn(mfn: u64, d: Domain): PageInfo {
 /** One more reference for a caller that holds one. False: too many. */
 export function get_page_again(pg: PageInfo): bool {
   return !is_null(page_get_owner_and_reference(pg));
+}
+
+/** One more that cannot fail, for a caller that holds one: of a page table for itself, at most one (page_type.ts). */
+export function get_page_light(pg: PageInfo): void {
+  atomic.add<u32>(count_info_of(pg), 1);
 }
 
 /** Drops a reference; with the last one the frame is free. */

@@ -5,13 +5,11 @@ import { Domain, domain_vcpu, is_null } from "../domain";
 import { hypercall_preempt_check } from "../hypercalls/continuation";
 import { spin_lock, spin_unlock } from "../spinlock";
 import { destroy_gdt } from "./descriptor";
-import {
-  mfn_to_page, PageInfo, PGT_count_mask, PGT_l1_page_table, PGT_l4_page_table, PGT_type_mask, PGT_validated, type_info_of,
-} from "./frame";
+import { mfn_to_page, PageInfo } from "./frame";
 import { vcpu_destroy_pagetables } from "./domain";
 import { get_page, put_page, put_page_alloc_ref } from "./page";
-import { demote_page_table } from "./page_table";
-import { put_page_and_type, test_and_clear_pinned } from "./page_type";
+import { finish_old_guest_table } from "./old_table";
+import { invalidate_table, put_page_and_type, test_and_clear_pinned } from "./page_type";
 
 /** Domain.relmem_state: what domain_relinquish_memory does next. */
 const RELMEM_vcpus: u32 = 0;
@@ -30,6 +28,7 @@ export function domain_relinquish_memory(d: Domain): i32 {
     for (let i: u32 = 0; i < d.max_vcpus; i++) {
       const v = domain_vcpu(d, i);
       if (is_null(v)) continue;
+      finish_old_guest_table(v);
       vcpu_destroy_pagetables(v);
       destroy_gdt(v);
     }
@@ -54,6 +53,8 @@ function relinquish_pages(d: Domain): i32 {
   while (!is_null(pg)) {
     if (test_and_clear_pinned(pg)) put_page_and_type(pg);
     put_page_alloc_ref(pg);
+    // A table that is still valid with its pin and own reference gone is held by others: by a table that comes later in
+    // the list (then this only does its work early), or by itself or one that it holds, in a circle of linear page tables.
     invalidate_table(pg);
     const next = next_page(d, pg);
     put_page(pg);
@@ -81,24 +82,4 @@ function next_page(d: Domain, pg: PageInfo): PageInfo {
 /** A reference without the owner being looked at (the list's lock says it), so that none is dropped under the lock. */
 function get_page_counted(pg: PageInfo): bool {
   return get_page(pg, pg.owner);
-}
-
-/**
- * A table that is still valid with its pin and own reference gone is held by others: by a table that comes later in the
- * list (then this only does its work early), or by itself or one that it holds, in a circle of linear page tables.
- * Without PGT_validated its later references go without taking it apart again.
- */
-function invalidate_table(pg: PageInfo): void {
-  const at = type_info_of(pg);
-  let x = atomic.load<u32>(at);
-  for (;;) {
-    const type = x & PGT_type_mask;
-    if (type < PGT_l1_page_table || type > PGT_l4_page_table || !(x & PGT_validated) || (x & PGT_count_mask) == 0) return;
-    const y = atomic.cmpxchg<u32>(at, x, x & ~PGT_validated);
-    if (y == x) {
-      demote_page_table(pg, type);
-      return;
-    }
-    x = y;
-  }
 }

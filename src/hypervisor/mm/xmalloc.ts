@@ -8,7 +8,7 @@ import { mfn_to_page, mm_state_address, page_to_mfn, PageInfo, virt_to_mfn } fro
 import { alloc_xenheap_page, alloc_xenheap_pages, free_xenheap_pages } from "./heap";
 import { MAX_ORDER, MmState, XMALLOC_CLASSES, xmalloc_head } from "./state";
 
-/** PageInfo.order of the first page of a block of whole pages. */
+/** PageInfo.progress of the first page of a block of whole pages. */
 const WHOLE_PAGES: u32 = 0x80;
 
 function xmalloc_lock(): usize {
@@ -25,7 +25,7 @@ export function xzalloc(size: usize, align: usize = 16): usize {
     const order: u32 = 20 - clz<u32>(<u32>want - 1);
     if (<i32>order > <i32>MAX_ORDER) return 0;
     const p = alloc_xenheap_pages(order);
-    if (p != 0) mfn_to_page(virt_to_mfn(p)).order = WHOLE_PAGES | order;
+    if (p != 0) mfn_to_page(virt_to_mfn(p)).progress = WHOLE_PAGES | order;
     return p;
   }
   const bytes: usize = 16 << cls;
@@ -54,7 +54,7 @@ function add_page(cls: u32, page: usize): u32 {
   const bytes: usize = 16 << cls;
   for (let p = page; p < page + 4096; p += bytes) store<u32>(p, p + bytes < page + 4096 ? p + bytes : 0);
   const pg = mfn_to_page(virt_to_mfn(page));
-  pg.order = cls;
+  pg.progress = cls;
   pg.linear_pt_count = 0;
   pg.tlbflush_timestamp = <u32>page;
   link(cls, pg);
@@ -80,11 +80,11 @@ function unlink(cls: u32, pg: PageInfo): void {
 export function xfree(p: usize): void {
   if (p == 0) return;
   const pg = mfn_to_page(virt_to_mfn(p));
-  if ((pg.order & WHOLE_PAGES) != 0) {
-    free_xenheap_pages(p, pg.order & ~WHOLE_PAGES);
+  if ((pg.progress & WHOLE_PAGES) != 0) {
+    free_xenheap_pages(p, pg.progress & ~WHOLE_PAGES);
     return;
   }
-  const cls = pg.order;
+  const cls = pg.progress;
   spin_lock(xmalloc_lock());
   if (pg.tlbflush_timestamp == 0) link(cls, pg);
   store<u32>(p, pg.tlbflush_timestamp);

@@ -1,13 +1,14 @@
 // Privileged instructions of a PV guest (XEN-ABI 2.3): the engine reports them instead of #GP(0); those that Xen
 // emulates are done here, the others become #GP(0). The decoder reads the guest's bytes anew; a guest that changes them
 // meanwhile only gets what the new bytes ask for. Intel SDM vol. 2.
-import { CpuState, GPR, RFLAGS, SEG, VEC } from "../abi";
+import { CpuState, ERRNO, GPR, RFLAGS, SEG, VEC } from "../abi";
 import { Vcpu, get_gpr, in_kernel_mode, set_gpr } from "../domain";
 import { guest_read } from "../engine";
 import { scratch } from "../percpu";
 import { NOW } from "../time/clock";
 import { tsc_at } from "../time/time_info";
 import { new_guest_cr3 } from "../mm/mmuext";
+import { put_old_guest_table } from "../mm/old_table";
 import { debugreg_valid, get_debugreg, guest_ts, set_debugreg, set_guest_ts } from "./debugreg";
 import { guest_io_okay, guest_io_read, guest_io_write, iopl_ok } from "./ioport";
 import { emulate_string_io } from "./string-io";
@@ -141,8 +142,13 @@ function write_cr(v: Vcpu, n: u32, x: u64): bool {
     case 2:
       store<u64>(v.cpu, x, CpuState.cr2);
       return true;
-    case 3:
-      return new_guest_cr3(x >> 12) == 0;
+    case 3: {
+      let rc = put_old_guest_table(v);
+      if (rc == 0) rc = new_guest_cr3(x >> 12);
+      // Something else is due: the instruction is to be tried again.
+      if (rc == -<i32>ERRNO.ERESTART) changetype<Insn>(scratch + INSN).at = 0;
+      return rc == 0 || rc == -<i32>ERRNO.ERESTART;
+    }
     case 4:
       set_guest_cr4(v, x);
       return true;
@@ -292,6 +298,7 @@ export function emulate_privileged_op(v: Vcpu): bool {
       break;
     case 0x0f:
       done = two_byte(v, i);
+      if (done && i.at == 0) return true;
       break;
   }
   if (!done) return false;
