@@ -76,6 +76,7 @@ const ABI = [
   'src/engine/area.ts',
   'src/engine/counters.ts',
   'src/machine/layout.ts',
+  'src/machine/profile-table.ts',
   'src/machine/stats-table.ts',
 ];
 

@@ -25,6 +25,7 @@ const ENGINE_MODULES = [
   'src/engine/exits.ts',
   'src/engine/counters.ts',
   'src/machine/layout.ts',
+  'src/machine/profile-table.ts',
   'src/machine/stats-table.ts',
 ];
 

@@ -8,6 +8,7 @@ import { pcpu_kick } from "./sched/kick";
 import { pcpu_loop } from "./traps/entry";
 
 export { resume_others, stop_others } from "./exclusive";
+export { profile_ring, profile_start, profile_tick } from "./profile";
 export { foreign_map, foreign_page, foreign_unmap, frame_written } from "./mm/foreign";
 
 /** Once, on the thread that becomes dom0's. */

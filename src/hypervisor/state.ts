@@ -119,6 +119,8 @@ export class PerCpu {
   spin_ns: u32;
   /** A page for the slot's own use (percpu.ts scratch). */
   scratch: usize;
+  /** ProfileRing of this pCPU (profile.ts); 0: nobody profiles. */
+  profile_ring: usize;
   /** Copy of the multicall entry that is being done. */
   mc_entry: usize;
   /** Deterministic time: vCPU of the TypeScript domain that was signalled from here and has not answered; 0: none. */

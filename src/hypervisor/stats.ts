@@ -10,7 +10,7 @@ import { xen } from "./state";
 // @ts-ignore: decorator
 @inline
 function mine(): usize {
-  return xen().stats + slot * CpuStats.SIZE;
+  return xen().stats + slot * <u32>CpuStats.SIZE;
 }
 
 // @ts-ignore: decorator

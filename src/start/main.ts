@@ -12,6 +12,7 @@ import { KernelError } from '../dom0/toolstack/kernel/kernel.ts';
 import { supervise } from '../dom0/toolstack/lifecycle.ts';
 import { ImageError, type Images, loadImages } from './images.ts';
 import { help, type Options, parseOptions, UsageError } from './options.ts';
+import { ProfileRecorder } from './profile.ts';
 import { decoderStats, StatsRecorder } from './stats.ts';
 import { Terminal } from './terminal.ts';
 
@@ -25,7 +26,7 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const SIGNAL_STATUS: Record<(typeof SIGNALS)[number], number> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
 
 /** Errors that say what the user can do; of others the place is shown. */
-const EXPECTED = [ImageError, KernelError, ToolstackError, HypercallError];
+const EXPECTED = [UsageError, ImageError, KernelError, ToolstackError, HypercallError];
 
 /** The guest can see its UUID (XENVER_guest_handle). */
 const DETERMINISTIC_UUID = '00000000-0000-4000-8000-000000000001';
@@ -56,7 +57,9 @@ export async function main(args: readonly string[], cwd: string, build: () => Pr
   try {
     await build();
     const images = await loadImages(options, cwd, new Cache(), (line) => say(`npm start: ${line}`));
-    return await new Run(options, images).run();
+    const { profile, symbols } = options;
+    const recorder = profile === undefined ? undefined : new ProfileRecorder(profile, symbols, images.elf, cwd);
+    return await new Run(options, images, recorder).run();
   } catch (error) {
     const expected = EXPECTED.some((kind) => error instanceof kind);
     say(`npm start: ${expected ? (error as Error).message : ((error as Error).stack ?? error)}`);
@@ -69,14 +72,16 @@ class Run {
   readonly #options: Options;
   readonly #images: Images;
   readonly #stats = new StatsRecorder();
+  readonly #profile: ProfileRecorder | undefined;
   readonly #log: string[] = [];
   readonly #terminal: Terminal;
   /** Resolved by Ctrl-], a signal, or the failure of the machine, with the exit status. */
   readonly #interrupted: Promise<number>;
   #interrupt: (status: number) => void = () => {};
 
-  constructor(options: Options, images: Images) {
+  constructor(options: Options, images: Images, profile: ProfileRecorder | undefined) {
     this.#options = options;
+    this.#profile = profile;
     this.#images = images;
     this.#interrupted = new Promise((resolve) => {
       this.#interrupt = resolve;
@@ -115,11 +120,13 @@ class Run {
     });
     try {
       this.#terminal.start();
+      this.#profile?.start(host);
       if (this.#terminal.interactive) say('npm start: Ctrl-] leaves\r');
       return await this.#guests(host);
     } finally {
       this.#terminal.stop();
       const report = this.#options.stats ? this.#stats.report(host) : [];
+      if (this.#profile) report.push(...this.#profile.finish());
       await host.stop();
       // What the decoders did is known now.
       if (this.#options.stats) report.push(...decoderStats(host.machine.decoderStats));
@@ -141,7 +148,10 @@ class Run {
       ramdiskName: this.#images.ramdiskName,
       cmdline: append + this.#terminal.environment,
     });
-    const connect = (domain: Domain) => this.#terminal.connect(domain.console);
+    const connect = (domain: Domain) => {
+      this.#terminal.connect(domain.console);
+      this.#profile?.name(domain.domid, domain.name);
+    };
     connect(first);
     const { done } = supervise(host.toolstack, first, { started: connect });
     first.unpause();

@@ -16,6 +16,8 @@ export interface Options {
   name: string;
   logDir?: string;
   stats: boolean;
+  profile?: string;
+  symbols?: string;
   deterministic: boolean;
   help: boolean;
 }
@@ -76,6 +78,8 @@ const ROWS: readonly Row[] = [
   { key: 'name', value: 'NAME', default: 'guest', help: 'name of the domain', parse: domainName },
   { key: 'logDir', value: 'DIR', help: 'keep the console output in DIR/guest-NAME.log' },
   { key: 'stats', help: 'at the end, print times and counts' },
+  { key: 'profile', value: 'FILE', help: 'where time goes, as a .cpuprofile (VS Code, Chrome, speedscope)' },
+  { key: 'symbols', value: 'FILE,...', help: 'more symbols for it: System.map, /proc/kallsyms or ELF files' },
   { key: 'deterministic', help: 'guest time from instructions executed: every run alike' },
   { key: 'help', help: 'print this' },
 ];
@@ -102,7 +106,15 @@ export function parseOptions(args: readonly string[]): Options {
       options[row.key] = text === undefined ? undefined : row.parse ? row.parse(text) : text;
     }
   }
+  check(options as unknown as Options);
   return options as unknown as Options;
+}
+
+/** What does not go together. */
+function check({ profile, symbols, deterministic }: Options): void {
+  if (profile !== undefined && deterministic)
+    throw new UsageError('--profile goes by the clock, --deterministic does not');
+  if (symbols !== undefined && profile === undefined) throw new UsageError('--symbols is for --profile');
 }
 
 export function help(): string {

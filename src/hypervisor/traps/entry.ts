@@ -12,6 +12,7 @@ import { MICROSECS, NOW } from "../time/clock";
 import { run_timers } from "../time/timer";
 import { count_exception, count_exit, count_run, time_exit, time_guest, time_stamp, timing } from "../stats";
 import { TBF_INTERRUPT, create_bounce_frame } from "./bounce";
+import { profile_handled_exit, profile_idled, profile_left_guest } from "../profile";
 import { handle_exit } from "./traps";
 
 /** Bytes of fuel one guest instruction costs (a decoded record). */
@@ -109,6 +110,7 @@ function run_vcpu(p: PerCpu, v: Vcpu): void {
   const info_pending = CpuState.pending;
   store<i32>(cpu, fuel_for(p, start), CpuState.fuel);
   const in_guest = changetype<usize>(p) + offsetof<PerCpu>("in_guest");
+  const ring = p.profile_ring;
   let before = icount;
   for (;;) {
     atomic.store<u32>(cpu + info_pending, 0);
@@ -134,10 +136,12 @@ function run_vcpu(p: PerCpu, v: Vcpu): void {
     before = after;
     count_exit(reason);
     if (timing()) time = time_guest(time);
+    if (ring != 0) profile_left_guest(ring, v, reason);
     if (reason == EXIT.PREEMPT) break;
     if (reason == EXIT.EXCEPTION) count_exception(load<u32>(cpu, CpuState.exit_vector));
     handle_exit(v, reason);
     if (timing()) time_exit(reason, time);
+    if (ring != 0) profile_handled_exit(ring);
     if (p.spoke_to != 0) break;
     if (load<i32>(cpu, CpuState.fuel) <= 0) break;
   }
@@ -193,4 +197,5 @@ function idle(p: PerCpu): void {
   }
   atomic.store<u32>(state, 0);
   p.idle_ns += NOW() - now;
+  if (p.profile_ring != 0) profile_idled(p.profile_ring, p.idle_vcpu);
 }
