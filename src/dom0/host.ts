@@ -9,6 +9,7 @@ import { type MachineStats, readStats } from '../machine/stats.ts';
 import type { EventChannels } from './kernel/evtchn.ts';
 import type { Hypercalls } from './kernel/hypercalls.ts';
 import { createDom0Kernel } from './kernel/kernel.ts';
+import { Devices } from './toolstack/devices/devices.ts';
 import { Guests } from './toolstack/guests.ts';
 import { Toolstack } from './toolstack/toolstack.ts';
 import { XenConsoled } from './xenconsoled/xenconsoled.ts';
@@ -42,6 +43,7 @@ export class Host {
   readonly consoles: XenConsoled;
   readonly toolstack: Toolstack;
   readonly guests: Guests;
+  readonly devices: Devices;
   readonly #events: EventChannels;
   #storeSocket: XenStoreSocket | undefined;
   #stopped: Promise<void> | undefined;
@@ -61,7 +63,10 @@ export class Host {
       onTty: (domid, path) => this.store.write(`/local/domain/${domid}/console/tty`, path),
       onLogError: (path, error) => warn(`no log in ${path}: ${error.message}`),
     });
-    this.toolstack = new Toolstack({ xen: this.xen, events: this.#events, store: this.store, consoles: this.consoles });
+    const parts = { xen: this.xen, events: this.#events, store: this.store };
+    const domidOf = (name: string) => this.toolstack.find(name)?.domid;
+    this.devices = new Devices({ ...parts, machine, warn, domidOf });
+    this.toolstack = new Toolstack({ ...parts, consoles: this.consoles, devices: this.devices });
     this.guests = new Guests(this.toolstack, warn);
     this.#events.start();
   }
@@ -107,11 +112,12 @@ export class Host {
   }
 
   async #stop(): Promise<void> {
-    this.#events.stop();
     try {
       await this.#storeSocket?.close();
       this.toolstack.close();
+      await this.devices.close();
     } finally {
+      this.#events.stop();
       await this.machine.stop();
       this.consoles.close();
     }

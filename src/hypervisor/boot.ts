@@ -63,7 +63,8 @@ export function boot_machine(pcpus: u32): void {
   x.dom_xen = special_domain(DOMID_XEN);
   x.dom_io = special_domain(DOMID_IO);
   x.dom_idle = special_domain(DOMID_IDLE);
-  for (let i: u32 = 0; i < x.slots; i++) prepare_cpu(i);
+  // Slots behind dom0's are made ready when a thread takes one (ts_domain.ts).
+  for (let i: u32 = 0; i <= pcpus; i++) prepare_cpu(i);
   cpupools_boot();
   share_m2p_with_privileged_guests(x.dom_xen);
   set_scratch(percpu_of(pcpus).scratch);
@@ -136,7 +137,7 @@ function create_dom0(x: Hypervisor): void {
   x.dom0 = d;
 }
 
-/** Per instance: takes its slot. A TypeScript domain's thread starts as dom0's. */
+/** Per instance: takes its slot. A TypeScript domain's thread is dom0's, or the one that was attached to the slot. */
 export function init_cpu_slot(slot: u32, kind: u32): void {
   set_slot(slot, kind);
   set_shared(load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.hypervisor));
@@ -147,7 +148,8 @@ export function init_cpu_slot(slot: u32, kind: u32): void {
     atomic.store<u32>(changetype<usize>(p) + offsetof<PerCpu>("online"), 1);
     return;
   }
-  const v = changetype<Vcpu>(load<u32>(xen().dom0.vcpu_table));
+  const v = slot == xen().pcpus ? changetype<Vcpu>(load<u32>(xen().dom0.vcpu_table)) : p.current;
+  if (changetype<usize>(v) == 0) panic("no domain is attached to this CPU slot");
   set_current(v);
   p.current = v;
 }

@@ -36,6 +36,10 @@ export class Domain {
   privileged: u32;
   /** Non-zero: a TypeScript domain: its vCPU is a thread, guest handles are machine addresses. */
   is_ts: u32;
+  /** A driver domain's thread (ts_domain.ts): its CPU slot (0: none), and the machine memory its guest handles lie in. */
+  ts_slot: u32;
+  ts_buffer: u32;
+  ts_buffer_size: u32;
   /** Its device model: the domain that may act on this one (DOMID_INVALID: none). */
   target: u32;
   /** DOMDYING_* (domain_lock). */

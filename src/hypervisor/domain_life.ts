@@ -234,11 +234,14 @@ function unmap_vcpu_info(v: Vcpu): void {
 }
 
 /**
- * Destroys d as far as it goes now: 0 when done, -ERESTART if it is to be called again, -EINVAL if it cannot be destroyed.
+ * Destroys d as far as it goes now: 0 when done, -ERESTART if it is to be called again, -EINVAL if it cannot be destroyed,
+ * -EBUSY while a thread runs it.
  * domctl_lock is not held; the caller has a reference.
  */
 export function domain_kill(d: Domain): i64 {
-  if (d.is_ts || d.domid >= DOMID_FIRST_RESERVED) return -ERRNO.EINVAL;
+  if (d.domid == 0 || d.domid >= DOMID_FIRST_RESERVED) return -ERRNO.EINVAL;
+  // The thread of a TypeScript domain must have ended before.
+  if (d.ts_slot != 0) return -ERRNO.EBUSY;
   const lock = changetype<usize>(d) + offsetof<Domain>("domain_lock");
   spin_lock(lock);
   const was = d.is_dying;

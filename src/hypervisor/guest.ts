@@ -19,6 +19,10 @@ export function guest_range_okay(va: u64, len: u32): bool {
 export function guest_handle_okay(handle: u64, len: u32): bool {
   if (current.domain.is_ts) {
     const end = handle + <u64>len;
+    if (!current.domain.privileged) {
+      const start = <u64>current.domain.ts_buffer;
+      return handle >= start && end >= handle && end <= start + <u64>current.domain.ts_buffer_size;
+    }
     const top = <u64>load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.mem_frames) << 12;
     return handle >= 0x1000 && end >= handle && end <= top;
   }

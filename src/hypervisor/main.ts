@@ -10,6 +10,7 @@ import { pcpu_loop } from "./traps/entry";
 export { resume_others, stop_others } from "./exclusive";
 export { profile_ring, profile_start, profile_tick } from "./profile";
 export { foreign_map, foreign_page, foreign_unmap, frame_written } from "./mm/foreign";
+export { ts_domain_create, ts_thread_attach, ts_thread_detach } from "./ts_domain";
 
 /** Once, on the thread that becomes dom0's. */
 export function boot(pcpus: u32): void {

@@ -29,6 +29,9 @@ export interface HypervisorExports {
   foreign_page(domid: number, mfn: number): number;
   stop_others(): number;
   resume_others(): void;
+  ts_domain_create(asked: number, maxEvtchnPort: number, maxMaptrackFrames: number): number;
+  ts_thread_attach(slot: number, domid: number, mfn: number, pages: number): number;
+  ts_thread_detach(slot: number): number;
   [name: string]: unknown;
 }
 
@@ -64,33 +67,20 @@ function randomSource(seed?: number): () => bigint {
   };
 }
 
-export function createThread(o: ThreadOptions): HypervisorThread {
+/** Modules `env` and `host` of the hypervisor's imports. */
+export function hostImports(o: Pick<ThreadOptions, 'memory' | 'boot' | 'seed' | 'log'>) {
   const now = createClock(o.boot);
   const random = randomSource(o.seed);
-  const engine = createEngine({
-    ...o.parts,
-    memory: o.memory,
-    area: o.area,
-    frames: o.frames,
-    arenaSize: o.arenaSize,
-    host: {
-      now,
-      random,
-      stopOthers: () => hypervisor.stop_others(),
-      resumeOthers: () => hypervisor.resume_others(),
-    },
-  });
   const i32 = new Int32Array(o.memory.buffer);
   const u8 = new Uint8Array(o.memory.buffer);
   const text = (ptr: number, len: number) => new TextDecoder().decode(u8.slice(ptr >>> 0, (ptr >>> 0) + len));
-  const instance = new WebAssembly.Instance(o.parts.hypervisor, {
+  return {
     env: {
       memory: o.memory,
       abort: () => {
         throw new HypervisorPanic('hypervisor: abort');
       },
     },
-    engine: engine.exports as WebAssembly.ModuleImports,
     host: {
       now,
       wall: () => o.boot.wall,
@@ -106,6 +96,28 @@ export function createThread(o: ThreadOptions): HypervisorThread {
       },
       random: () => BigInt.asIntN(64, random()),
     },
+  };
+}
+
+export function createThread(o: ThreadOptions): HypervisorThread {
+  const imports = hostImports(o);
+  const { now, random } = imports.host;
+  const engine = createEngine({
+    ...o.parts,
+    memory: o.memory,
+    area: o.area,
+    frames: o.frames,
+    arenaSize: o.arenaSize,
+    host: {
+      now,
+      random,
+      stopOthers: () => hypervisor.stop_others(),
+      resumeOthers: () => hypervisor.resume_others(),
+    },
+  });
+  const instance = new WebAssembly.Instance(o.parts.hypervisor, {
+    ...imports,
+    engine: engine.exports as WebAssembly.ModuleImports,
   });
   const hypervisor = instance.exports as unknown as HypervisorExports;
   return { engine, hypervisor };

@@ -6,7 +6,8 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { areaLayout, arenaSize, codeOwnersSize } from '../engine/area.ts';
 import { prepareArea } from '../engine/engine.ts';
-import { bootTime } from './clock.ts';
+import { type BootTime, bootTime } from './clock.ts';
+import { closeGate, type DomainThreadData, newGate } from './domain-thread.ts';
 import { createThread, type HypervisorThread, type ThreadOptions } from './hypervisor-thread.ts';
 import { AREA_BASE, MACHINE_INFO_ADDRESS, MACHINE_MAGIC, MachineInfo } from './layout.ts';
 import { loadParts, type MachineParts } from './parts.ts';
@@ -37,6 +38,8 @@ export interface MachineOptions {
 export const TSC_KHZ = 1_000_000;
 /** Time of day at boot in deterministic mode: 2020-01-01, in ns since 1970. */
 const DETERMINISTIC_WALL = Date.UTC(2020, 0, 1) * 1e6;
+/** CPU slots for threads of TypeScript domains besides dom0's. */
+const DOMAIN_THREADS = 128;
 /** Arena of a thread that never runs guest code. */
 const SMALL_ARENA = 1 << 16;
 
@@ -48,6 +51,10 @@ export class Machine {
   private readonly thread: HypervisorThread;
   private readonly workers: Worker[] = [];
   private readonly i32: Int32Array;
+  private readonly boot: BootTime;
+  private readonly module: WebAssembly.Module;
+  /** Slots that TypeScript domains' threads may take. */
+  private readonly freeSlots: number[];
   private stopping = false;
   private failedWith: Error | undefined;
   private readonly failListeners = new Set<(e: Error) => void>();
@@ -60,6 +67,7 @@ export class Machine {
     pcpus: number,
     reserved: number,
     thread: HypervisorThread,
+    domains: { boot: BootTime; module: WebAssembly.Module; threads: number },
   ) {
     this.reserved = reserved;
     this.memory = memory;
@@ -67,6 +75,9 @@ export class Machine {
     this.pcpus = pcpus;
     this.thread = thread;
     this.i32 = new Int32Array(memory.buffer);
+    this.boot = domains.boot;
+    this.module = domains.module;
+    this.freeSlots = Array.from({ length: domains.threads }, (_, i) => pcpus + domains.threads - i);
   }
 
   static async create(o: MachineOptions = {}): Promise<Machine> {
@@ -105,7 +116,8 @@ export class Machine {
     set('magic', MACHINE_MAGIC);
     set('mem_frames', frames);
     set('pcpus', pcpus);
-    set('slots', pcpus + 1);
+    const threads = o.deterministic ? 0 : DOMAIN_THREADS;
+    set('slots', pcpus + 1 + threads);
     set('area_base', firstArea);
     set('area_size', areaLayout(firstArea, frames, arena).size);
     set('code_owners', codeOwners);
@@ -127,7 +139,7 @@ export class Machine {
     const thread = createThread({ ...common, slot: pcpus, ...areas[pcpus], log });
     thread.hypervisor.boot(pcpus);
     thread.hypervisor.cpu_init(pcpus, 1);
-    const m = new Machine(memory, frames, pcpus, reserved, thread);
+    const m = new Machine(memory, frames, pcpus, reserved, thread, { boot, module: parts.hypervisor, threads });
     await Promise.all(areas.slice(0, pcpus).map((a, slot) => m.startPcpu({ ...common, slot, ...a }, log)));
     return m;
   }
@@ -165,6 +177,29 @@ export class Machine {
   /** dom0's hypercall; guest handles are machine addresses. */
   hypercall(op: number, a1 = 0n, a2 = 0n, a3 = 0n, a4 = 0n, a5 = 0n): bigint {
     return this.thread.hypervisor.hypercall(op, a1, a2, a3, a4, a5);
+  }
+
+  /**
+   * A CPU slot for a thread that is to run TypeScript domain `domid`, whose guest handles lie in its own frames `mfn` to
+   * `mfn + pages - 1`. The thread calls `enterHypervisor`. Throws RangeError where there are no (more) slots.
+   */
+  openDomainThread(domid: number, mfn: number, pages: number): DomainThreadData {
+    const slot = this.freeSlots.pop();
+    if (slot === undefined) throw new RangeError('no CPU slot is left for another driver domain');
+    const rc = this.thread.hypervisor.ts_thread_attach(slot, domid, mfn, pages);
+    if (rc !== 0) {
+      this.freeSlots.push(slot);
+      throw new Error(`domain ${domid} cannot be given a thread: error ${-rc}`);
+    }
+    return { hypervisor: this.module, memory: this.memory, slot, boot: this.boot, gate: newGate() };
+  }
+
+  /** Stops a thread: `end` is called when it is outside the hypervisor for good, and is to end it. Gives its slot back. */
+  async closeDomainThread(data: DomainThreadData, end: () => Promise<unknown>): Promise<void> {
+    await closeGate(data.gate);
+    await end();
+    this.thread.hypervisor.ts_thread_detach(data.slot);
+    this.freeSlots.push(data.slot);
   }
 
   /** The hypervisor's exports on dom0's CPU slot. */

@@ -21,6 +21,7 @@ export class EventChannels {
   private readonly selector: number;
   private readonly pending: number;
   private readonly mask: number;
+  private lookEverywhere = false;
   private readonly handlers = new Map<number, EventHandler>();
   private readonly onError: (error: unknown) => void;
   private timer: ReturnType<typeof setInterval> | undefined;
@@ -77,6 +78,18 @@ export class EventChannels {
     }
   }
 
+  /**
+   * From now on an event on `port` changes the wake word, whatever else is pending. No handler is called: for code that
+   * waits for one event. `deliver` then looks at every port.
+   */
+  expect(port: number): void {
+    const words = this.xen.memory.words;
+    Atomics.and(words, this.upcall, ~0xff);
+    for (const half of [0, 1]) Atomics.store(words, this.selector + half, 0);
+    Atomics.and(words, this.pending + (port >>> 5), ~(1 << (port & 31)));
+    this.lookEverywhere = true;
+  }
+
   /** Calls the handlers of all ports that are pending now. */
   deliver(): void {
     const words = this.xen.memory.words;
@@ -84,11 +97,13 @@ export class EventChannels {
     Atomics.and(words, this.upcall, ~0xff);
     for (let half = 0; half < 2; half++) {
       let groups = Atomics.exchange(words, this.selector + half, 0);
+      if (this.lookEverywhere) groups = -1;
       for (; groups !== 0; groups &= groups - 1) {
         const group = half * 32 + (31 - Math.clz32(groups & -groups));
         for (let part = 0; part < 2; part++) this.deliverWord(group * 2 + part);
       }
     }
+    this.lookEverywhere = false;
   }
 
   private deliverWord(index: number): void {

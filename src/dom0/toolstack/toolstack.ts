@@ -12,6 +12,7 @@ import type { XenConsoled } from '../xenconsoled/xenconsoled.ts';
 import type { XenStore } from '../xenstored/xenstored.ts';
 import { buildPv, type PvDomain, planPv } from './builder/pv-builder.ts';
 import { checkConfig, type DomainConfig, uuidBytes } from './config.ts';
+import type { Devices } from './devices/devices.ts';
 import { Domain, runAll } from './domain.ts';
 import { ToolstackError } from './error.ts';
 import { EventBus } from './events.ts';
@@ -33,6 +34,8 @@ export interface ToolstackParts {
   readonly events: EventChannels;
   readonly store: XenStore;
   readonly consoles: XenConsoled;
+  /** Without it domains have no split devices. */
+  readonly devices?: Devices;
 }
 
 export class NoDomainError extends ToolstackError {
@@ -57,6 +60,7 @@ export class Toolstack {
   readonly store: XenStore;
   readonly consoles: XenConsoled;
   readonly bus = new EventBus();
+  readonly devices: Devices | undefined;
   private readonly events: EventChannels;
   private readonly domains = new Map<number, Domain>();
   private readonly virq: number;
@@ -66,6 +70,7 @@ export class Toolstack {
     this.events = parts.events;
     this.store = parts.store;
     this.consoles = parts.consoles;
+    this.devices = parts.devices;
     writeControlDomain(this.store);
     this.virq = this.events.bindVirq(VIRQ.DOM_EXC, () => this.checkDomains());
   }
@@ -160,6 +165,7 @@ export class Toolstack {
       writeRings(this.store, domid, { storePort, consolePort, ...built });
       const console = this.attach(domid, config.name, built, storePort, consolePort, undo);
       undo.push(() => ifThere(() => this.xen.domctl.pauseDomain(domid)));
+      undo.push(() => void this.devices?.detachAll(domid));
       const domain = new Domain(this, { domid, uuid, config, console, undo });
       this.domains.set(domid, domain);
       this.bus.emit({ type: 'domain.created', domid, name: config.name, uuid });

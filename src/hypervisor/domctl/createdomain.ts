@@ -50,7 +50,14 @@ export function createdomain(op: usize): i64 {
 }
 
 function create(op: usize, c: DomainConfig): i64 {
-  const asked = <u32>load<u16>(op, Domctl.domain);
+  const id = create_domain_with_id(<u32>load<u16>(op, Domctl.domain), c);
+  if (id < 0) return id;
+  store<u16>(op, <u32>id, Domctl.domain);
+  return 0;
+}
+
+/** Makes a domain of the id that is asked for (0, or an id that no domain can have: any). Its id, or -errno. */
+export function create_domain_with_id(asked: u32, c: DomainConfig): i64 {
   const busy = changetype<usize>(xen()) + offsetof<Hypervisor>("creating");
   // Ids are chosen one at a time.
   if (atomic.xchg<u32>(busy, 1) != 0) return -ERRNO.EAGAIN;
@@ -62,10 +69,7 @@ function create(op: usize, c: DomainConfig): i64 {
     id = next_domid();
     if (id == DOMID_INVALID) rc = -ERRNO.ENOMEM;
   }
-  if (rc == 0) {
-    if (changetype<usize>(domain_create(id, c)) == 0) rc = -ERRNO.ENOMEM;
-    else store<u16>(op, id, Domctl.domain);
-  }
+  if (rc == 0) rc = changetype<usize>(domain_create(id, c)) == 0 ? -ERRNO.ENOMEM : <i64>id;
   atomic.store<u32>(busy, 0);
   return rc;
 }

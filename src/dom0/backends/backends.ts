@@ -1,0 +1,21 @@
+/** The kinds of back ends, one row each, by the type of device that XenStore names (`backend/<type>/…`). */
+import type { DriverKernel } from '../kernel/driver-kernel.ts';
+import type { Backend, BackendDevice } from '../kernel/xenbus/device.ts';
+import { vbd } from './block/block.ts';
+
+export interface BackendContext {
+  readonly kernel: DriverKernel;
+  readonly device: BackendDevice;
+  /** Memory for the rings' journals, of `journalBytes`; what a killed thread left is still in it. */
+  readonly journal: SharedArrayBuffer;
+  /** Tells the user of the host. */
+  readonly log: (text: string) => void;
+}
+
+export interface BackendKind {
+  readonly journalBytes: number;
+  /** Throws DeviceError if the device's nodes do not allow it. */
+  create(context: BackendContext): Backend;
+}
+
+export const BACKENDS: Readonly<Record<string, BackendKind>> = { vbd };

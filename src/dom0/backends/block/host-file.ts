@@ -1,0 +1,194 @@
+/** A file or block device of the host, with positional synchronous I/O. All offsets and lengths are bytes. */
+import { spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  constants,
+  fdatasyncSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  readSync,
+  readvSync,
+  writeSync,
+  writevSync,
+} from 'node:fs';
+import { ImageError } from './image.ts';
+
+/** Most buffers of one preadv or pwritev (IOV_MAX). */
+const IOV_MAX = 1024;
+/** Zeros at a time. */
+const ZEROS = new Uint8Array(1 << 20);
+
+export class HostFile {
+  readonly path: string;
+  readonly isBlockDevice: boolean;
+  readonly #fd: number;
+  readonly #device: string | undefined;
+
+  /** Opens a regular file or a block device. Throws ImageError with what the user can do. */
+  constructor(path: string, options: { readonly readOnly: boolean; readonly create?: boolean }) {
+    this.path = path;
+    const mode = options.readOnly ? constants.O_RDONLY : constants.O_RDWR;
+    try {
+      // Not blocking: a FIFO is refused below, and must not hold us up before.
+      const create = options.create ? constants.O_CREAT | constants.O_EXCL : 0;
+      this.#fd = openSync(path, mode | create | constants.O_NONBLOCK, 0o666);
+    } catch (e) {
+      throw new ImageError(`${path} cannot be opened${options.readOnly ? '' : ' for writing'}: ${reason(e)}`);
+    }
+    const stat = fstatSync(this.#fd);
+    this.isBlockDevice = stat.isBlockDevice();
+    if (!stat.isFile() && !this.isBlockDevice) {
+      closeSync(this.#fd);
+      throw new ImageError(`${path} is neither a file nor a block device`);
+    }
+    if (this.isBlockDevice) this.#device = `/sys/dev/block/${Math.floor(stat.rdev / 256)}:${stat.rdev % 256}`;
+  }
+
+  /** Bytes it has now. */
+  get size(): number {
+    if (!this.#device) return fstatSync(this.#fd).size;
+    return Number(readFileSync(`${this.#device}/size`, 'utf8')) * 512;
+  }
+
+  /** Of a block device; a file has none of its own: 512. */
+  get logicalSectorSize(): number {
+    return this.#queueLimit('logical_block_size');
+  }
+
+  get physicalSectorSize(): number {
+    return this.#queueLimit('physical_block_size');
+  }
+
+  /** Fills the buffers from `position` on; what lies behind the end reads as zeros. */
+  read(position: number, into: readonly Uint8Array[]): void {
+    if (into.length === 1) this.#readOne(position, into[0]);
+    else this.#vector(position, into, readvSync, true);
+  }
+
+  write(position: number, from: readonly Uint8Array[]): void {
+    if (from.length === 1) this.#writeOne(position, from[0]);
+    else this.#vector(position, from, writevSync, false);
+  }
+
+  /** A copy of `length` bytes. */
+  bytes(position: number, length: number): Buffer<ArrayBuffer> {
+    const out = Buffer.alloc(length);
+    this.#readOne(position, out);
+    return out;
+  }
+
+  zero(position: number, length: number): void {
+    for (let done = 0; done < length; done += ZEROS.length) {
+      this.#writeOne(position + done, ZEROS.subarray(0, Math.min(ZEROS.length, length - done)));
+    }
+  }
+
+  truncate(size: number): void {
+    ftruncateSync(this.#fd, size);
+  }
+
+  /** Gives the range back to the file system (util-linux's fallocate; Node has no such call). False: it cannot. */
+  punchHole(position: number, length: number): boolean {
+    const tool = this.isBlockDevice ? 'blkdiscard' : 'fallocate';
+    const args = this.isBlockDevice ? [] : ['--punch-hole'];
+    const path = `/proc/${process.pid}/fd/${this.#fd}`;
+    const r = spawnSync(tool, [...args, '--offset', `${position}`, '--length', `${length}`, path], { stdio: 'ignore' });
+    return r.status === 0;
+  }
+
+  /** When this returns, data and all that is needed to read them are on the disk. */
+  flush(): void {
+    fdatasyncSync(this.#fd);
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  #readOne(position: number, into: Uint8Array): void {
+    for (let done = 0; done < into.length; ) {
+      const n = readSync(this.#fd, into, done, into.length - done, position + done);
+      if (n === 0) {
+        into.fill(0, done);
+        return;
+      }
+      done += n;
+    }
+  }
+
+  #writeOne(position: number, from: Uint8Array): void {
+    for (let done = 0; done < from.length; ) {
+      done += writeSync(this.#fd, from, done, from.length - done, position + done);
+    }
+  }
+
+  #vector(
+    position: number,
+    buffers: readonly Uint8Array[],
+    io: (fd: number, buffers: Uint8Array[], position: number) => number,
+    reading: boolean,
+  ): void {
+    let at = position;
+    for (let i = 0; i < buffers.length; i += IOV_MAX) {
+      const part = buffers.slice(i, i + IOV_MAX);
+      let want = 0;
+      for (const b of part) want += b.length;
+      const n = io(this.#fd, part, at);
+      if (n < want) this.#rest(at, part, n, reading);
+      at += want;
+    }
+  }
+
+  /** What a short vectored call left, one buffer at a time. */
+  #rest(position: number, buffers: readonly Uint8Array[], done: number, reading: boolean): void {
+    let at = 0;
+    for (const b of buffers) {
+      const skip = Math.min(b.length, Math.max(0, done - at));
+      if (skip < b.length) {
+        if (reading) this.#readOne(position + at + skip, b.subarray(skip));
+        else this.#writeOne(position + at + skip, b.subarray(skip));
+      }
+      at += b.length;
+    }
+  }
+
+  #queueLimit(name: string): number {
+    if (!this.#device) return 512;
+    for (const dir of ['queue', '../queue']) {
+      try {
+        return Number(readFileSync(`${this.#device}/${dir}/${name}`, 'utf8'));
+      } catch {}
+    }
+    return 512;
+  }
+}
+
+/** A folder's new entry (a created or renamed image) is on the disk when this returns. */
+export function flushFolder(path: string): void {
+  const fd = openSync(path, constants.O_RDONLY);
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function reason(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  switch (code) {
+    case 'ENOENT':
+      return 'there is no such file';
+    case 'EACCES':
+    case 'EPERM':
+      return 'permission denied';
+    case 'EISDIR':
+      return 'it is a folder';
+    case 'EEXIST':
+      return 'it exists already';
+    default:
+      return message;
+  }
+}

@@ -1,0 +1,56 @@
+/** The split devices of all domains: one class for each kind, and the driver domains that their back ends run in. */
+import type { DiskConfig } from './disk.ts';
+import { Disks } from './disk.ts';
+import { DriverDomains, type DriverDomainsParts } from './driver-domains.ts';
+
+/** Devices that a domain is configured with. */
+export interface DeviceConfig {
+  readonly disks?: readonly DiskConfig[];
+}
+
+export class Devices {
+  readonly drivers: DriverDomains;
+  readonly disks: Disks;
+  readonly #warn: (message: string) => void;
+  /** Devices of domains that are gone, on their way out. */
+  readonly #leaving = new Set<Promise<void>>();
+
+  constructor(parts: DriverDomainsParts) {
+    this.drivers = new DriverDomains(parts);
+    this.disks = new Disks(parts.store, this.drivers);
+    this.#warn = parts.warn;
+  }
+
+  /**
+   * Gives a new domain, which is still paused, all its devices. Those of domains that were destroyed before have let go of
+   * their images then. If one cannot be attached, this throws and none is.
+   */
+  async attachAll(domid: number, config: DeviceConfig): Promise<void> {
+    await this.settled();
+    try {
+      for (const disk of config.disks ?? []) await this.disks.attach(domid, disk);
+    } catch (e) {
+      await this.detachAll(domid);
+      throw e;
+    }
+  }
+
+  /** The domain is gone: its devices close without being asked. Never rejects; `settled` waits for it too. */
+  detachAll(domid: number): Promise<void> {
+    const leaving = this.disks.detachAll(domid).catch((e) => this.#warn(`devices of domain ${domid}: ${e.message}`));
+    this.#leaving.add(leaving);
+    void leaving.finally(() => this.#leaving.delete(leaving));
+    return leaving;
+  }
+
+  /** Resolves when no device is on its way out. */
+  async settled(): Promise<void> {
+    while (this.#leaving.size > 0) await Promise.all(this.#leaving);
+  }
+
+  /** Ends every driver domain. */
+  async close(): Promise<void> {
+    await this.settled();
+    await this.drivers.close();
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * Where back ends run: each device gets a driver domain of its own, unless its configuration names one (`backend=NAME`):
+ * a driver domain that was made by name, or any other domain that has its own back ends.
+ */
+import { XenbusState } from '../../../abi/xenbus.ts';
+import { BACKENDS } from '../../backends/backends.ts';
+import { DriverDomain, type DriverDomainParts } from '../../driver-domain/driver-domain.ts';
+import { ToolstackError } from '../error.ts';
+import { domainPath } from '../store.ts';
+import { backendKey, backendPath, type DeviceId } from './device.ts';
+
+export interface DriverDomainsParts extends DriverDomainParts {
+  /** Id of a domain that is no driver domain of ours. */
+  readonly domidOf: (name: string) => number | undefined;
+}
+
+interface Placed {
+  readonly domain: DriverDomain;
+  /** Has the device a domain to itself? */
+  readonly own: boolean;
+}
+
+export class DriverDomains {
+  readonly #parts: DriverDomainsParts;
+  readonly #named = new Map<string, DriverDomain>();
+  /** By path of the back end's nodes. */
+  readonly #placed = new Map<string, Placed>();
+  readonly #stopping = new Set<Promise<void>>();
+
+  constructor(parts: DriverDomainsParts) {
+    this.#parts = parts;
+  }
+
+  /** Makes a driver domain that devices can name. Throws ToolstackError if the name is taken. */
+  create(name: string): DriverDomain {
+    if (this.#named.has(name) || this.#parts.domidOf(name) !== undefined) {
+      throw new ToolstackError(`a domain of the name ${name} is there already`);
+    }
+    const domain = this.#make(name);
+    this.#named.set(name, domain);
+    return domain;
+  }
+
+  find(name: string): DriverDomain | undefined {
+    return this.#named.get(name);
+  }
+
+  /** The domains that devices name. */
+  list(): DriverDomain[] {
+    return [...this.#named.values()];
+  }
+
+  /** Ends a named driver domain; devices that it still has fail. */
+  async destroy(name: string): Promise<void> {
+    const domain = this.#named.get(name);
+    if (!domain) throw new ToolstackError(`there is no driver domain ${name}`);
+    this.#named.delete(name);
+    await this.#stop(domain);
+  }
+
+  /** Finds or makes the domain for a new device's back end. The caller writes the device's nodes after this. */
+  place(device: Omit<DeviceId, 'backendDomid'>, backend: string | undefined): DeviceId {
+    const named = backend === undefined ? undefined : this.#named.get(backend);
+    if (backend !== undefined && !named) {
+      const backendDomid = backend === '0' || backend === 'Domain-0' ? undefined : this.#parts.domidOf(backend);
+      if (backendDomid === undefined) {
+        throw new ToolstackError(`backend=${backend}: there is no domain of that name that could serve a device`);
+      }
+      return { ...device, backendDomid };
+    }
+    const kind = BACKENDS[device.kind];
+    if (!kind) throw new ToolstackError(`there is no back end for ${device.kind} devices`);
+    const domain = named ?? this.#make(`${device.kind}-${device.domid}-${device.devid}`);
+    const id = { ...device, backendDomid: domain.domid };
+    domain.addDevice(backendKey(device), kind.journalBytes);
+    this.#placed.set(backendPath(id), { domain, own: !named });
+    return id;
+  }
+
+  /** The device has closed and its nodes are gone. */
+  async release(id: DeviceId): Promise<void> {
+    const placed = this.#placed.get(backendPath(id));
+    if (!placed) return;
+    this.#placed.delete(backendPath(id));
+    placed.domain.removeDevice(backendKey(id));
+    if (placed.own) await this.#stop(placed.domain);
+  }
+
+  /** The domain that runs the device's back end, if it is one of ours. */
+  of(id: DeviceId): DriverDomain | undefined {
+    return this.#placed.get(backendPath(id))?.domain;
+  }
+
+  /** Ends all of them, and waits for those that are ending. */
+  async close(): Promise<void> {
+    const all = new Set([...this.#named.values(), ...[...this.#placed.values()].map((p) => p.domain)]);
+    this.#named.clear();
+    this.#placed.clear();
+    await Promise.all([...[...all].map((d) => this.#stop(d)), ...this.#stopping]);
+  }
+
+  #make(name: string): DriverDomain {
+    let made: DriverDomain | undefined;
+    made = new DriverDomain(this.#parts, name, (reason) => made && this.#lost(made, reason));
+    return made;
+  }
+
+  async #stop(domain: DriverDomain): Promise<void> {
+    const stop = domain.stop();
+    this.#stopping.add(stop);
+    try {
+      await stop;
+    } finally {
+      this.#stopping.delete(stop);
+    }
+  }
+
+  /** It does not come up again: its front ends are told that their devices are closed, and report I/O errors. */
+  #lost(domain: DriverDomain, reason: string): void {
+    const { store } = this.#parts;
+    const home = domainPath(domain.domid);
+    for (const [path, placed] of this.#placed) {
+      if (placed.domain !== domain || !path.startsWith(home) || !store.exists(`${path}/state`)) continue;
+      store.write(`${path}/hotplug-error`, reason);
+      store.write(`${path}/state`, `${XenbusState.Closed}`);
+    }
+  }
+}
