@@ -52,6 +52,7 @@ const HEADERS = [
   'io/xs_wire.h',
   'io/ring.h',
   'io/xenbus.h',
+  'io/blkif.h',
 ];
 
 function structQuestions(name: string, s: Struct): Question[] {

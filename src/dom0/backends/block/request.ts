@@ -17,9 +17,7 @@ import { PAGE_SIZE } from '../../kernel/memory.ts';
 /** Segments of an indirect request that we take (node `feature-max-indirect-segments`). */
 export const MAX_INDIRECT_SEGMENTS = 256;
 const SECTORS_PER_PAGE = PAGE_SIZE / BLKIF_SECTOR_SIZE;
-/** An indirect segment takes 8 bytes: the structure's 6 and padding (struct blkif_request_segment_aligned). */
-const INDIRECT_SEGMENT = 8;
-const SEGMENTS_PER_PAGE = PAGE_SIZE / INDIRECT_SEGMENT;
+const SEGMENTS_PER_PAGE = PAGE_SIZE / BlkifRequestSegment.size;
 /** Sector numbers above this are beyond any image, and would not be exact as numbers. */
 const MAX_SECTOR_HIGH = 1 << 12;
 
@@ -102,11 +100,11 @@ export class BlockRequest {
   /** The segments, once the frames of `indirectRefs` are mapped. */
   indirect(pages: readonly Uint8Array[]): string | undefined {
     const n = this.segments;
-    const copy = new Uint8Array(n * INDIRECT_SEGMENT);
+    const copy = new Uint8Array(n * BlkifRequestSegment.size);
     for (let i = 0, at = 0; at < copy.length; i++, at += PAGE_SIZE) {
       copy.set(pages[i].subarray(0, Math.min(PAGE_SIZE, copy.length - at)), at);
     }
-    return this.#segments(new DataView(copy.buffer), 0, INDIRECT_SEGMENT, n);
+    return this.#segments(new DataView(copy.buffer), 0, BlkifRequestSegment.size, n);
   }
 
   #segments(v: DataView, at: number, stride: number, n: number): string | undefined {
