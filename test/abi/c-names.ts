@@ -139,6 +139,8 @@ export const C_NAME: Record<string, string | null> = {
   SCHEDRT_extra: 'XEN_DOMCTL_SCHEDRT_extra',
   CPUPOOL_PAR_ANY: 'XEN_SYSCTL_CPUPOOL_PAR_ANY',
   CSCHED_MGR_DLY_MAX_US: 'XEN_SYSCTL_CSCHED_MGR_DLY_MAX_US',
+  BLKIF_SECTOR_SIZE: null,
+  BLKIF_ENTRY_SIZE: 'sizeof(union blkif_sring_entry)',
   XENCONS_IN_SIZE: 'sizeof(((struct xencons_interface *)0)->in)',
   XENCONS_OUT_SIZE: 'sizeof(((struct xencons_interface *)0)->out)',
 };
