@@ -16,7 +16,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['engine'],
   ['hypervisor', 'machine'],
   ['dom0'],
-  ['api'],
+  ['api', 'image'],
   ['start', 'xl', 'sdk', 'web'],
 ];
 
