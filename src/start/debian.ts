@@ -5,7 +5,7 @@
  */
 import { execFile } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join, matchesGlob } from 'node:path';
 import { promisify } from 'node:util';
 import type { Cache } from '../dom0/toolstack/cache.ts';
 
@@ -18,46 +18,77 @@ export type Say = (line: string) => void;
 
 interface Fetched {
   readonly package: string;
-  readonly hash: string;
+  readonly hashes: readonly string[];
 }
 
-export interface PackageFile {
-  /** Name of the package that has the file: the one asked for, or the one it depends on. */
+interface PackageFiles {
+  /** Name of the package that has the files: the one asked for, or the one it depends on. */
   readonly package: string;
-  readonly bytes: Uint8Array;
+  /** One for each that was wanted. */
+  readonly files: readonly Uint8Array[];
   /** Whether it had to be fetched now. */
   readonly fetched: boolean;
 }
 
+export interface PackageFile {
+  readonly package: string;
+  readonly bytes: Uint8Array;
+  readonly fetched: boolean;
+}
+
+export interface DebianKernel extends PackageFile {
+  /** What `uname -r` prints. */
+  readonly release: string;
+  /** Modules of front ends, by name. They need no others. */
+  readonly modules: ReadonlyMap<string, Uint8Array>;
+}
+
+/** Front ends that are modules in both flavours, by the folder below `kernel/drivers`. */
+const FRONT_ENDS = { 'xen-blkfront': 'block', 'xen-netfront': 'net' };
+
 /** Debian's kernel for x86-64; `flavour` as in the name of the package. */
-export function debianKernel(cache: Cache, flavour: 'cloud' | 'generic', say: Say): Promise<PackageFile> {
+export async function debianKernel(cache: Cache, flavour: 'cloud' | 'generic', say: Say): Promise<DebianKernel> {
   const meta = flavour === 'cloud' ? 'linux-image-cloud-amd64' : 'linux-image-amd64';
-  return packageFile(cache, meta, './boot', /^vmlinuz-/, say, /^linux-image-\d/);
+  const modules = Object.entries(FRONT_ENDS);
+  const wanted = [
+    './boot/vmlinuz-*',
+    ...modules.map(([name, dir]) => `./lib/modules/*/kernel/drivers/${dir}/${name}.ko`),
+  ];
+  const { files, ...from } = await packageFiles(cache, meta, wanted, say, /^linux-image-\d/);
+  return {
+    ...from,
+    bytes: files[0],
+    release: from.package.replace(/^linux-image-/, ''),
+    modules: new Map(modules.map(([name], i) => [name, files[i + 1]])),
+  };
 }
 
-export function debianBusybox(cache: Cache, say: Say): Promise<PackageFile> {
-  return packageFile(cache, 'busybox-static', './bin', /^busybox$/, say);
+export async function debianBusybox(cache: Cache, say: Say): Promise<PackageFile> {
+  const { files, ...from } = await packageFiles(cache, 'busybox-static', ['./bin/busybox'], say);
+  return { ...from, bytes: files[0] };
 }
 
-/** One file of a package, from the cache if it was fetched before. `depends` names the package behind a meta-package. */
-async function packageFile(
+/**
+ * Files of a package, each named by a pattern of tar's, from the cache if they were fetched before. `depends` names the
+ * package behind a meta-package.
+ */
+async function packageFiles(
   cache: Cache,
   name: string,
-  folder: string,
-  file: RegExp,
+  wanted: readonly string[],
   say: Say,
   depends?: RegExp,
-): Promise<PackageFile> {
-  const note = `debian-${name}`;
+): Promise<PackageFiles> {
+  const note = `debian-files-${name}`;
   const known = cache.note(note) as Fetched | undefined;
-  const kept = known && cache.content(known.hash);
-  if (kept) return { package: known.package, bytes: kept, fetched: false };
+  const kept = known?.hashes.flatMap((hash) => cache.content(hash) ?? []);
+  if (known && kept?.length === wanted.length) return { package: known.package, files: kept, fetched: false };
   const scratch = cache.scratch();
   try {
     const real = await download(cache, name, depends, scratch, say);
-    const bytes = await unpack(scratch, folder, file);
-    cache.setNote(note, { package: real, hash: cache.addContent(bytes) } satisfies Fetched);
-    return { package: real, bytes, fetched: true };
+    const files = await unpack(scratch, wanted);
+    cache.setNote(note, { package: real, hashes: files.map((f) => cache.addContent(f)) } satisfies Fetched);
+    return { package: real, files, fetched: true };
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
@@ -120,22 +151,26 @@ function privateLists(cache: Cache): string[] {
   return Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]);
 }
 
-/** The file of that name in a folder of the .deb in `dir`. */
-async function unpack(dir: string, folder: string, file: RegExp): Promise<Uint8Array> {
+/** Of the .deb in `dir`, the file that each pattern matches; `*` stands in them for anything. */
+async function unpack(dir: string, wanted: readonly string[]): Promise<Uint8Array[]> {
   const deb = readdirSync(dir).find((name) => name.endsWith('.deb'));
   if (!deb) throw new FetchError('apt-get download left no package');
   const out = join(dir, 'out');
   mkdirSync(out);
-  // The packages hold far more than the one file: unpack its folder alone.
-  const script = 'dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" "$3"';
+  // The packages hold far more than these files. The folders do not matter here.
+  const script =
+    'deb=$1 out=$2; shift 2; dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$out" --wildcards --transform "s:.*/::" "$@"';
   try {
-    await run('bash', ['-o', 'pipefail', '-c', script, 'unpack', join(dir, deb), out, folder]);
+    await run('bash', ['-o', 'pipefail', '-c', script, 'unpack', join(dir, deb), out, ...wanted]);
   } catch (error) {
     throw new FetchError(`${deb} cannot be unpacked: ${lastError(error)}`);
   }
-  const name = readdirSync(join(out, folder)).find((entry) => file.test(entry));
-  if (!name) throw new FetchError(`${deb} has no ${file.source} in ${folder}`);
-  return readFileSync(join(out, folder, name));
+  const names = readdirSync(out);
+  return wanted.map((pattern) => {
+    const name = names.find((candidate) => matchesGlob(candidate, basename(pattern)));
+    if (!name) throw new FetchError(`${deb} has no ${pattern}`);
+    return readFileSync(join(out, name));
+  });
 }
 
 /** apt as root would drop to a user that cannot write to the cache. */

@@ -21,14 +21,14 @@ export interface Images {
 
 export async function loadImages(options: Options, cwd: string, cache: Cache, say: Say): Promise<Images> {
   const kernel = options.kernel
-    ? { name: options.kernel, image: await readImage('kernel', resolve(cwd, options.kernel)) }
+    ? { name: options.kernel, image: await readImage('kernel', resolve(cwd, options.kernel)), modules: undefined }
     : await fetched('kernel', async () => {
-        const { package: name, bytes } = await debianKernel(cache, options.flavour, say);
-        return { name, image: bytes };
+        const { package: name, bytes, release, modules } = await debianKernel(cache, options.flavour, say);
+        return { name, image: bytes, modules: { release, files: modules } };
       });
   const ramdisk = options.ramdisk
     ? await readImage('ramdisk', resolve(cwd, options.ramdisk))
-    : await fetched('ramdisk', async () => initramfs((await debianBusybox(cache, say)).bytes));
+    : await fetched('ramdisk', async () => initramfs((await debianBusybox(cache, say)).bytes, kernel.modules));
   const elf = kernelElf(kernel.image, kernel.name, cache, say);
   return { kernelName: kernel.name, image: kernel.image, elf, ramdisk, ramdiskName: options.ramdisk ?? 'initramfs' };
 }

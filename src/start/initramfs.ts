@@ -18,6 +18,12 @@ mount -t xenfs xenfs /proc/xen
 ln -s /proc/self/fd /dev/fd
 hostname guest
 ip link set lo up
+for type in $(cat /sys/bus/xen/devices/*/devtype | sort -u); do
+  case $type in
+    vbd) modprobe xen-blkfront ;;
+    vif) modprobe xen-netfront ;;
+  esac
+done
 `;
 
 /** The console is opened by its own name, not as /dev/console, so that it can be the shell's controlling terminal. */
@@ -36,8 +42,15 @@ cd
 
 const FOLDERS = ['bin', 'dev', 'etc', 'proc', 'root', 'run', 'sys', 'tmp', 'usr', 'var'];
 
-/** `busybox` is a statically linked binary for x86-64. */
-export function initramfs(busybox: Uint8Array): Uint8Array {
+/** Modules of a kernel that need no others, by name. */
+export interface Modules {
+  /** What `uname -r` prints. */
+  readonly release: string;
+  readonly files: ReadonlyMap<string, Uint8Array>;
+}
+
+/** `busybox` is a statically linked binary for x86-64. `modules`: loaded for the devices that are there at boot. */
+export function initramfs(busybox: Uint8Array, modules?: Modules): Uint8Array {
   const encoder = new TextEncoder();
   const file = (name: string, text: string, mode: number): CpioEntry => ({
     name,
@@ -70,5 +83,23 @@ export function initramfs(busybox: Uint8Array): Uint8Array {
     file('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\n', 0o644),
     file('etc/group', 'root:x:0:\n', 0o644),
     file('etc/rc', RC, 0o755),
+    ...(modules ? moduleFolder(modules) : []),
   ]);
+}
+
+/** As busybox's modprobe looks for them. */
+function moduleFolder({ release, files }: Modules): CpioEntry[] {
+  const dir = `lib/modules/${release}`;
+  const folders = dir.split('/').map(
+    (_, n, parts): CpioEntry => ({
+      name: parts.slice(0, n + 1).join('/'),
+      mode: S_IFDIR | 0o755,
+    }),
+  );
+  const dependencies = [...files.keys()].map((name) => `${name}.ko:\n`).join('');
+  return [
+    ...folders,
+    { name: `${dir}/modules.dep`, mode: S_IFREG | 0o644, data: new TextEncoder().encode(dependencies) },
+    ...[...files].map(([name, data]): CpioEntry => ({ name: `${dir}/${name}.ko`, mode: S_IFREG | 0o644, data })),
+  ];
 }

@@ -75,6 +75,14 @@ describe('the initramfs', () => {
     }
   });
 
+  it('has modules where modprobe looks for them', () => {
+    const modules = { release: '6.1.0-9-cloud-amd64', files: new Map([['xen-blkfront', Buffer.from('module')]]) };
+    const entries = new Map(list(initramfs(fakeBusybox(NAMES), modules)).map((e) => [e.name, e]));
+    expect(entries.get('lib/modules')!.mode & 0o170000).toBe(S_IFDIR);
+    expect(entries.get('lib/modules/6.1.0-9-cloud-amd64/xen-blkfront.ko')!.data).toBe('module');
+    expect(entries.get('lib/modules/6.1.0-9-cloud-amd64/modules.dep')!.data).toBe('xen-blkfront.ko:\n');
+  });
+
   it('is the same every time', () => {
     expect(initramfs(fakeBusybox(NAMES))).toEqual(initramfs(fakeBusybox(NAMES)));
   });
