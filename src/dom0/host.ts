@@ -22,6 +22,8 @@ export interface HostOptions {
   readonly memoryMiB?: number;
   readonly pcpus?: number;
   readonly deterministic?: boolean;
+  /** As in MachineOptions: memory for translated code (0: everything is interpreted). */
+  readonly translationMiB?: number;
   /** As in MachineOptions: times for `stats`, other modules than build/'s, memory for instruments. */
   readonly timing?: boolean;
   readonly parts?: MachineParts;
@@ -72,7 +74,7 @@ export class Host {
   }
 
   static async create(options: HostOptions = {}): Promise<Host> {
-    const { memoryMiB, pcpus, deterministic, timing, parts, reserve } = options;
+    const { memoryMiB, pcpus, deterministic, translationMiB, timing, parts, reserve } = options;
     const early: string[] = [];
     let keep = (text: string): void => {
       early.push(text);
@@ -81,7 +83,16 @@ export class Host {
       keep(text);
       options.log?.(text);
     };
-    const machine = await Machine.create({ memoryMiB, pcpus, deterministic, timing, log, parts, reserve });
+    const machine = await Machine.create({
+      memoryMiB,
+      pcpus,
+      deterministic,
+      translationMiB,
+      timing,
+      log,
+      parts,
+      reserve,
+    });
     try {
       const host = new Host(machine, options);
       if (options.storeSocket !== undefined) {

@@ -6,6 +6,7 @@ import { AreaHeader, areaLayout } from './area.ts';
 import { type CacheRuntime, CodeCache } from './decode/code-cache.ts';
 import type { InterpreterTables } from './interpreter/generate.ts';
 import { allEncodings } from './semantics/index.ts';
+import { Translator } from './translator/translator.ts';
 
 /** What the engine asks of the machine it is part of (clock, entropy). */
 export interface EngineHost {
@@ -32,8 +33,12 @@ export interface EngineOptions extends EngineParts {
   readonly area: number;
   readonly frames: number;
   readonly arenaSize?: number;
+  /** Memory for translated code in MiB; 0: everything is interpreted. Default 200. */
+  readonly translationMiB?: number;
   readonly host: EngineHost;
 }
+
+export const TRANSLATION_MIB = 200;
 
 /** Among whom the code owners are shared: their address, this pCPU's number (0 to 63), and how many there are. */
 export interface AreaSharing {
@@ -70,12 +75,16 @@ type Fn = (...args: never[]) => unknown;
 
 export interface Engine {
   readonly cache: CodeCache;
+  /** Undefined: everything is interpreted. */
+  readonly translator: Translator | undefined;
   /** run(cpu) and the runtime's exports. */
   readonly exports: Record<string, Fn> & { run(cpu: number): number };
 }
 
 export function createEngine(o: EngineOptions): Engine {
-  const cache = new CodeCache(o.memory, areaLayout(o.area, o.frames, o.arenaSize), allEncodings(), o.tables);
+  const encodings = allEncodings();
+  const cache = new CodeCache(o.memory, areaLayout(o.area, o.frames, o.arenaSize), encodings, o.tables);
+  let translator: Translator | undefined;
   const runtime = new WebAssembly.Instance(o.runtime, {
     env: {
       memory: o.memory,
@@ -104,8 +113,22 @@ export function createEngine(o: EngineOptions): Engine {
     decoder: {
       step: (cpu: number) => cache.step(cpu),
       straddle: (cpu: number, rec: number) => cache.straddle(cpu, rec),
+      own_handler: (rec: number) => cache.translations?.ownHandler(rec >>> 0),
+      sample: (cpu: number) => translator?.sample(cpu),
     },
   });
+  const limitMiB = o.translationMiB ?? TRANSLATION_MIB;
+  if (limitMiB > 0) {
+    translator = new Translator({
+      memory: o.memory,
+      cache,
+      encodings,
+      table: interpreter.exports.table as WebAssembly.Table,
+      engine: interpreter.exports as WebAssembly.ModuleImports,
+      runtime: rt as WebAssembly.ModuleImports,
+      limitMiB,
+    });
+  }
   (rt.mmu_init as (area: number) => void)(o.area);
-  return { cache, exports: { ...rt, run: interpreter.exports.run as (cpu: number) => number } };
+  return { cache, translator, exports: { ...rt, run: interpreter.exports.run as (cpu: number) => number } };
 }

@@ -18,6 +18,8 @@ export interface ThreadOptions {
   readonly boot: BootTime;
   /** Seed of the random source in deterministic mode; absent: real entropy. */
   readonly seed?: number;
+  /** As in MachineOptions. */
+  readonly translationMiB?: number;
   readonly log: (text: string) => void;
 }
 
@@ -108,6 +110,7 @@ export function createThread(o: ThreadOptions): HypervisorThread {
     area: o.area,
     frames: o.frames,
     arenaSize: o.arenaSize,
+    translationMiB: o.translationMiB,
     host: {
       now,
       random,

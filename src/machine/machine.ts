@@ -21,6 +21,8 @@ export interface MachineOptions {
   /** Guest time from retired instructions, random numbers from `seed`; needs one pCPU. */
   readonly deterministic?: boolean;
   readonly seed?: number;
+  /** Memory for translated code in MiB, on each pCPU; 0: everything is interpreted. Default 200. */
+  readonly translationMiB?: number;
   readonly parts?: MachineParts;
   /** Bytes of machine memory kept out of the hypervisor's heap, for instruments; they begin at `Machine.reserved`. */
   readonly reserve?: number;
@@ -135,8 +137,9 @@ export class Machine {
       frames,
       boot,
       seed,
+      translationMiB: o.translationMiB,
     };
-    const thread = createThread({ ...common, slot: pcpus, ...areas[pcpus], log });
+    const thread = createThread({ ...common, translationMiB: 0, slot: pcpus, ...areas[pcpus], log });
     thread.hypervisor.boot(pcpus);
     thread.hypervisor.cpu_init(pcpus, 1);
     const m = new Machine(memory, frames, pcpus, reserved, thread, { boot, module: parts.hypervisor, threads });

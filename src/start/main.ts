@@ -110,6 +110,7 @@ class Run {
       deterministic: this.#options.deterministic,
       // Deterministic time has nothing to do with how long things take.
       timing: this.#options.stats && !this.#options.deterministic,
+      translationMiB: this.#options.noTranslate ? 0 : this.#options.translationMemory,
       logDir: this.#options.logDir,
       log: (text) => this.#hypervisorLog(text),
       warn: (message) => say(`npm start: ${message}\r`),

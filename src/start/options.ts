@@ -19,6 +19,8 @@ export interface Options {
   profile?: string;
   symbols?: string;
   deterministic: boolean;
+  noTranslate: boolean;
+  translationMemory: number;
   help: boolean;
 }
 
@@ -81,6 +83,14 @@ const ROWS: readonly Row[] = [
   { key: 'profile', value: 'FILE', help: 'where time goes, as a .cpuprofile (VS Code, Chrome, speedscope)' },
   { key: 'symbols', value: 'FILE,...', help: 'more symbols for it: System.map, /proc/kallsyms or ELF files' },
   { key: 'deterministic', help: 'guest time from instructions executed: every run alike' },
+  { key: 'noTranslate', help: 'interpret everything: no guest code becomes WebAssembly' },
+  {
+    key: 'translationMemory',
+    value: 'MiB',
+    default: '200',
+    help: 'for translated code, on each pCPU',
+    parse: wholeNumber('translation-memory', 1, 2048),
+  },
   { key: 'help', help: 'print this' },
 ];
 

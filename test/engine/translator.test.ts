@@ -1,99 +1,169 @@
-/** One block, translated from the descriptions the interpreter is made from, against the interpreter. */
+/** Regions of translated code in a bare engine: against the interpreter, and where they meet it. */
 import { describe, expect, it } from 'vitest';
-import { InstructionDecoder } from '../../src/engine/decode/decode.ts';
-import { describe as record } from '../../src/engine/interpreter/generate.ts';
-import { forms } from '../../src/engine/semantics/forms.ts';
-import { allEncodings } from '../../src/engine/semantics/index.ts';
-import { CpuState, EXIT, GPR, VEC } from '../../src/engine/state.ts';
-import { type BlockInstruction, translateBlock } from '../../src/engine/translator/block.ts';
+import { EXIT, GPR, VEC } from '../../src/engine/state.ts';
 import { Sandbox } from './sandbox.ts';
 
-const encodings = allEncodings();
-const decoder = new InstructionDecoder(encodings);
 const CODE = 0x400000n;
 const DATA = 0x10000000n;
+const STACK = 0x7fff0000n;
+const UD2 = [0x0f, 0x0b];
+const hex = (s: string) => [...Buffer.from(s.replaceAll(' ', ''), 'hex')];
 
-/** Decode straight-line code into what the translator takes. */
-function block(code: number[]): BlockInstruction[] {
-  const bytes = Uint8Array.from([...code, ...Array(16).fill(0)]);
-  const out: BlockInstruction[] = [];
-  for (let at = 0; at < code.length; ) {
-    const d = decoder.decode(bytes, at, bytes.length, 0);
-    if (typeof d === 'string') throw new Error(`byte ${at}: ${d}`);
-    const e = encodings[d.encoding];
-    const f = [...forms(e)].find((x) => x.key === d.key)!;
-    at += d.length;
-    out.push({ encoding: e, form: f.form, code: record(e, f), d, next: at });
-  }
-  return out;
-}
-
-// add rax,[rsi]; sub rcx,0x10; adc? (as add) [rsi+8],rax; xor edx,ecx; and bl,0x0f; add ah,bl; cmp rax,rcx
-const PROGRAM = [
-  [0x48, 0x03, 0x06],
-  [0x48, 0x83, 0xe9, 0x10],
-  [0x48, 0x01, 0x46, 0x08],
-  [0x31, 0xca],
-  [0x80, 0xe3, 0x0f],
-  [0x00, 0xdc],
-  [0x66, 0x81, 0xc7, 0x34, 0x12],
-  [0x48, 0x39, 0xc8],
-].flat();
-
-function prepare(): Sandbox {
+/** The code at CODE, data and stack mapped, registers with values that tell them apart. */
+function prepare(code: readonly number[], translated: boolean): Sandbox {
   const s = new Sandbox();
-  s.map(CODE);
-  s.map(DATA);
+  for (const va of [CODE, CODE + 4096n, DATA, DATA + 4096n, STACK]) s.map(va);
   s.poke(DATA, [9, 8, 7, 6, 5, 4, 3, 2, 1, 2, 3, 4, 5, 6, 7, 8]);
-  s.poke(CODE, [...PROGRAM, 0x0f, 0x0b]);
+  s.poke(CODE, code);
   for (let n = 0; n < 16; n++) s.setGpr(n, 0x0123456789abcdefn * BigInt(n + 3));
   s.setGpr(GPR.RSI, DATA);
-  // Both tiers find the data page in the TLB.
-  s.call('probe_write', s.cpu, DATA, 8);
+  s.setGpr(GPR.RSP, STACK + 0x800n);
+  s.set64('rip', CODE);
+  if (translated) expect(s.engine.translator!.translateNow(s.cpu)).toBe(true);
   return s;
 }
 
 function state(s: Sandbox) {
   return {
-    gprs: Array.from({ length: 16 }, (_, n) => s.gpr(n)),
+    gprs: Array.from({ length: 16 }, (_, n) => s.gpr(n).toString(16)),
     flags: s.call('rflags_get', s.cpu),
     rip: s.get64('rip'),
     icount: s.get64('icount'),
-    data: [...s.peek(DATA, 16)],
+    exit: [s.get32('exit_reason'), s.get32('exit_vector'), s.get32('exit_error')],
+    cr2: s.get64('cr2'),
+    data: [...s.peek(DATA, 32)],
   };
 }
 
-function runBlock(s: Sandbox, bytes: Uint8Array<ArrayBuffer>): number {
-  const i = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory: s.memory } });
-  s.set64('page', CODE);
-  return (i.exports.block as (cpu: number) => number)(s.cpu);
+/** Run in both tiers from CODE with `fuel` instructions; both must end alike. The translated one is returned. */
+function both(code: readonly number[], fuel = 1000, change: (s: Sandbox) => void = () => {}): Sandbox {
+  const [a, b] = [false, true].map((translated) => {
+    const s = prepare(code, translated);
+    change(s);
+    s.run(CODE, fuel);
+    return s;
+  });
+  expect(state(b)).toEqual(state(a));
+  return b;
 }
 
-describe('a translated block', () => {
-  it('does what the interpreter does', () => {
-    const a = prepare();
-    expect(a.run(CODE)).toBe(EXIT.EXCEPTION);
-    expect(a.get32('exit_vector')).toBe(VEC.UD);
-    const b = prepare();
-    expect(runBlock(b, translateBlock(block(PROGRAM)))).toBe(0);
-    expect(state(b)).toEqual(state(a));
+describe('a region', () => {
+  it('does straight code as the interpreter does', () => {
+    // add rax,[rsi]; sub rcx,0x10; add [rsi+8],rax; xor edx,ecx; and bl,0x0f; add ah,bl; add di,0x1234; cmp rax,rcx
+    both([...hex('480306 4883e910 48014608 31ca 80e30f 00dc 6681c73412 4839c8'), ...UD2]);
   });
 
-  it('leaves at a TLB miss with everything before done and nothing of that instruction', () => {
-    const s = prepare();
-    s.call('tlb_flush_page', 1, DATA);
-    const before = s.gpr(GPR.RAX);
-    // add rax, rcx; then add rax, [rsi] misses.
-    const code = [0x48, 0x01, 0xc8, 0x48, 0x03, 0x06];
-    expect(runBlock(s, translateBlock(block(code)))).toBe(1);
-    expect(s.get64('rip')).toBe(CODE + 3n);
-    expect(s.get64('icount')).toBe(1n);
-    expect(s.gpr(GPR.RAX)).toBe(BigInt.asUintN(64, before + s.gpr(GPR.RCX)));
+  it('loops, and is left exactly when the fuel is used up, wherever that is', () => {
+    // mov ecx,100; l: inc eax; test al,3; jz 1f; add rdx,rax; 1: dec ecx; jnz l
+    const loop = [...hex('b964000000 ffc0 a803 7403 4801c2 ffc9 75f3'), ...UD2];
+    both(loop);
+    for (let fuel = 1; fuel < 60; fuel++) both(loop, fuel);
   });
 
-  it('holds no guest address', () => {
-    const text = Buffer.from(translateBlock(block(PROGRAM))).toString('hex');
-    expect(text).not.toContain('00004000');
-    expect(CpuState.size).toBeGreaterThan(0);
+  it('calls and returns', () => {
+    // mov ecx,5; l: push rcx; call f; pop rcx; loop l; ud2; f: lea rax,[rax+rcx]; ret
+    both(hex('b905000000 51 e805000000 59 e2f7 0f0b 488d0408 c3'));
+  });
+
+  it('has a loop with two ways in', () => {
+    // mov ecx,7; test eax,eax; jp b; a: inc rdx; b: dec ecx; jnz a
+    both([...hex('b907000000 85c0 7a03 48ffc2 ffc9 75f9'), ...UD2]);
+  });
+
+  it('faults with everything before done and nothing of that instruction', () => {
+    // add rax,rcx; cmp rax,rdx; mov [rsi+0x10000],rax
+    const s = both(hex('4801c8 4839d0 48898600000100'));
+    expect(s.get32('exit_vector')).toBe(VEC.PF);
+    expect(s.get64('rip')).toBe(CODE + 6n);
+  });
+
+  it('goes on after a miss, over a page’s end, and with the exception of an instruction it left to the interpreter', () => {
+    // mov rax,[rsi+0xffc]; mov [rsi+0xffd],rcx; lock add [rsi+0xffe],ecx; syscall
+    const s = both(hex('488b86fc0f0000 48898efd0f0000 f0018efe0f0000 0f05'));
+    expect(s.get32('exit_reason')).toBe(EXIT.SYSCALL);
+  });
+
+  it('moves and fills strings', () => {
+    // lea rdi,[rsi+64]; mov ecx,100; rep movsb; mov ecx,30; rep stosq; xor eax,eax
+    both([...hex('488d7e40 b964000000 f3a4 b91e000000 f348ab 31c0'), ...UD2]);
+  });
+
+  it('keeps flags for whoever looks', () => {
+    // each: an operation, then pushf; pop rax; add rdx,rax
+    for (const op of [
+      '4801c8',
+      '4829c8',
+      '4811c8',
+      '4819c8',
+      '21c8',
+      'ffc0',
+      'fec8',
+      'c1e003',
+      'd3f8',
+      '0fafc1',
+      'f7d8',
+      '0fa3c8',
+    ]) {
+      for (const cf of ['f8', 'f9']) both([...hex(`${cf} ${op} 9c 58 4801c2 ${op} 0f97c3 0f9cc7 0f9ac1`), ...UD2]);
+    }
+  });
+
+  it('does not outlive its code', () => {
+    // l: mov byte [rip+1],cl (the immediate below); mov eax,imm32; add rdx,rax; dec ecx; jnz l
+    const code = [...hex('b90a000000 880d01000000 b800000000 4801c2 ffc9 75ee'), ...UD2];
+    both(code, 1000, (s) => s.map(CODE + 4096n));
+    const s = prepare(code, true);
+    s.run(CODE);
+    expect(s.engine.translator!.regionStats.dropped).toBeGreaterThan(0);
+  });
+
+  it('notices that a string instruction has written over it', () => {
+    // lea rdi,[rip+10] (the nops); mov ecx,3; mov al,0xcc; rep stosb; nop; nop; nop
+    const s = both([...hex('488d3d09000000 b903000000 b0cc f3aa 909090'), ...UD2]);
+    expect(s.get32('exit_reason')).toBe(EXIT.SOFTINT);
+  });
+
+  it('serves every address that maps its frame', () => {
+    const code = [...hex('488d0500000000 ffc9 75f5'), ...UD2];
+    const s = prepare(code, true);
+    const again = 0x900000n;
+    s.map(again, undefined, Number((s.view.getBigUint64(s.pte(CODE), true) >> 12n) & 0xfffffn));
+    s.run(CODE);
+    expect(s.gpr(GPR.RAX)).toBe(CODE + 7n);
+    const translated = s.engine.translator!.stats.translated;
+    s.setGpr(GPR.RCX, 3n);
+    s.run(again);
+    expect(s.gpr(GPR.RAX)).toBe(again + 7n);
+    expect(s.engine.translator!.stats.translated).toBe(translated);
+  });
+
+  it('serves another frame with the same code, without a second translation', () => {
+    const code = [...hex('01c8 ffc9 75fa'), ...UD2];
+    const s = prepare(code, true);
+    s.run(CODE);
+    const other = 0xa00000n;
+    s.map(other);
+    s.poke(other, code);
+    s.setGpr(GPR.RCX, 50n);
+    s.run(other);
+    expect(s.engine.translator!.stats.translated).toBe(1);
+    expect(s.engine.translator!.regionStats.installed).toBe(2);
+  });
+});
+
+describe('hot code', () => {
+  it('is found while it runs, and counted as before', () => {
+    // l: add rax,rcx; dec ecx; jnz l
+    const code = [...hex('4801c8 ffc9 75f9'), ...UD2];
+    const run = (translated: boolean) => {
+      const s = prepare(code, translated);
+      s.setGpr(GPR.RCX, 2_000_000n);
+      while (s.run(s.get64('rip'), 100_000) === EXIT.PREEMPT);
+      return s;
+    };
+    const s = run(false);
+    expect(s.engine.translator!.stats.translated).toBeGreaterThan(0);
+    expect(s.get64('icount')).toBe(6_000_000n);
+    expect(state(run(true))).toEqual(state(s));
   });
 });

@@ -223,6 +223,9 @@ export function execute(rt: Runtime, r: Recorded, i: number): number {
         case 'flagword':
           values[n.out.id] = load(CPU + FLAG[n.w], 8, true, 'i64');
           break;
+        case 'cond':
+          values[n.out.id] = get(n.word);
+          break;
         case 'nextrip':
           values[n.out.id] = BigInt(CODE + machine.length);
           break;

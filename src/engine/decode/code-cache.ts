@@ -9,8 +9,9 @@ import { AreaHeader, type AreaLayout } from '../area.ts';
 import { type InterpreterTables, MAX_FUSED } from '../interpreter/generate.ts';
 import { SPECIAL } from '../interpreter/special.ts';
 import type { Encoding } from '../semantics/table.ts';
-import { CpuState, Record32, SCALE_ADDR16, SCALE_STACK, VEC, XtlbEntry } from '../state.ts';
+import { CpuState, Record32, SCALE_ADDR16, SCALE_STACK, VEC, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
 import { type Decoded, InstructionDecoder, MAX_LENGTH } from './decode.ts';
+import { operandSlot } from './slots.ts';
 
 const PAGE = 4096;
 const TABLE_BYTES = PAGE * 4;
@@ -23,6 +24,20 @@ const STEP_BYTES = 4 * Record32.size;
 /** Writes beside the code of a frame before its decoded code is dropped as a whole (data shares the page). */
 const MISSES = 64;
 
+/** Translated code that has been put in the place of records' handlers (translator/regions.ts). */
+export interface Translations {
+  /** `n` records have been decoded from address `start` on. */
+  decoded(page: CodePage, start: number, n: number): void;
+  /** The record's own handler, if translated code stands in its place. */
+  ownHandler(record: number): number | undefined;
+  /** The record is no longer used. */
+  forget(record: number): void;
+  /** Guest bytes change: drop what was made from them. */
+  dropRange(page: CodePage, offset: number, len: number): void;
+  /** All records are about to go. */
+  flush(): void;
+}
+
 /** What the cache needs of the runtime's exports. */
 export interface CacheRuntime {
   probe_exec(cpu: number, rip: bigint): number;
@@ -33,7 +48,7 @@ export interface CacheRuntime {
   raise(cpu: number, vector: number, hasError: number, error: number): void;
 }
 
-interface Page {
+export interface CodePage {
   readonly mfn: number;
   readonly mode: 0 | 1;
   /** Address of the offset table. */
@@ -74,12 +89,13 @@ export class CodeCache {
   /** Records that each superinstruction covers, from table slot firstFused on. */
   private readonly fusedLength: number[] = [];
   private readonly firstFused: number;
-  private readonly pages: Map<number, Page> = new Map();
+  private readonly pages: Map<number, CodePage> = new Map();
   private next: number;
   /** Index of AreaHeader.code_tables. */
   private readonly newestTable: number;
   private readonly bytes = new Uint8Array(PAGE + MAX_LENGTH);
   rt!: CacheRuntime;
+  translations: Translations | undefined;
   /** Whether pairs of records run as superinstructions. */
   fuse = true;
   /** Statistics. */
@@ -132,6 +148,7 @@ export class CodeCache {
   /** Forget all decoded code. No record may be in use. */
   flush(): void {
     this.stats.flushes++;
+    this.translations?.flush();
     for (const p of this.pages.values()) this.rt.code_dropped(p.mfn);
     this.pages.clear();
     this.straddlers.clear();
@@ -153,8 +170,9 @@ export class CodeCache {
   }
 
   /** Make records that overlap the range stale; false if there were none. */
-  private dropRange(page: Page, offset: number, len: number): boolean {
+  private dropRange(page: CodePage, offset: number, len: number): boolean {
     let hit = false;
+    this.translations?.dropRange(page, offset, len);
     const t = page.table >>> 2;
     // Several instructions may run as one.
     const from = Math.max(0, offset - MAX_FUSED * MAX_LENGTH);
@@ -163,26 +181,44 @@ export class CodeCache {
       const rec = this.i32[t + o] >>> 0;
       if (!rec) continue;
       let end = this.u16[(rec + R.next) >>> 1];
-      const parts = this.fusedLength[this.i32[rec >>> 2] - this.firstFused];
+      const handler = this.translations?.ownHandler(rec) ?? this.i32[rec >>> 2];
+      const parts = this.fusedLength[handler - this.firstFused];
       if (parts) end = this.u16[(rec + (parts - 1) * Record32.size + R.next) >>> 1];
       if (o < offset && end <= offset) continue;
-      this.i32[rec >>> 2] = SPECIAL.STALE;
+      this.stale(rec);
       this.i32[t + o] = 0;
       hit = true;
     }
     return hit;
   }
 
-  private dropPage(page: Page): void {
+  private stale(rec: number): void {
+    this.translations?.forget(rec);
+    this.i32[rec >>> 2] = SPECIAL.STALE;
+  }
+
+  private dropPage(page: CodePage): void {
     this.stats.dropped++;
+    this.translations?.dropRange(page, 0, PAGE);
     const t = page.table >>> 2;
     for (let o = 0; o < PAGE; o++) {
       const rec = this.i32[t + o] >>> 0;
-      if (rec) this.i32[rec >>> 2] = SPECIAL.STALE;
+      if (rec) this.stale(rec);
     }
     this.i32.fill(0, t, t + PAGE);
     this.pages.delete(page.mfn * 2 + page.mode);
     this.rt.xtlb_forget_frame(page.mfn);
+  }
+
+  /** What stands at a linear address that has been executed: its frame's page and its record; undefined if not known. */
+  executed(cpu: number, rip: bigint): { page: CodePage; record: number } | undefined {
+    const mode = this.view.getUint32(cpu + off.mode, true);
+    const xtlb = this.view.getUint32(cpu + off.xtlb, true);
+    const e = xtlb + Number((rip >> 12n) & BigInt(XTLB_ENTRIES - 1)) * XtlbEntry.size;
+    if (this.view.getBigUint64(e + XtlbEntry.off.tag, true) !== (rip & ~0xfffn)) return undefined;
+    const page = this.pages.get(this.view.getUint32(e + XtlbEntry.off.mfn, true) * 2 + mode);
+    const record = page && this.i32[(page.table >>> 2) + Number(rip & 0xfffn)] >>> 0;
+    return page && record ? { page, record } : undefined;
   }
 
   // ── decoding ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -246,6 +282,8 @@ export class CodeCache {
     }
     this.stats.decoded += n;
     if (this.fuse) this.fuseRun(start, decoded);
+    const page = this.pages.get(mfn * 2 + mode);
+    if (page) this.translations?.decoded(page, start, decoded);
     return start;
   }
 
@@ -296,9 +334,9 @@ export class CodeCache {
     }
     const { i32, u16, u8 } = this;
     i32[rec >>> 2] = row.handlers[form];
-    u16[(rec + R.r0) >>> 1] = this.slot(e, 0, d);
-    u16[(rec + R.r1) >>> 1] = this.slot(e, 1, d);
-    u16[(rec + R.r2) >>> 1] = this.slot(e, 2, d);
+    u16[(rec + R.r0) >>> 1] = operandSlot(e, 0, d);
+    u16[(rec + R.r1) >>> 1] = operandSlot(e, 1, d);
+    u16[(rec + R.r2) >>> 1] = operandSlot(e, 2, d);
     u16[(rec + R.base) >>> 1] = base;
     u16[(rec + R.index) >>> 1] = index;
     u16[(rec + R.seg) >>> 1] = d.seg >= 0 ? off.segbase + d.seg * 8 : SLOT.zero;
@@ -315,30 +353,6 @@ export class CodeCache {
     } else this.view.setBigInt64(rec + R.imm, d.imm, true);
     this.next += Record32.size;
     return row;
-  }
-
-  /** Slot of operand i's register. */
-  private slot(e: Encoding, i: number, d: Decoded): number {
-    const n = d.regs[i];
-    if (n === undefined || n < 0) return SLOT.zero;
-    switch (e.operands[i].code) {
-      case 'V':
-      case 'W':
-      case 'U':
-        return off.xmm + n * 16;
-      case 'P':
-      case 'Q':
-      case 'N':
-        return off.st + n * 16;
-      case 'S':
-        return off.sel + n * 2;
-      case 'D':
-        return off.dr + (n & 7) * 8;
-      case 'C':
-        return SLOT.zero;
-      default:
-        return n & 0x100 ? off.gpr + (n & 3) * 8 + 1 : off.gpr + n * 8;
-    }
   }
 
   // ── single steps ────────────────────────────────────────────────────────────────────────────────────────────

@@ -290,6 +290,11 @@ export class InterpreterEmitter extends IrEmitter {
         this.keep(n.out);
         return true;
       }
+      case 'cond':
+        if (this.uses[n.out.id] === 0) return true;
+        this.val(n.word);
+        this.keep(n.out);
+        return true;
       case 'call': {
         f.get(CPU);
         for (const a of n.args) this.val(a);

@@ -47,6 +47,9 @@ export interface FusionPlan {
   readonly sequences: readonly (readonly string[])[];
 }
 
+/** Fuel between two looks of the translator at what runs. */
+export const SLICE = 20_000 * Record32.size;
+
 /** Longest sequence that becomes a superinstruction. */
 export const MAX_FUSED = 4;
 
@@ -139,6 +142,8 @@ export function generateInterpreter(
   const translate = m.import('runtime', 'find_code', ['i32'], ['i32']);
   const step = m.import('decoder', 'step', ['i32'], ['i32']);
   const straddle = m.import('decoder', 'straddle', ['i32', 'i32'], ['i32']);
+  const sample = m.import('decoder', 'sample', ['i32'], []);
+  const ownHandler = m.import('decoder', 'own_handler', ['i32'], ['i32']);
   const helper = (name: string) => {
     const i = helperIndex.get(name);
     if (i === undefined) throw new Error(`no helper ${name}`);
@@ -153,6 +158,7 @@ export function generateInterpreter(
     exit: m.declare([...H, 'i32', 'i32', 'i32', 'i32'], ['i32']),
     again: m.declare(H, ['i32']),
     preempt: m.declare(['i32', 'i32', 'i64'], ['i32']),
+    interpret: m.declare(['i32', 'i32', 'i64'], ['i32']),
     run: m.declare(['i32'], ['i32']),
   };
   const rt: Runtime = {
@@ -171,11 +177,11 @@ export function generateInterpreter(
     exclusiveEnd: helper('exclusive_end'),
     commit: helper('commit'),
   };
-  emitShared(m, shared, rt, translate, step);
+  emitShared(m, shared, rt, translate, step, sample);
 
   const table: number[] = [];
   for (let i = 0; i < SPECIALS; i++) table.push(-1);
-  emitSpecials(m, table, rt, straddle);
+  emitSpecials(m, table, rt, straddle, shared.goSlow.index);
 
   const byBody = new Map<string, number>();
   const slotOf = new Map<number, number>();
@@ -244,9 +250,15 @@ export function generateInterpreter(
     fused[slots.join()] = table.push(index) - 1;
   }
 
+  emitGoOn(m, shared.interpret, rt, translate, { of: ownHandler, firstTranslated: table.length });
   m.export('run', shared.run.index);
+  // For translated code (translator/).
+  m.export('go', shared.go.index);
+  m.export('go_on', shared.goSlow.index);
+  m.export('interpret', shared.interpret.index);
   m.setTable(table);
   m.exportTable = 'table';
+  m.tableGrows = true;
   return {
     wasm: m.encode(),
     tables: { encodings: encodings.map((e) => e.text), rows, fused, firstFused },
@@ -277,7 +289,66 @@ function maskMode(f: Func): Func {
   return f;
 }
 
-function emitShared(m: Module, s: Record<string, Decl>, rt: Runtime, translate: number, step: number): void {
+/**
+ * goSlow(cpu, left, target): continue there without a poll. With `own`, translated code that stands at the target is passed
+ * over: its record's own handler (decoder import) runs. Translated code has table slots from `firstTranslated` on.
+ */
+function emitGoOn(
+  m: Module,
+  s: Decl,
+  rt: Runtime,
+  translate: number,
+  own?: { of: number; firstTranslated: number },
+): void {
+  const { off } = CpuState;
+  const f = s.func;
+  const e = f.local('i32');
+  const rec = f.local('i32');
+  const handler = f.local('i32');
+  const page = f.local('i64');
+  const dispatch = () => {
+    f.get(rec).mem('i32.load').set(handler);
+    if (own) {
+      f.get(handler).i32(own.firstTranslated).op('i32.ge_u').if();
+      f.get(rec).call(own.of).set(handler);
+      f.end();
+    }
+    f.get(rec).get(0).get(1).get(rec).op('i32.add').get(handler).returnCallIndirect(rt.handlerType);
+  };
+  f.get(0).mem('i32.load', off.xtlb);
+  f.get(2)
+    .i64(BigInt(12 - Math.log2(XtlbEntry.size)))
+    .op('i64.shr_u')
+    .op('i32.wrap_i64');
+  f.i32((XTLB_ENTRIES - 1) * XtlbEntry.size)
+    .op('i32.and')
+    .op('i32.add')
+    .tee(e)
+    .mem('i64.load', XtlbEntry.off.tag);
+  f.get(2).i64(-4096n).op('i64.and').tee(page).op('i64.eq').if();
+  f.get(e).mem('i32.load', XtlbEntry.off.code);
+  f.get(2).op('i32.wrap_i64').i32(4095).op('i32.and').i32(2).op('i32.shl').op('i32.add').mem('i32.load').tee(rec).if();
+  f.get(0).get(page).mem('i64.store', off.page);
+  dispatch();
+  f.end().end();
+  // Not decoded, or not in the TLB.
+  f.get(0).get(2).mem('i64.store', off.rip);
+  f.get(0).get(1).mem('i32.store', off.fuel);
+  f.get(0).call(translate).tee(rec).op('i32.eqz').if();
+  f.get(0).i32(0).mem('i32.store', off.exit_len);
+  f.get(0).mem('i32.load', off.exit_reason).op('return').end();
+  dispatch();
+  m.define(s.index, f.encode());
+}
+
+function emitShared(
+  m: Module,
+  s: Record<string, Decl>,
+  rt: Runtime,
+  translate: number,
+  step: number,
+  sample: number,
+): void {
   const { off } = CpuState;
   {
     // fault(rec, cpu, fuel)
@@ -319,46 +390,7 @@ function emitShared(m: Module, s: Record<string, Decl>, rt: Runtime, translate: 
     f.get(0).get(1).get(2).returnCall(s.goSlow.index);
     m.define(s.go.index, f.encode());
   }
-  {
-    // goSlow(cpu, left, target): no poll
-    const f = s.goSlow.func;
-    const e = f.local('i32');
-    const rec = f.local('i32');
-    const page = f.local('i64');
-    f.get(0).mem('i32.load', off.xtlb);
-    f.get(2)
-      .i64(BigInt(12 - Math.log2(XtlbEntry.size)))
-      .op('i64.shr_u')
-      .op('i32.wrap_i64');
-    f.i32((XTLB_ENTRIES - 1) * XtlbEntry.size)
-      .op('i32.and')
-      .op('i32.add')
-      .tee(e)
-      .mem('i64.load', XtlbEntry.off.tag);
-    f.get(2).i64(-4096n).op('i64.and').tee(page).op('i64.eq').if();
-    f.get(e).mem('i32.load', XtlbEntry.off.code);
-    f.get(2)
-      .op('i32.wrap_i64')
-      .i32(4095)
-      .op('i32.and')
-      .i32(2)
-      .op('i32.shl')
-      .op('i32.add')
-      .mem('i32.load')
-      .tee(rec)
-      .if();
-    f.get(0).get(page).mem('i64.store', off.page);
-    f.get(rec).get(0).get(1).get(rec).op('i32.add').get(rec).mem('i32.load').returnCallIndirect(rt.handlerType);
-    f.end().end();
-    // Not decoded, or not in the TLB.
-    f.get(0).get(2).mem('i64.store', off.rip);
-    f.get(0).get(1).mem('i32.store', off.fuel);
-    f.get(0).call(translate).tee(rec).op('i32.eqz').if();
-    f.get(0).i32(0).mem('i32.store', off.exit_len);
-    f.get(0).mem('i32.load', off.exit_reason).op('return').end();
-    f.get(rec).get(0).get(1).get(rec).op('i32.add').get(rec).mem('i32.load').returnCallIndirect(rt.handlerType);
-    m.define(s.goSlow.index, f.encode());
-  }
+  emitGoOn(m, s.goSlow, rt, translate);
   {
     // branchSlow(rec, cpu, fuel): direct branch not linked, or time to poll
     const f = s.branchSlow.func;
@@ -437,6 +469,8 @@ function emitShared(m: Module, s: Record<string, Decl>, rt: Runtime, translate: 
     const fuel = f.local('i32');
     const reason = f.local('i32');
     const rec = f.local('i32');
+    const left = f.local('i32');
+    const slice = f.local('i32');
     f.get(0).call(rt.helper('enter_guest', []));
     f.get(0).mem('i32.load', off.fuel).set(fuel);
     f.get(0).mem('i32.load', off.rflags).i32(RFLAGS.TF).op('i32.and').if();
@@ -463,7 +497,20 @@ function emitShared(m: Module, s: Record<string, Decl>, rt: Runtime, translate: 
     f.get(0).get(fuel).i32(Record32.size).op('i32.sub').get(0).mem('i32.load', off.fuel).op('i32.add');
     f.mem('i32.store', off.fuel);
     f.else();
-    f.get(0).get(fuel).get(0).mem('i64.load', off.rip).call(rt.go).set(reason);
+    // In slices; at the end of each the translator sees what is running.
+    f.get(fuel).set(left);
+    f.loop();
+    f.get(0);
+    f.get(left).i32(SLICE).get(left).i32(SLICE).op('i32.lt_s').op('select').tee(slice);
+    f.get(0).mem('i64.load', off.rip).call(rt.go).set(reason);
+    f.get(left).get(slice).op('i32.sub').get(0).mem('i32.load', off.fuel).tee(slice).op('i32.add').tee(left);
+    f.i32(0).op('i32.gt_s').get(slice).i32(0).op('i32.le_s').op('i32.and');
+    f.get(reason).i32(EXIT.PREEMPT).op('i32.eq').op('i32.and');
+    f.get(0).mem('i32.load', off.pending).op('i32.eqz').op('i32.and');
+    f.get(0).mem('i32.load', off.rflags).i32(RFLAGS.TF).op('i32.and').op('i32.eqz').op('i32.and').if();
+    f.get(0).call(sample).br(1);
+    f.end().end();
+    f.get(0).get(left).mem('i32.store', off.fuel);
     f.end();
     f.get(0).get(0).mem('i64.load', off.icount);
     f.get(fuel)
@@ -480,7 +527,7 @@ function emitShared(m: Module, s: Record<string, Decl>, rt: Runtime, translate: 
   }
 }
 
-function emitSpecials(m: Module, table: number[], rt: Runtime, straddle: number): void {
+function emitSpecials(m: Module, table: number[], rt: Runtime, straddle: number, goOn: number): void {
   const H = ['i32', 'i32', 'i32'] as const;
   const special = (n: number, emit: (f: Func) => void) => {
     const d = m.declare(H, ['i32']);
@@ -493,7 +540,7 @@ function emitSpecials(m: Module, table: number[], rt: Runtime, straddle: number)
   special(SPECIAL.STALE, (f) => {
     f.get(1);
     left(f);
-    pushRip(f).returnCall(rt.go);
+    pushRip(f).returnCall(goOn);
   });
   special(SPECIAL.GOTO, (f) => {
     const t = f.local('i32');
@@ -501,10 +548,16 @@ function emitSpecials(m: Module, table: number[], rt: Runtime, straddle: number)
     left(f).get(t).op('i32.add').get(t).mem('i32.load').returnCallIndirect(rt.handlerType);
   });
   special(SPECIAL.NEXT, (f) => {
-    f.get(1);
-    left(f);
+    const rip = f.local('i64');
+    // Poll points are properties of guest code: the end of a page is one, the end of what was decoded is not.
     f.get(1).mem('i64.load', CpuState.off.page).get(0).mem('i64.load16_u', Record32.off.next).op('i64.add');
-    maskMode(f).returnCall(rt.go);
+    maskMode(f).set(rip);
+    f.get(0).mem('i32.load16_u', Record32.off.next).i32(4096).op('i32.ge_u').if();
+    f.get(1);
+    left(f).get(rip).returnCall(rt.go);
+    f.end();
+    f.get(1);
+    left(f).get(rip).returnCall(goOn);
   });
   const raises = (n: number, vector: number, hasError: number) =>
     special(n, (f) => f.get(0).get(1).get(2).i32(vector).i32(hasError).i32(0).returnCall(rt.raise));

@@ -1,5 +1,5 @@
 /** RFLAGS as a whole, from and to the lazy flag words (src/engine/flags.ts), and the flags of a comparison. */
-import { CpuState, RFLAGS } from '../../../build/abi/engine';
+import { CpuState, FLAG_KIND, RFLAGS } from '../../../build/abi/engine';
 
 /** Bits of rflags kept in CpuState.rflags. */
 const SYSTEM: u64 = RFLAGS.TF | RFLAGS.IF | RFLAGS.DF | RFLAGS.IOPL | RFLAGS.NT | RFLAGS.RF | RFLAGS.VM | RFLAGS.AC |
@@ -38,4 +38,43 @@ export function set_flags_sub(cpu: usize, a: u64, b: u64, bytes: u32): void {
   store<u64>(cpu, s, CpuState.fs);
   store<u64>(cpu, ((~a & b) | ((~a | b) & r)) << up, CpuState.fc);
   store<u64>(cpu, a ^ b, CpuState.fx);
+}
+
+/**
+ * Store the flag words that translated code has put off making: `kind` says how they follow from operands a and b, result
+ * r and (where the kind keeps or gives it) word c; see src/engine/translator/flag-kinds.ts.
+ */
+export function flags_words(cpu: usize, kind: u32, a: u64, b: u64, r: u64, c: u64): void {
+  const up = <u64>(64 - (8 << (kind & 3)));
+  const s = <u64>(<i64>(r << up) >> up);
+  let x = s;
+  switch (kind >> 2) {
+    case FLAG_KIND.ADD:
+    case FLAG_KIND.ADC:
+      c = ((a & b) | ((a | b) & ~r)) << up;
+      x = a ^ b;
+      break;
+    case FLAG_KIND.SUB:
+    case FLAG_KIND.SBB:
+      c = ((~a & b) | ((~a | b) & r)) << up;
+      x = a ^ b;
+      break;
+    case FLAG_KIND.LOGIC:
+      c = 0;
+      break;
+    case FLAG_KIND.INC:
+      c = <u64>(<i64>c >> 63) ^ (<u64>(r << up == (<u64>1 << 63)) << 62);
+      x = a;
+      break;
+    case FLAG_KIND.DEC:
+      c = <u64>(<i64>c >> 63) ^ (<u64>(r << up == (~(<u64>1 << 63) >> up << up)) << 62);
+      x = a;
+      break;
+    default:
+      break;
+  }
+  store<u64>(cpu, s, CpuState.fz);
+  store<u64>(cpu, s, CpuState.fs);
+  store<u64>(cpu, c, CpuState.fc);
+  store<u64>(cpu, x, CpuState.fx);
 }

@@ -1,6 +1,6 @@
 /** Everything runtime.wasm exports: the MMU, and the helpers that instruction descriptions call. */
 export { find_code } from './code';
-export { rflags_get, rflags_set } from './flags';
+export { flags_words, rflags_get, rflags_set } from './flags';
 export * from './intmul';
 export * from './mmu';
 export { lar, load_segment, lsl, verr, verw } from './segment';
@@ -9,4 +9,5 @@ export * from './softfloat/sse';
 export * from './string';
 export * from './system';
 export * from './transfer';
+export * from './translated';
 export * from './x87';

@@ -228,7 +228,7 @@ export function code_protect(mfn: u32): void {
   return load<u32>(area, AreaHeader.code_owners) + (mfn << 3);
 }
 /** The pCPUs that may hold code decoded from the frame. */
-@inline function code_owners(mfn: u32): u64 {
+@inline export function code_owners(mfn: u32): u64 {
   return atomic.load<u64>(owners_of(mfn));
 }
 @inline function own_bit(): u64 {
@@ -356,13 +356,13 @@ function fill(cpu: usize, va: u64, access: u32): u32 {
   return page | (<u32>va & 0xfff);
 }
 
-@inline function lookup_read(cpu: usize, va: u64): u32 {
+@inline export function lookup_read(cpu: usize, va: u64): u32 {
   const e = load<u32>(cpu, CpuState.tlb) + tlb_slot(va);
   if (load<u64>(e, TlbEntry.rtag) == (va & ~0xfff)) return <u32>va + load<u32>(e, TlbEntry.addend);
   return fill(cpu, va, READ);
 }
 
-@inline function lookup_write(cpu: usize, va: u64): u32 {
+@inline export function lookup_write(cpu: usize, va: u64): u32 {
   const e = load<u32>(cpu, CpuState.tlb) + tlb_slot(va);
   if (load<u64>(e, TlbEntry.wtag) == (va & ~0xfff)) return <u32>va + load<u32>(e, TlbEntry.addend);
   return fill(cpu, va, WRITE);

@@ -30,8 +30,8 @@ function withCarry(b: Builder, op: 'add' | 'sub'): void {
     r = b[op](d, b.add(s, carry(b, t)));
     b.write(0, r);
   }
-  if (op === 'add') b.flagsAdd(d, s, r, bytes);
-  else b.flagsSub(d, s, r, bytes);
+  if (op === 'add') b.flagsAdd(d, s, r, bytes, true);
+  else b.flagsSub(d, s, r, bytes, true);
 }
 
 /** inc and dec: CF is kept; the result overflowed if it is the smallest (inc) or greatest (dec) number. */
@@ -46,10 +46,10 @@ function step(b: Builder, op: 'add' | 'sub'): void {
   // Bits 63 and 62 of the word are CF and CF xor OF.
   const c = b.xor(b.shrS(b.flagWord('c'), 63), b.shl(b.to('i64', overflow), 62));
   // AF = bit 4 of d xor 1 xor r.
-  b.flags({ z: s, s, c, x: b.to('i64', d) });
+  b.flags({ z: s, s, c, x: b.to('i64', d) }, { op: op === 'add' ? 'inc' : 'dec', bytes, r, a: d });
 }
 
-/** 0 - d: borrows are d | r. */
+/** 0 - d. */
 function neg(b: Builder): void {
   const bytes = b.bytes(0);
   const d = b.rmw(0);
@@ -60,9 +60,7 @@ function neg(b: Builder): void {
   } else {
     b.write(0, r);
   }
-  const s = b.sx64(r, bytes);
-  const d64 = b.to('i64', d);
-  b.flags({ z: s, s, c: b.shl(b.or(d64, s), 64 - bytes * 8), x: d64 });
+  b.flagsSub(b.c(d.t as 'i32' | 'i64', 0), d, r, bytes);
 }
 
 function not(b: Builder): void {

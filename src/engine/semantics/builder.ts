@@ -16,7 +16,7 @@
  * A description ends by falling off its end (next instruction), or with `jump`, `branch`, `raise`, `exit`, `again`.
  */
 import { CpuState } from '../state.ts';
-import type { Code, Node, Probe, Type, Val } from './ir.ts';
+import type { Code, FlagRecipe, Node, Probe, Type, Val } from './ir.ts';
 
 export type { Probe, Type, Val } from './ir.ts';
 
@@ -377,11 +377,11 @@ export class Builder {
   }
 
   // ── flags (see ../flags.ts) ─────────────────────────────────────────────────────────────────────────────────
-  /** Set lazy-flag words; each an i64. Absent ones keep their value. */
-  flags(w: { z?: Val; s?: Val; c?: Val; x?: Val }): void {
+  /** Set lazy-flag words; each an i64. Absent ones keep their value. `recipe`: what all four follow from. */
+  flags(w: { z?: Val; s?: Val; c?: Val; x?: Val }, recipe?: FlagRecipe): void {
     for (const v of Object.values(w)) if (v && v.t !== 'i64') throw new Error('flag words are i64');
     this.change('flags');
-    this.stmt({ k: 'flags', ...w });
+    this.stmt({ k: 'flags', ...w, recipe });
   }
   flagWord(w: 'z' | 's' | 'c' | 'x'): Val {
     return this.val('i64', (out) => ({ k: 'flagword', w, out }));
@@ -389,33 +389,28 @@ export class Builder {
   /** Flags of a logical operation: ZF, SF, PF of r; CF = OF = 0; AF = 0. */
   flagsLogic(r: Val, bytes: number): void {
     const s = this.sx64(r, bytes);
-    const zero = this.i64(0);
-    this.flags({ z: s, s, c: zero, x: s });
+    this.flags({ z: s, s, c: this.i64(0), x: s }, { op: 'logic', bytes, r });
   }
-  /** Flags of r = a + b (+ carry in, already in r). `keepCF` for inc. */
-  flagsAdd(a: Val, b: Val, r: Val, bytes: number, keepCF = false): void {
+  /** ZF, SF, PF of r; AF = 0; CF and OF in the word c. */
+  flagsResult(r: Val, c: Val, bytes: number): void {
+    const s = this.sx64(r, bytes);
+    this.flags({ z: s, s, c, x: s }, { op: 'result', bytes, r });
+  }
+  /** Flags of r = a + b, or with `carry` of r = a + b + CF. */
+  flagsAdd(a: Val, b: Val, r: Val, bytes: number, carry = false): void {
     const carries = this.or(this.and(a, b), this.and(this.or(a, b), this.not(r)));
-    this.flagsArith(a, b, r, carries, bytes, keepCF);
+    this.flagsArith(carry ? 'adc' : 'add', a, b, r, carries, bytes);
   }
-  /** Flags of r = a - b (- borrow in, already in r). `keepCF` for dec. */
-  flagsSub(a: Val, b: Val, r: Val, bytes: number, keepCF = false): void {
+  /** Flags of r = a - b, or with `borrow` of r = a - b - CF. */
+  flagsSub(a: Val, b: Val, r: Val, bytes: number, borrow = false): void {
     const na = this.not(a);
     const borrows = this.or(this.and(na, b), this.and(this.or(na, b), r));
-    this.flagsArith(a, b, r, borrows, bytes, keepCF);
+    this.flagsArith(borrow ? 'sbb' : 'sub', a, b, r, borrows, bytes);
   }
-  private flagsArith(a: Val, b: Val, r: Val, carries: Val, bytes: number, keepCF: boolean): void {
+  private flagsArith(op: FlagRecipe['op'], a: Val, b: Val, r: Val, carries: Val, bytes: number): void {
     const s = this.sx64(r, bytes);
-    const sh = 64 - bytes * 8;
-    const c64 = this.to('i64', carries);
-    let c = sh ? this.shl(c64, sh) : c64;
-    if (keepCF) {
-      // bit 63 = old CF, bit 62 = OF xor old CF
-      const of = this.xor(c, this.shl(c, 1)); // bit 63 = OF
-      const cf = this.shrU(this.flagWord('c'), 63);
-      const bit62 = this.shl(this.xor(cf, this.shrU(of, 63)), 62);
-      c = this.or(this.shl(cf, 63), bit62);
-    }
-    this.flags({ z: s, s, c, x: this.to('i64', this.xor(a, b)) });
+    const c = this.shl(this.to('i64', carries), 64 - bytes * 8);
+    this.flags({ z: s, s, c: bytes === 8 ? carries : c, x: this.to('i64', this.xor(a, b)) }, { op, bytes, r, a, b });
   }
   /** Bit 63 of an i64 as i32, 0 or 1 (as a comparison, so that `if` and `select` branch on it directly). */
   private sign(w: Val, clear = false): Val {
@@ -463,6 +458,10 @@ export class Builder {
   }
   /** Condition code 0..15 (Intel SDM appendix B: o no b nb e ne be nbe s ns p np l nl le nle), as i32 0 or 1. */
   cond(cc: number): Val {
+    const word = this.condWord(cc);
+    return this.val('i32', (out) => ({ k: 'cond', cc, word, out }));
+  }
+  private condWord(cc: number): Val {
     const not = (cc & 1) === 1;
     const flip = (v: Val) => (not ? this.xor(v, this.i32(1)) : v);
     const less = () => this.xor(this.flagWord('s'), this.overflowWord());

@@ -44,9 +44,11 @@ export type Node =
   /** Atomic read-modify-write at an aligned probe; `op` as in wasm: add sub and or xor xchg. Old value out. */
   | { k: 'atomic'; op: string; p: Probe; bytes: number; v: Val; out: Val }
   | { k: 'cmpxchg'; p: Probe; bytes: number; expected: Val; v: Val; out: Val }
-  /** Lazy flags words (i64): z, s, c, x as in flags.ts; absent ones are kept. */
-  | { k: 'flags'; z?: Val; s?: Val; c?: Val; x?: Val }
+  /** Lazy flags words (i64): z, s, c, x as in flags.ts; absent ones are kept. `recipe`: where all four come from. */
+  | { k: 'flags'; z?: Val; s?: Val; c?: Val; x?: Val; recipe?: FlagRecipe }
   | { k: 'flagword'; w: 'z' | 's' | 'c' | 'x'; out: Val }
+  /** Condition code 0..15 (i32, 0 or 1); `word` is the same from the flag words. */
+  | { k: 'cond'; cc: number; word: Val; out: Val }
   | { k: 'if'; cond: Val; then: Node[]; else: Node[] }
   /** A mutable local variable, for values assigned on two paths. */
   | { k: 'setvar'; v: number; t: Type; val: Val }
@@ -73,6 +75,23 @@ export type Node =
   | { k: 'target'; out: Val }
   /** Like falling through, but the next instruction is looked up anew (cpu.rip is taken from the field). */
   | { k: 'resync' };
+
+/**
+ * What an instruction's flags are made from, for a tier that puts off making them: operands `a`, `b` and result `r` of
+ * `bytes` bytes (rubbish above them is allowed).
+ *
+ *   add, sub      r = a op b            adc, sbb      r = a op b op CF
+ *   logic         of r alone, CF = OF = 0
+ *   inc, dec      r = a op 1, CF kept
+ *   result        ZF SF PF of r, AF = 0; word c is given in the node
+ */
+export interface FlagRecipe {
+  readonly op: 'add' | 'sub' | 'adc' | 'sbb' | 'logic' | 'inc' | 'dec' | 'result';
+  readonly bytes: number;
+  readonly r: Val;
+  readonly a?: Val;
+  readonly b?: Val;
+}
 
 /** One recorded description. */
 export interface Code {

@@ -4,7 +4,7 @@
  * Counts are taken modulo 32, or 64 for 8-byte operands. A count of 0 leaves the flags alone but still writes the
  * destination (a 4-byte register's upper half is cleared). The flag words are cut out of the shifted operand: with t =
  * what is there one step before the last, CF is one end of t and OF the change of sign in the last step. For counts
- * above 1, where OF is undefined, that is also what AMD's processors give.
+ * above 1, where OF is undefined, that is also what AMD's processors give. AF, undefined, becomes 0.
  */
 import type { Builder, Val } from './builder.ts';
 import { type Insn, insn } from './table.ts';
@@ -97,10 +97,7 @@ function shift(b: Builder, s: Shift, n: Val): void {
 function shiftFlags(b: Builder, s: Shift, d: Val, count: Val, r: Val, bytes: number): void {
   const c = s.carry(b, d, count, r, bytes);
   if (s.rotate) b.flags({ c });
-  else {
-    const v = b.sx64(r, bytes);
-    b.flags({ z: v, s: v, c });
-  }
+  else b.flagsResult(r, c, bytes);
 }
 
 function shiftByOne(b: Builder, s: Shift): void {
@@ -168,11 +165,10 @@ function double(b: Builder, left: boolean): void {
   const n = countOf(b, 2);
   const n64 = b.to('i64', n);
   const flags = (r: Val) => {
-    const v = b.sx64(r, bytes);
-    if (left) b.flags({ z: v, s: v, c: shiftedOut(b, d, n64, bytes) });
+    if (left) b.flagsResult(r, shiftedOut(b, d, n64, bytes), bytes);
     else {
       const t = b.shrU(b.to('i64', d), pred(b, n64));
-      b.flags({ z: v, s: v, c: b.xor(bothBits(b, t), signChange(b, b.shl(b.to('i64', r), 64 - bits))) });
+      b.flagsResult(r, b.xor(bothBits(b, t), signChange(b, b.shl(b.to('i64', r), 64 - bits))), bytes);
     }
   };
   if (bytes === 8) {

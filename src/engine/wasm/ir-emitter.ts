@@ -50,8 +50,11 @@ export function storeOp(t: Type, bytes: number): string {
   return op;
 }
 
-/** How often each value is used, over all nested lists. */
-export function countUses(nodes: readonly Node[], uses: Int32Array): void {
+/**
+ * How often each value is used, over all nested lists. `lazy`: flags of the outermost list count by their recipes, and
+ * conditions by nothing (a tier that keeps recipes makes them from there).
+ */
+export function countUses(nodes: readonly Node[], uses: Int32Array, lazy = false): void {
   const use = (v?: Val) => {
     if (v) uses[v.id]++;
   };
@@ -84,10 +87,20 @@ export function countUses(nodes: readonly Node[], uses: Int32Array): void {
         use(n.p.addr);
         break;
       case 'flags':
+        if (lazy && n.recipe) {
+          use(n.recipe.a);
+          use(n.recipe.b);
+          use(n.recipe.r);
+          if (n.recipe.op === 'result') use(n.c);
+          break;
+        }
         use(n.z);
         use(n.s);
         use(n.c);
         use(n.x);
+        break;
+      case 'cond':
+        if (!lazy) use(n.word);
         break;
       case 'if':
         use(n.cond);
@@ -134,10 +147,10 @@ export abstract class IrEmitter {
   /** Emit one node; false if it ends the instruction on every path. */
   protected abstract leaf(n: Leaf): boolean;
 
-  /** Emit a description; true if control reaches its end. */
-  protected body(code: Code): boolean {
-    this.uses = new Int32Array(code.values);
-    countUses(code.nodes, this.uses);
+  /** Emit a description; true if control reaches its end. `uses`: as countUses gives them, if known. */
+  protected body(code: Code, uses?: Int32Array): boolean {
+    this.uses = uses ?? new Int32Array(code.values);
+    if (!uses) countUses(code.nodes, this.uses);
     this.place = new Int32Array(code.values).fill(-1);
     this.vars = code.vars.map((t) => this.f.local(t));
     this.probes.clear();
@@ -243,7 +256,7 @@ export abstract class IrEmitter {
     return h;
   }
 
-  private cond(n: Node & { k: 'if' }): boolean {
+  protected cond(n: Node & { k: 'if' }): boolean {
     const f = this.f;
     this.val(n.cond);
     f.if();

@@ -71,7 +71,7 @@ export interface FuncType {
 export class Func {
   readonly type: FuncType;
   readonly body = new Bytes();
-  private readonly locals: WasmType[] = [];
+  protected readonly locals: WasmType[] = [];
 
   constructor(type: FuncType) {
     this.type = type;
@@ -137,6 +137,17 @@ export class Func {
     this.op('br').body.u32(depth);
     return this;
   }
+  loop(): this {
+    this.op('loop').body.u8(VOID_BLOCK);
+    return this;
+  }
+  /** Jump to the label that the i32 on the stack names, else to the last. */
+  brTable(depths: readonly number[], otherwise: number): this {
+    this.op('br_table').body.u32(depths.length);
+    for (const d of depths) this.body.u32(d);
+    this.body.u32(otherwise);
+    return this;
+  }
   brIf(depth: number): this {
     this.op('br_if').body.u32(depth);
     return this;
@@ -176,9 +187,13 @@ export class Module {
   private readonly funcs: { type: number; code?: Uint8Array }[] = [];
   private readonly exports: { name: string; index: number }[] = [];
   private table: number[] = [];
+  private tableImport: { module: string; name: string } | undefined;
+  private readonly globals: { module: string; name: string }[] = [];
   /** Pages of the imported shared memory: minimum and maximum. */
   memory: { min: number; max: number; shared: boolean } = { min: 1, max: 65536, shared: true };
   exportTable = '';
+  /** The table has no maximum: others add to it. */
+  tableGrows = false;
 
   type(params: readonly WasmType[], results: readonly WasmType[]): number {
     const key = `${params}>${results}`;
@@ -193,6 +208,14 @@ export class Module {
   import(module: string, name: string, params: readonly WasmType[], results: readonly WasmType[]): number {
     if (this.funcs.length) throw new Error('import after the first function');
     return this.imports.push({ module, name, type: this.type(params, results) }) - 1;
+  }
+  /** Table 0 is another module's. */
+  importTable(module: string, name: string): void {
+    this.tableImport = { module, name };
+  }
+  /** A mutable i32 of the host's; gives its index. */
+  importGlobal(module: string, name: string): number {
+    return this.globals.push({ module, name }) - 1;
   }
   /** Reserve a function index; its code is set with `define`. */
   declare(params: readonly WasmType[], results: readonly WasmType[]): { index: number; func: Func } {
@@ -232,7 +255,7 @@ export class Module {
       for (const r of t.results) types.u8(TYPE_BYTE[r]);
     }
     section(1, types);
-    const imports = new Bytes().u32(this.imports.length + 1);
+    const imports = new Bytes().u32(this.imports.length + this.globals.length + (this.tableImport ? 2 : 1));
     imports
       .name('env')
       .name('memory')
@@ -241,12 +264,16 @@ export class Module {
       .u32(this.memory.min)
       .u32(this.memory.max);
     for (const i of this.imports) imports.name(i.module).name(i.name).u8(0).u32(i.type);
+    if (this.tableImport) imports.name(this.tableImport.module).name(this.tableImport.name).raw([1, 0x70, 0, 0]);
+    for (const g of this.globals) imports.name(g.module).name(g.name).raw([3, TYPE_BYTE.i32, 1]);
     section(2, imports);
     const decls = new Bytes().u32(this.funcs.length);
     for (const f of this.funcs) decls.u32(f.type);
     section(3, decls);
     if (this.table.length) {
-      section(4, new Bytes().u32(1).u8(0x70).u8(1).u32(this.table.length).u32(this.table.length));
+      const limits = new Bytes().u8(this.tableGrows ? 0 : 1).u32(this.table.length);
+      if (!this.tableGrows) limits.u32(this.table.length);
+      section(4, new Bytes().u32(1).u8(0x70).raw(limits.bytes()));
     }
     const exports = new Bytes().u32(this.exports.length + (this.exportTable ? 1 : 0));
     for (const e of this.exports) exports.name(e.name).u8(0).u32(e.index);

@@ -1,0 +1,63 @@
+/** Regions → a wasm module. Its bytes follow from the guest's bytes alone. */
+import type { Type } from '../semantics/ir.ts';
+import { Module } from '../wasm/module.ts';
+import type { Region } from './discover.ts';
+import { RegionFunction } from './function.ts';
+import { allNodes } from './prepare.ts';
+import { RegionFunc } from './region-func.ts';
+
+const HANDLER = { params: ['i32', 'i32', 'i32'], results: ['i32'] } as const;
+
+/** Name of the export that is entry `e` of region `r`. */
+export const entryName = (r: number, e: number): string => `${r}.${e}`;
+
+/** Imports: env.memory, env.dropped, engine.go, engine.go_on, and functions of the runtime. */
+export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuffer> {
+  const m = new Module();
+  m.memory = { min: 16, max: 65536, shared: true };
+  const dropped = m.importGlobal('env', 'dropped');
+  const go = m.import('engine', 'go', ['i32', 'i32', 'i64'], ['i32']);
+  const goOn = m.import('engine', 'go_on', ['i32', 'i32', 'i64'], ['i32']);
+  const interpret = m.import('engine', 'interpret', ['i32', 'i32', 'i64'], ['i32']);
+  const read = m.import('runtime', 'translated_read', ['i32', 'i64', 'i32'], ['i32']);
+  const write = m.import('runtime', 'translated_write', ['i32', 'i64', 'i32'], ['i32']);
+  const flagsWords = m.import('runtime', 'flags_words', ['i32', 'i32', 'i64', 'i64', 'i64', 'i64'], []);
+  const helpers = new Map<string, number>();
+  for (const [name, sig] of helpersOf(regions)) {
+    helpers.set(name, m.import('runtime', name, ['i32', ...sig.args], sig.result ? [sig.result] : []));
+  }
+  const helper = (name: string) => helpers.get(name)!;
+  const exits = { go, goOn, interpret, read, write, flagsWords, dropped, helper };
+  for (const [r, region] of regions.entries()) {
+    const several = region.entries.length > 1;
+    const type = several ? { ...HANDLER, params: [...HANDLER.params, 'i32' as const] } : HANDLER;
+    const f = new RegionFunc(type);
+    new RegionFunction(region, exits, f);
+    const index = m.add(type.params, type.results, f.encode());
+    for (const e of region.entries.keys()) {
+      if (!several) {
+        m.export(entryName(r, e), index);
+        continue;
+      }
+      const w = new RegionFunc(HANDLER);
+      w.get(0).get(1).get(2).i32(e).returnCall(index);
+      m.export(entryName(r, e), m.add(HANDLER.params, HANDLER.results, w.encode()));
+    }
+  }
+  return m.encode();
+}
+
+/** Helpers that the regions call, sorted by name. */
+function helpersOf(regions: readonly Region[]): [string, { args: Type[]; result?: Type }][] {
+  const found = new Map<string, { args: Type[]; result?: Type }>();
+  for (const r of regions) {
+    for (const b of r.blocks) {
+      for (const i of b.instructions) {
+        for (const n of allNodes(i.code.nodes)) {
+          if (n.k === 'call') found.set(n.name, { args: n.args.map((a) => a.t), result: n.out?.t });
+        }
+      }
+    }
+  }
+  return [...found].sort(([a], [b]) => (a < b ? -1 : 1));
+}

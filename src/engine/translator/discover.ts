@@ -1,0 +1,133 @@
+/** Which instructions make a region: the basic blocks of one page that are reached from an entry, up to a limit. */
+import { type Decoded, InstructionDecoder, MAX_LENGTH } from '../decode/decode.ts';
+import type { Encoding } from '../semantics/table.ts';
+import { Descriptions, type Instruction } from './prepare.ts';
+
+const PAGE = 4096;
+/** Most instructions of a region. */
+export const MAX_INSTRUCTIONS = 384;
+/** Most entries besides the first. */
+const MAX_ENTRIES = 24;
+
+export interface Block {
+  readonly start: number;
+  readonly instructions: readonly Instruction[];
+  /** Page offsets where control goes: taken direct branch, next instruction; undefined: does not. */
+  readonly taken?: number;
+  readonly next?: number;
+}
+
+export interface Region {
+  /** Page offsets at which it may be entered, the hot one first. */
+  readonly entries: readonly number[];
+  readonly blocks: readonly Block[];
+  /** Bytes it was made from: [from, to) in the page, sorted, apart from each other. */
+  readonly ranges: readonly (readonly [number, number])[];
+}
+
+/** A page's instructions, decoded when looked at. */
+export class PageCode {
+  private readonly known = new Map<number, Instruction | undefined>();
+  private readonly bytes: Uint8Array;
+  private readonly decoder: InstructionDecoder;
+  private readonly descriptions: Descriptions;
+  constructor(bytes: Uint8Array, decoder: InstructionDecoder, descriptions: Descriptions) {
+    this.bytes = bytes;
+    this.decoder = decoder;
+    this.descriptions = descriptions;
+  }
+  /** Undefined: none, or it goes on in the next page. */
+  at(offset: number): Instruction | undefined {
+    if (offset < 0 || offset >= PAGE) return undefined;
+    if (!this.known.has(offset)) {
+      const d: Decoded | string = this.decoder.decode(this.bytes, offset, Math.min(PAGE, offset + MAX_LENGTH), 0);
+      this.known.set(offset, typeof d === 'string' ? undefined : this.descriptions.instruction(d, offset));
+    }
+    return this.known.get(offset);
+  }
+}
+
+export class Discovery {
+  private readonly decoder: InstructionDecoder;
+  private readonly descriptions: Descriptions;
+  constructor(encodings: readonly Encoding[]) {
+    this.decoder = new InstructionDecoder(encodings);
+    this.descriptions = new Descriptions(encodings);
+  }
+
+  /** Undefined: the instruction at the entry is not for the translator. */
+  region(page: Uint8Array, entry: number): Region | undefined {
+    const code = new PageCode(page, this.decoder, this.descriptions);
+    const first = code.at(entry);
+    if (!first || first.ending === 'interpret') return undefined;
+    const { leaders, entries, found } = this.reach(code, entry);
+    const blocks: Block[] = [];
+    for (const start of leaders) {
+      const b = found.has(start) ? this.block(code, start, leaders, found) : undefined;
+      if (b) blocks.push(b);
+    }
+    const starts = new Set(blocks.map((b) => b.start));
+    return { entries: entries.filter((e) => starts.has(e)), blocks, ranges: rangesOf(blocks) };
+  }
+
+  /** Breadth first, so that what is near the entry is in when the limit is reached. */
+  private reach(code: PageCode, entry: number) {
+    const leaders = new Set<number>([entry]);
+    const entries = [entry];
+    const found = new Set<number>();
+    const queue = [entry];
+    const lead = (o: number, isEntry: boolean) => {
+      if (o < 0 || o >= PAGE) return;
+      if (isEntry && !entries.includes(o) && entries.length <= MAX_ENTRIES) entries.push(o);
+      else if (isEntry) return;
+      if (leaders.has(o)) return;
+      leaders.add(o);
+      queue.push(o);
+    };
+    while (queue.length && found.size < MAX_INSTRUCTIONS) {
+      let o = queue.shift()!;
+      for (;;) {
+        if (found.has(o)) break;
+        const i = code.at(o);
+        if (!i || found.size >= MAX_INSTRUCTIONS) break;
+        if (i.ending === 'interpret') {
+          lead(i.next, true);
+          break;
+        }
+        found.add(o);
+        if (i.ending === 'branch' || i.ending === 'cond') lead(o + i.d.length + i.d.rel, false);
+        if (i.ending === 'cond') lead(i.next, false);
+        // Where a call returns to.
+        if (i.encoding.insn.name === 'call') lead(i.next, true);
+        if (i.ending !== 'fall') break;
+        o = i.next;
+      }
+    }
+    return { leaders, entries, found };
+  }
+
+  private block(code: PageCode, start: number, leaders: ReadonlySet<number>, found: ReadonlySet<number>): Block {
+    const instructions: Instruction[] = [];
+    for (let o = start; ; ) {
+      const i = code.at(o)!;
+      instructions.push(i);
+      const taken = i.next + i.d.rel;
+      if (i.ending === 'branch') return { start, instructions, taken };
+      if (i.ending === 'cond') return { start, instructions, taken, next: i.next };
+      if (i.ending === 'jump') return { start, instructions };
+      o = i.next;
+      if (leaders.has(o) || !found.has(o)) return { start, instructions, next: o };
+    }
+  }
+}
+
+function rangesOf(blocks: readonly Block[]): [number, number][] {
+  const all = blocks.map((b): [number, number] => [b.start, b.instructions.at(-1)!.next]).sort((a, b) => a[0] - b[0]);
+  const out: [number, number][] = [];
+  for (const [from, to] of all) {
+    const last = out.at(-1);
+    if (last && from <= last[1]) last[1] = Math.max(last[1], to);
+    else out.push([from, to]);
+  }
+  return out;
+}

@@ -1,0 +1,416 @@
+/**
+ * Translator back end: the instructions of a region (semantics/ir.ts) → wasm. Operands are constants, registers and flags
+ * are locals. Whatever is rare ends in a side exit: registers as they are before the instruction, which the interpreter then
+ * does.
+ *
+ * Locals: 0 rec (of the entry), 1 cpu, 2 what is left of the fuel.
+ */
+import { operandSlot } from '../decode/slots.ts';
+import type { Node, Type, Val } from '../semantics/ir.ts';
+import { CpuState, TLB_ENTRIES, TlbEntry } from '../state.ts';
+import { IrEmitter, type Leaf, loadOp, storeOp } from '../wasm/ir-emitter.ts';
+import type { FlagLocals } from './flag-locals.ts';
+import { FLAG_WORDS, type Word } from './flag-locals.ts';
+import { wordsFirst } from './flag-steps.ts';
+import { immediate } from './fold.ts';
+import { effectsOf } from './helpers.ts';
+import type { Instruction } from './prepare.ts';
+import type { RegionFunc } from './region-func.ts';
+import { type Registers, registerAt } from './registers.ts';
+
+const { off } = CpuState;
+export const CPU = 1;
+export const LEFT = 2;
+/** Fuel of one instruction. */
+export const UNIT = 32;
+const TS = 8;
+const PAGE_MASK = -4096n;
+
+/** How an exit goes on: just so, after a poll, or with one instruction that must be interpreted. */
+export const ON = 0;
+export const POLL = 1;
+export const INTERPRET = 2;
+
+/** Functions and other things outside the region that its code names, by index. */
+export interface Outside {
+  helper(name: string, args: readonly Type[], result?: Type): number;
+  readonly read: number;
+  readonly write: number;
+  /** Global: code has been dropped, this region's perhaps. */
+  readonly dropped: number;
+}
+
+/** Locals and labels that all of a region shares. */
+export interface Frame {
+  /** Local (i64): linear address of the page. */
+  readonly page: number;
+  /** Local (i32): CpuState.tlb. */
+  readonly tlb: number;
+  /** Local (i64): where to go on after the exit. Local (i32): how (ON, POLL, INTERPRET). */
+  readonly to: number;
+  readonly way: number;
+  /** Level of the shared exit, which stores registers and flags. */
+  readonly exit: number;
+}
+
+export class RegionEmitter extends IrEmitter {
+  declare protected readonly f: RegionFunc;
+  private readonly o: Outside;
+  private readonly frame: Frame;
+  private readonly regs: Registers;
+  readonly flags: FlagLocals;
+  private at!: Instruction;
+  /** Instructions of the block before this one. */
+  private done = 0;
+  private depth = 0;
+  /** Local (i32) with the condition of the block's conditional branch. */
+  condition = -1;
+  /** A helper of this instruction may have dropped code. */
+  private mayDrop = false;
+
+  constructor(f: RegionFunc, o: Outside, frame: Frame, regs: Registers, flags: FlagLocals) {
+    super(f);
+    this.o = o;
+    this.frame = frame;
+    this.regs = regs;
+    this.flags = flags;
+  }
+
+  /** Emit one instruction, the block's `done`th. Branches are left to the caller. */
+  instruction(i: Instruction, done: number, checkFpu: boolean): void {
+    this.at = i;
+    this.done = done;
+    this.mayDrop = false;
+    if (checkFpu) {
+      this.f.get(CPU).mem('i32.load8_u', off.cr0).i32(TS).op('i32.and').if();
+      this.sideExit();
+      this.f.end();
+    }
+    if (wordsFirst(i.code.nodes)) this.flags.toWords();
+    const fell = this.body(i.code, i.uses);
+    if (this.mayDrop && fell) {
+      const f = this.f;
+      f.op('global.get').body.u32(this.o.dropped);
+      f.if().i32(0).op('global.set').body.u32(this.o.dropped);
+      this.leave(i.next, done + 1, ON);
+      f.end();
+    }
+    this.f.release();
+  }
+
+  // ── leaving ─────────────────────────────────────────────────────────────────────────────────────────────────
+  /** Leave for page offset `target`, `count` instructions of the block being done. */
+  leave(target: number, count: number, way: number): void {
+    const f = this.f;
+    if (count)
+      f.get(LEFT)
+        .i32(count * UNIT)
+        .op('i32.sub')
+        .set(LEFT);
+    f.get(this.frame.page).i64(BigInt(target)).op('i64.add').set(this.frame.to);
+    f.i32(way).set(this.frame.way);
+    f.brTo(this.frame.exit);
+  }
+  /** Let the interpreter do this instruction. */
+  private sideExit(): void {
+    this.leave(this.at.at, this.done, INTERPRET);
+  }
+
+  // ── memory ──────────────────────────────────────────────────────────────────────────────────────────────────
+  private ea(noseg: boolean): void {
+    const f = this.f;
+    const { d } = this.at;
+    if (this.at.encoding.operands.some((o) => o.code === 'O')) {
+      f.i64(d.imm);
+    } else {
+      const disp = BigInt(d.disp);
+      if (d.base === 16)
+        f.get(this.frame.page)
+          .i64(BigInt(this.at.next + d.disp))
+          .op('i64.add');
+      else if (d.base < 0) f.i64(disp);
+      else {
+        this.regs.get(d.base);
+        if (disp) f.i64(disp).op('i64.add');
+      }
+      if (d.index >= 0) {
+        this.regs.get(d.index);
+        if (d.scale) f.i64(BigInt(d.scale)).op('i64.shl');
+        f.op('i64.add');
+      }
+      if (d.addr32) f.i64(0xffffffffn).op('i64.and');
+    }
+    if (d.seg >= 0 && !noseg) {
+      f.get(CPU)
+        .mem('i64.load', off.segbase + d.seg * 8)
+        .op('i64.add');
+    }
+  }
+
+  /** Local with the host address of `bytes` at a linear address; what cannot be had leaves. */
+  private host(addr: Val, bytes: number, write: boolean, align: boolean): number {
+    const f = this.f;
+    const a = this.localOf(addr);
+    const e = f.local('i32');
+    const host = f.local('i32');
+    if (align) {
+      f.get(a)
+        .op('i32.wrap_i64')
+        .i32(bytes - 1)
+        .op('i32.and')
+        .if();
+      this.sideExit();
+      f.end();
+    }
+    f.get(this.frame.tlb);
+    f.get(a)
+      .i64(BigInt(12 - Math.log2(TlbEntry.size)))
+      .op('i64.shr_u')
+      .op('i32.wrap_i64');
+    f.i32((TLB_ENTRIES - 1) * TlbEntry.size)
+      .op('i32.and')
+      .op('i32.add')
+      .tee(e);
+    f.mem('i64.load', write ? TlbEntry.off.wtag : TlbEntry.off.rtag);
+    f.get(a);
+    if (bytes > 1 && !align) f.i64(BigInt(bytes - 1)).op('i64.add');
+    f.i64(PAGE_MASK).op('i64.and').op('i64.ne').if('i32');
+    f.get(CPU)
+      .get(a)
+      .i32(bytes)
+      .call(write ? this.o.write : this.o.read)
+      .tee(host)
+      .op('i32.eqz')
+      .if();
+    this.sideExit();
+    f.end().get(host).else();
+    f.get(a).op('i32.wrap_i64').get(e).mem('i32.load', TlbEntry.off.addend).op('i32.add');
+    f.end().set(host);
+    return host;
+  }
+
+  // ── registers and fields ────────────────────────────────────────────────────────────────────────────────────
+  private read(offset: number, bytes: number, t: Type, signed = false): void {
+    const { n, byte } = registerAt(offset);
+    if (n >= 0) this.regs.read(n, byte, bytes, t, signed);
+    else this.f.get(CPU).mem(loadOp(t, bytes, signed), offset);
+  }
+  private write(offset: number, bytes: number, v: Val): void {
+    const { n, byte } = registerAt(offset);
+    if (n >= 0) {
+      this.regs.write(n, byte, bytes, v.t, () => this.val(v));
+      return;
+    }
+    this.f.get(CPU);
+    this.val(v).mem(storeOp(v.t, bytes), offset);
+  }
+  private setOperand(n: Node & { k: 'setregop' }): void {
+    const offset = operandSlot(this.at.encoding, n.i, this.at.d);
+    // A 4-byte result clears the rest of its register.
+    if (n.bytes === 4 && n.v.t === 'i32') {
+      const { n: r } = registerAt(offset);
+      if (r >= 0 && r < 16) this.regs.write(r, 0, 8, 'i32', () => this.val(n.v));
+      else {
+        this.f.get(CPU);
+        this.val(n.v).op('i64.extend_i32_u').mem('i64.store', offset);
+      }
+    } else this.write(offset + (n.at ?? 0), n.bytes, n.v);
+  }
+
+  protected override cond(n: Node & { k: 'if' }): boolean {
+    if (this.at.ending === 'cond' && n.then[0]?.k === 'branch') {
+      this.condition = this.f.local('i32');
+      this.val(n.cond).set(this.condition);
+      return true;
+    }
+    this.depth++;
+    const reaches = super.cond(n);
+    this.depth--;
+    return reaches;
+  }
+
+  protected leaf(n: Leaf): boolean {
+    const f = this.f;
+    if ('out' in n && n.out && this.unused(n.out) && UNUSED_DROPS.has(n.k)) return true;
+    switch (n.k) {
+      case 'regop':
+        this.read(operandSlot(this.at.encoding, n.i, this.at.d), n.bytes, n.out.t);
+        break;
+      case 'setregop':
+        this.setOperand(n);
+        return true;
+      case 'immop': {
+        const v = immediate(this.at.d, n.i === this.at.second, n.t);
+        if (n.t === 'i64') f.i64(v);
+        else f.i32(Number(v));
+        break;
+      }
+      case 'ea':
+        this.ea(n.noseg);
+        break;
+      case 'get':
+        this.read(n.off, n.bytes, n.t, n.signed);
+        break;
+      case 'set':
+        this.write(n.off, n.bytes, n.v);
+        return true;
+      case 'load':
+        f.get(this.host(n.addr, n.bytes, false, n.align)).mem(loadOp(n.t, n.bytes, n.signed));
+        break;
+      case 'probe':
+        this.probes.set(n.p.id, this.host(n.p.addr, n.p.bytes, true, n.align));
+        return true;
+      case 'pload':
+        f.get(this.hostOf(n.p)).mem(loadOp(n.t, n.bytes, n.signed), n.at);
+        break;
+      case 'pstore':
+        f.get(this.hostOf(n.p));
+        this.val(n.v).mem(storeOp(n.v.t, n.bytes), n.at);
+        return true;
+      case 'commit':
+        // A write probe never gives the bounce buffer.
+        return true;
+      case 'atomic':
+      case 'cmpxchg':
+        this.locked(n);
+        return true;
+      case 'flags':
+        this.setFlags(n);
+        return true;
+      case 'flagword':
+        this.flags.word(n.w);
+        break;
+      case 'cond':
+        this.flags.condition(n.cc);
+        break;
+      case 'call':
+        this.call(n);
+        return true;
+      case 'raise':
+      case 'exit':
+      case 'faulted':
+        // Nothing has been changed yet (or, by a helper, so that it can go on): the interpreter does it for real.
+        this.sideExit();
+        return false;
+      case 'again':
+        this.leave(this.at.at, this.done + 1, POLL);
+        return false;
+      case 'branch':
+        return true;
+      case 'jump':
+        this.jump(n.target);
+        return false;
+      case 'nextrip':
+        f.get(this.frame.page).i64(BigInt(this.at.next)).op('i64.add');
+        break;
+      case 'length':
+        f.i32(this.at.d.length);
+        break;
+      case 'target':
+        f.get(this.frame.page)
+          .i64(BigInt(this.at.next + this.at.d.rel))
+          .op('i64.add');
+        break;
+      case 'resync':
+        throw new Error('resync in a region');
+    }
+    this.keep(n.out!);
+    return true;
+  }
+
+  private jump(target: Val): void {
+    const f = this.f;
+    this.val(target).set(this.frame.to);
+    this.flags.settle();
+    f.get(LEFT)
+      .i32((this.done + 1) * UNIT)
+      .op('i32.sub')
+      .set(LEFT);
+    f.i32(POLL).set(this.frame.way);
+    f.brTo(this.frame.exit);
+  }
+
+  private setFlags(n: Node & { k: 'flags' }): void {
+    const f = this.f;
+    if (n.recipe && this.depth === 0) {
+      const { a, b, r } = n.recipe;
+      const wide = (v: Val | undefined) =>
+        v &&
+        (() => {
+          this.val(v);
+          if (v.t === 'i32') f.op('i64.extend_i32_u');
+        });
+      const c = n.recipe.op === 'result' ? n.c : undefined;
+      this.flags.set(n.recipe, { a: wide(a), b: wide(b), r: wide(r)!, c: c && (() => this.val(c)) });
+      return;
+    }
+    // All values first: a word's new value may be made from old words.
+    const given: Partial<Record<Word, () => void>> = {};
+    for (const w of FLAG_WORDS) {
+      const v = n[w];
+      if (!v) continue;
+      const l = this.localOf(v);
+      given[w] = () => f.get(l);
+    }
+    this.flags.setWords(given);
+  }
+
+  private call(n: Node & { k: 'call' }): void {
+    const f = this.f;
+    const e = effectsOf(n.name);
+    if (e.flags) this.flags.flush();
+    this.regs.store(e.gpr, e.xmm);
+    f.get(CPU);
+    for (const a of n.args) this.val(a);
+    f.call(
+      this.o.helper(
+        n.name,
+        n.args.map((a) => a.t),
+        n.out?.t,
+      ),
+    );
+    if (n.out) this.keep(n.out);
+    this.regs.load(e.gpr, e.xmm);
+    if (e.memory) this.mayDrop = true;
+  }
+
+  /** Locked read-modify-write: an atomic when aligned, else the interpreter's. */
+  private locked(n: Node & { k: 'atomic' | 'cmpxchg' }): void {
+    const f = this.f;
+    const host = this.hostOf(n.p);
+    const { bytes } = n;
+    const t = bytes === 8 ? 'i64' : 'i32';
+    const narrow = (v: Val) => {
+      this.val(v);
+      if (bytes < 4) f.i32(bytes === 1 ? 0xff : 0xffff).op('i32.and');
+    };
+    if (bytes > 1) {
+      f.get(host)
+        .i32(bytes - 1)
+        .op('i32.and')
+        .if();
+      this.sideExit();
+      f.end();
+    }
+    const width = bytes === 1 ? '8' : bytes === 2 ? '16' : '';
+    f.get(host);
+    if (n.k === 'cmpxchg') narrow(n.expected);
+    narrow(n.v);
+    f.mem(`${t}.atomic.rmw${width}.${n.k === 'atomic' ? n.op : 'cmpxchg'}${width ? '_u' : ''}`, 0, Math.log2(bytes));
+    this.keep(n.out);
+  }
+}
+
+/** Nodes that do nothing when their value is not wanted. */
+const UNUSED_DROPS = new Set([
+  'regop',
+  'immop',
+  'ea',
+  'get',
+  'pload',
+  'flagword',
+  'cond',
+  'nextrip',
+  'length',
+  'target',
+]);

@@ -1,0 +1,365 @@
+/**
+ * The lazy flags of a region under construction: four locals for the words, three for operands and result, one for the
+ * kind (flag-steps.ts). The kinds possible at the point of emission are known.
+ */
+
+import { FLAG_KIND } from '../flags.ts';
+import type { FlagRecipe } from '../semantics/ir.ts';
+import { CpuState } from '../state.ts';
+import { kindOf, MEM, WORDS } from './flag-steps.ts';
+import type { RegionFunc } from './region-func.ts';
+
+const { off } = CpuState;
+const CPU = 1;
+export type Word = 'z' | 's' | 'c' | 'x';
+export const FLAG_WORDS: readonly Word[] = ['z', 's', 'c', 'x'];
+
+/** How a value is pushed. */
+type Push = () => void;
+
+export class FlagLocals {
+  kinds: ReadonlySet<number> = new Set([MEM]);
+  private readonly f: RegionFunc;
+  readonly kind: number;
+  readonly a: number;
+  readonly b: number;
+  readonly r: number;
+  readonly words: Readonly<Record<Word, number>>;
+  /** Function index of the runtime's flags_words. */
+  private readonly flagsWords: number;
+
+  constructor(f: RegionFunc, flagsWords: number) {
+    this.f = f;
+    this.flagsWords = flagsWords;
+    this.kind = f.register('i32');
+    [this.a, this.b, this.r] = [f.register('i64'), f.register('i64'), f.register('i64')];
+    this.words = { z: f.register('i64'), s: f.register('i64'), c: f.register('i64'), x: f.register('i64') };
+  }
+
+  private setKind(k: number): void {
+    this.f.i32(k).set(this.kind);
+    this.kinds = new Set([k]);
+  }
+
+  /** The flags follow from a recipe. Operands are pushed as i64; `c` for kinds whose word c is given. */
+  set(recipe: FlagRecipe, push: { r: Push; a?: Push; b?: Push; c?: Push }): void {
+    const f = this.f;
+    if (recipe.op === 'inc' || recipe.op === 'dec') this.keepCarry();
+    if (push.c) {
+      push.c();
+      f.set(this.words.c);
+    }
+    if (push.a) {
+      push.a();
+      f.set(this.a);
+    }
+    if (push.b) {
+      push.b();
+      f.set(this.b);
+    }
+    push.r();
+    f.set(this.r);
+    this.setKind(kindOf(recipe));
+  }
+
+  /** All flags are in the locals from here on; the given words are set, their values pushed. */
+  setWords(given: Partial<Record<Word, Push>>): void {
+    const missing = FLAG_WORDS.filter((w) => !given[w]);
+    this.toWords(missing);
+    for (const w of FLAG_WORDS) {
+      const push = given[w];
+      if (!push) continue;
+      push();
+      this.f.set(this.words[w]);
+    }
+    this.setKind(WORDS);
+  }
+
+  /** Make the locals of the words hold the flags. */
+  toWords(wanted: readonly Word[] = FLAG_WORDS): void {
+    this.each(
+      (k) => {
+        if (k === WORDS) return;
+        // All are computed before one is set.
+        for (const w of wanted) this.pushWord(k, w);
+        for (const w of wanted.toReversed()) this.f.set(this.words[w]);
+      },
+      new Set([WORDS]),
+    );
+    this.setKind(WORDS);
+  }
+
+  /** Local c holds CF in bit 63. */
+  private keepCarry(): void {
+    const valid = (k: number) =>
+      k === WORDS || k >> 2 === FLAG_KIND.INC || k >> 2 === FLAG_KIND.DEC || k >> 2 === FLAG_KIND.RESULT;
+    this.each(
+      (k) => {
+        if (valid(k)) return;
+        this.pushWord(k, 'c');
+        this.f.set(this.words.c);
+      },
+      new Set([...this.kinds].filter(valid)),
+    );
+  }
+
+  /** Emit for the kind that it is; nothing needs to be done for those of `skip`. */
+  private each(emit: (kind: number) => void, skip: ReadonlySet<number>): void {
+    const f = this.f;
+    const kinds = [...this.kinds].filter((k) => !skip.has(k));
+    if (this.kinds.size === 1) {
+      for (const k of kinds) emit(k);
+      return;
+    }
+    const chain = (i: number): void => {
+      if (i === kinds.length) return;
+      f.get(this.kind).i32(kinds[i]).op('i32.eq').if();
+      emit(kinds[i]);
+      f.else();
+      chain(i + 1);
+      f.end();
+    };
+    chain(0);
+  }
+
+  /** Push a word (i64). With several possible kinds the locals are filled first. */
+  word(w: Word): void {
+    if (this.kinds.size > 1) this.toWords();
+    this.pushWord([...this.kinds][0], w);
+  }
+
+  private pushWord(kind: number, w: Word): void {
+    const f = this.f;
+    if (kind === MEM) {
+      f.get(CPU).mem('i64.load', off[`f${w}`]);
+      return;
+    }
+    if (kind === WORDS) {
+      f.get(this.words[w]);
+      return;
+    }
+    const op = kind >> 2;
+    const bytes = 1 << (kind & 3);
+    const arithmetic = op <= FLAG_KIND.SBB;
+    if (w === 'x' && arithmetic) f.get(this.a).get(this.b).op('i64.xor');
+    else if (w === 'x' && (op === FLAG_KIND.INC || op === FLAG_KIND.DEC)) f.get(this.a);
+    else if (w === 'c') this.pushCarry(op, bytes);
+    else this.result(bytes);
+  }
+
+  /** The result, sign-extended. */
+  private result(bytes: number): void {
+    this.f.get(this.r);
+    if (bytes < 8) this.f.op(`i64.extend${bytes * 8}_s`);
+  }
+
+  private pushCarry(op: number, bytes: number): void {
+    const f = this.f;
+    switch (op) {
+      case FLAG_KIND.ADD:
+      case FLAG_KIND.ADC:
+        f.get(this.a).get(this.b).op('i64.and');
+        f.get(this.a).get(this.b).op('i64.or').get(this.r).i64(-1n).op('i64.xor').op('i64.and').op('i64.or');
+        break;
+      case FLAG_KIND.SUB:
+      case FLAG_KIND.SBB:
+        f.get(this.a).i64(-1n).op('i64.xor').get(this.b).op('i64.and');
+        f.get(this.a).i64(-1n).op('i64.xor').get(this.b).op('i64.or').get(this.r).op('i64.and').op('i64.or');
+        break;
+      case FLAG_KIND.LOGIC:
+        f.i64(0n);
+        return;
+      case FLAG_KIND.RESULT:
+        f.get(this.words.c);
+        return;
+      default: {
+        f.get(this.words.c).i64(63n).op('i64.shr_s');
+        this.overflowedStep(op, bytes);
+        f.op('i64.extend_i32_u').i64(62n).op('i64.shl').op('i64.xor');
+        return;
+      }
+    }
+    if (bytes < 8) f.i64(BigInt(64 - bytes * 8)).op('i64.shl');
+  }
+
+  /** Did inc or dec overflow (i32)? */
+  private overflowedStep(op: number, bytes: number): void {
+    const min = -(1n << BigInt(bytes * 8 - 1));
+    this.result(bytes);
+    this.f.i64(op === FLAG_KIND.INC ? min : ~min).op('i64.eq');
+  }
+
+  // ── conditions ──────────────────────────────────────────────────────────────────────────────────────────────
+  /** Push condition code cc (i32, 0 or 1). */
+  condition(cc: number): void {
+    if (this.kinds.size > 1) this.toWords();
+    const kind = [...this.kinds][0];
+    const op = kind >> 2;
+    const bytes = 1 << (kind & 3);
+    const not = (cc & 1) === 1;
+    const which = cc >> 1;
+    if (kind > WORDS) {
+      if (op === FLAG_KIND.SUB && this.compared(which, not, bytes)) return;
+      if (op !== FLAG_KIND.SUB && this.ofResult(op, which, not, bytes)) return;
+      if (which === 2) {
+        this.zero(bytes, not);
+        return;
+      }
+      if (which === 4) {
+        this.negative(bytes, not);
+        return;
+      }
+    }
+    this.fromWords(kind, which, not);
+  }
+
+  /** An operand in the type in which it is compared. */
+  private operand(l: number, bytes: number, signed: boolean): void {
+    const f = this.f.get(l);
+    if (bytes === 8) return;
+    f.op('i32.wrap_i64');
+    if (bytes === 4) return;
+    if (signed) f.op(`i32.extend${bytes * 8}_s`);
+    else f.i32(bytes === 1 ? 0xff : 0xffff).op('i32.and');
+  }
+  /** b be e l le after a comparison are comparisons. */
+  private compared(which: number, not: boolean, bytes: number): boolean {
+    const name = [undefined, 'lt_u', 'eq', 'le_u', undefined, undefined, 'lt_s', 'le_s'][which];
+    if (!name) return false;
+    const inverse: Record<string, string> = { lt_u: 'ge_u', eq: 'ne', le_u: 'gt_u', lt_s: 'ge_s', le_s: 'gt_s' };
+    const signed = which >= 6;
+    this.operand(this.a, bytes, signed);
+    this.operand(this.b, bytes, signed);
+    this.f.op(`${bytes === 8 ? 'i64' : 'i32'}.${not ? inverse[name] : name}`);
+    return true;
+  }
+  /** Conditions that follow from the result alone, or from a known carry. */
+  private ofResult(op: number, which: number, not: boolean, bytes: number): boolean {
+    const f = this.f;
+    if (op === FLAG_KIND.LOGIC) {
+      // CF = OF = 0.
+      if (which === 0 || which === 1) f.i32(not ? 1 : 0);
+      else if (which === 3) this.zero(bytes, not);
+      else if (which === 6) this.negative(bytes, not);
+      else if (which === 7) {
+        this.operand(this.r, bytes, true);
+        if (bytes === 8) f.i64(0n);
+        else f.i32(0);
+        f.op(`${bytes === 8 ? 'i64' : 'i32'}.${not ? 'gt_s' : 'le_s'}`);
+      } else return false;
+      return true;
+    }
+    if (op === FLAG_KIND.ADD && which === 1) {
+      this.operand(this.r, bytes, false);
+      this.operand(this.a, bytes, false);
+      f.op(`${bytes === 8 ? 'i64' : 'i32'}.${not ? 'ge_u' : 'lt_u'}`);
+      return true;
+    }
+    if ((op === FLAG_KIND.INC || op === FLAG_KIND.DEC) && which === 0) {
+      this.overflowedStep(op, bytes);
+      if (not) f.op('i32.eqz');
+      return true;
+    }
+    return false;
+  }
+  private zero(bytes: number, not: boolean): void {
+    const t = bytes === 8 ? 'i64' : 'i32';
+    this.operand(this.r, bytes, false);
+    this.f.op(`${t}.eqz`);
+    if (not) this.f.op('i32.eqz');
+  }
+  private negative(bytes: number, not: boolean): void {
+    this.operand(this.r, bytes, true);
+    if (bytes === 8) this.f.i64(0n);
+    else this.f.i32(0);
+    this.f.op(`${bytes === 8 ? 'i64' : 'i32'}.${not ? 'ge_s' : 'lt_s'}`);
+  }
+
+  /** From the words, as src/engine/flags.ts says. */
+  private fromWords(kind: number, which: number, not: boolean): void {
+    const f = this.f;
+    const c = () => this.pushWord(kind, 'c');
+    const s = () => this.pushWord(kind, 's');
+    const z = () => this.pushWord(kind, 'z');
+    const overflow = () => {
+      const l = f.local('i64');
+      c();
+      f.tee(l).get(l).i64(1n).op('i64.shl').op('i64.xor');
+    };
+    const bit63 = () => f.i64(0n).op('i64.lt_s');
+    switch (which) {
+      case 0:
+        overflow();
+        bit63();
+        break;
+      case 1:
+        c();
+        bit63();
+        break;
+      case 2:
+        z();
+        f.op('i64.eqz');
+        break;
+      case 3:
+        c();
+        bit63();
+        z();
+        f.op('i64.eqz').op('i32.or');
+        break;
+      case 4:
+        s();
+        bit63();
+        break;
+      case 5:
+        s();
+        f.op('i32.wrap_i64').i32(0xff).op('i32.and').op('i32.popcnt').i32(1).op('i32.and').i32(1).op('i32.xor');
+        break;
+      default:
+        s();
+        overflow();
+        f.op('i64.xor');
+        bit63();
+        if (which === 7) {
+          z();
+          f.op('i64.eqz').op('i32.or');
+        }
+    }
+    if (not) f.op('i32.eqz');
+  }
+
+  // ── leaving ─────────────────────────────────────────────────────────────────────────────────────────────────
+  /** Store the flags of the one known kind; nothing with several (the shared exit does it then). */
+  settle(): void {
+    if (this.kinds.size > 1) return;
+    const kind = [...this.kinds][0];
+    if (kind === MEM) return;
+    for (const w of FLAG_WORDS) {
+      this.f.get(CPU);
+      this.pushWord(kind, w);
+      this.f.mem('i64.store', off[`f${w}`]);
+    }
+    this.setKind(MEM);
+  }
+
+  /** The words in CpuState are the flags, whatever kind they have. */
+  flush(): void {
+    const f = this.f;
+    if (this.kinds.size === 1) {
+      this.settle();
+      return;
+    }
+    this.store();
+    f.i32(MEM).set(this.kind);
+    this.kinds = new Set([MEM]);
+  }
+
+  /** Store by the local that has the kind. */
+  store(): void {
+    const f = this.f;
+    f.get(this.kind).i32(WORDS).op('i32.gt_u').if();
+    f.get(CPU).get(this.kind).get(this.a).get(this.b).get(this.r).get(this.words.c).call(this.flagsWords);
+    f.else().get(this.kind).if();
+    for (const w of FLAG_WORDS) f.get(CPU).get(this.words[w]).mem('i64.store', off[`f${w}`]);
+    f.end().end();
+  }
+}

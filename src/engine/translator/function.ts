@@ -1,0 +1,230 @@
+/**
+ * A region → one wasm function, as the interpreter's handlers are: (rec, cpu, fuel) → i32. With several entries the
+ * function takes the entry's number as well, and each entry is a function of its own that passes it.
+ */
+import { CpuState } from '../state.ts';
+import type { Block, Region } from './discover.ts';
+import { CPU, type Frame, INTERPRET, LEFT, ON, type Outside, POLL, RegionEmitter, UNIT } from './emitter.ts';
+import { FlagLocals } from './flag-locals.ts';
+import { after, MEM } from './flag-steps.ts';
+import type { RegionFunc } from './region-func.ts';
+import { Registers } from './registers.ts';
+import { type Edge, type Graph, makeGraph, type Nesting, nest } from './structure.ts';
+import { registersOf } from './uses.ts';
+
+const { off } = CpuState;
+const REC = 0;
+const ENTRY = 3;
+
+export interface Exits extends Outside {
+  /** (cpu, left, target): continue there, after a poll; without; and with one instruction interpreted. */
+  readonly go: number;
+  readonly goOn: number;
+  readonly interpret: number;
+  readonly flagsWords: number;
+}
+
+/** Where a block goes: to blocks, or out of the region (undefined). */
+interface Flow {
+  readonly taken?: number;
+  readonly next?: number;
+}
+
+export class RegionFunction {
+  private readonly f: RegionFunc;
+  private readonly region: Region;
+  private readonly graph: Graph;
+  private readonly nesting: Nesting;
+  private readonly flow: readonly Flow[];
+  private readonly kinds: readonly ReadonlySet<number>[];
+  private readonly flags: FlagLocals;
+  private readonly emitter: RegionEmitter;
+  private readonly frame: Frame;
+  /** Levels of the open loops and of the blocks before merge nodes. */
+  private readonly loops = new Map<number, number>();
+  private readonly merges = new Map<number, number>();
+  private readonly labels = new Map<number, number>();
+
+  constructor(region: Region, exits: Exits, f: RegionFunc) {
+    this.f = f;
+    this.region = region;
+    const index = new Map(region.blocks.map((b, i) => [b.start, i]));
+    const find = (o: number | undefined) => (o === undefined ? undefined : index.get(o));
+    this.flow = region.blocks.map((b) => ({ taken: find(b.taken), next: find(b.next) }));
+    const successors = this.flow.map((s) => [s.taken, s.next].filter((x) => x !== undefined));
+    const entries = region.entries.map((e) => index.get(e)!);
+    this.graph = makeGraph(successors, entries);
+    this.nesting = nest(this.graph);
+    this.kinds = flagKinds(region.blocks, this.flow, entries);
+    const regs = new Registers(f, registersOf(region.blocks.flatMap((b) => b.instructions)));
+    this.flags = new FlagLocals(f, exits.flagsWords);
+    this.frame = {
+      page: f.register('i64'),
+      tlb: f.register('i32'),
+      to: f.register('i64'),
+      way: f.register('i32'),
+      exit: 0,
+    };
+    this.emitter = new RegionEmitter(f, exits, this.frame, regs, this.flags);
+
+    f.get(LEFT).get(REC).op('i32.sub').set(LEFT);
+    f.get(CPU).mem('i64.load', off.page).set(this.frame.page);
+    f.get(CPU).mem('i32.load', off.tlb).set(this.frame.tlb);
+    regs.load();
+    if (entries.length > 1) this.labels.set(this.graph.root, ENTRY);
+    f.block();
+    this.tree(this.graph.root);
+    f.op('unreachable').end();
+    regs.store();
+    this.flags.store();
+    const go = (exit: number) => f.get(CPU).get(LEFT).get(this.frame.to).returnCall(exit);
+    f.get(this.frame.way).i32(POLL).op('i32.eq').if();
+    go(exits.go);
+    f.end().get(this.frame.way).i32(INTERPRET).op('i32.eq').if();
+    go(exits.interpret);
+    f.end();
+    go(exits.goOn);
+  }
+
+  /** A node and all that it dominates. */
+  private tree(n: number): void {
+    const { f } = this;
+    const loop = this.nesting.isLoop.has(n);
+    if (loop) {
+      this.loops.set(n, f.level);
+      f.loop();
+    }
+    this.before(n, this.nesting.children[n].filter((c) => this.nesting.isMerge.has(c)).toReversed());
+    if (loop) f.op('unreachable').end();
+  }
+
+  /** Node n inside blocks whose ends are the merge nodes, the last in order outermost. */
+  private before(n: number, merges: readonly number[]): void {
+    if (!merges.length) {
+      this.node(n);
+      return;
+    }
+    const [m, ...rest] = merges;
+    this.merges.set(m, this.f.level);
+    this.f.block();
+    this.before(n, rest);
+    this.f.op('unreachable').end();
+    this.merges.delete(m);
+    this.tree(m);
+  }
+
+  private node(n: number): void {
+    if (n >= this.graph.blocks) this.dispatch(n);
+    else this.block(n);
+  }
+
+  /** Go to the target that the label says. */
+  private dispatch(n: number): void {
+    const { f } = this;
+    const edges = this.graph.edges[n];
+    // Each target's edge in a block of its own, as it may have to set further labels.
+    const level = f.level;
+    for (const _ of edges) f.block();
+    f.get(this.label(n)).brTable(
+      edges.map((_, i) => f.level - 1 - (level + edges.length - 1 - i)),
+      0,
+    );
+    for (const e of edges) {
+      f.end();
+      this.follow(n, e);
+    }
+  }
+
+  private label(dispatch: number): number {
+    let l = this.labels.get(dispatch);
+    if (l === undefined) {
+      l = this.f.register('i32');
+      this.labels.set(dispatch, l);
+    }
+    return l;
+  }
+
+  /** Take an edge inside the region. */
+  private follow(from: number, e: Edge): void {
+    const { f } = this;
+    for (const s of e.sets) f.i32(s.label).set(this.label(s.dispatch));
+    const { order, isMerge } = this.nesting;
+    if (order[e.to] <= order[from]) f.brTo(this.loops.get(e.to)!);
+    else if (isMerge.has(e.to)) f.brTo(this.merges.get(e.to)!);
+    else this.tree(e.to);
+  }
+
+  private block(n: number): void {
+    const { f, emitter } = this;
+    const b = this.region.blocks[n];
+    this.flags.kinds = this.kinds[n];
+    emitter.condition = -1;
+    let fpu = false;
+    for (const [i, instruction] of b.instructions.entries()) {
+      const uses = !!instruction.encoding.insn.fpu;
+      emitter.instruction(instruction, i, uses && !fpu);
+      fpu ||= uses;
+    }
+    const last = b.instructions.at(-1)!;
+    if (last.ending === 'jump') return;
+    f.get(LEFT)
+      .i32(b.instructions.length * UNIT)
+      .op('i32.sub')
+      .set(LEFT);
+    const edges = this.graph.edges[n];
+    const { taken, next } = this.flow[n];
+    const takenEdge = taken === undefined ? undefined : edges[0];
+    const nextEdge = next === undefined ? undefined : edges[taken === undefined ? 0 : 1];
+    if (last.ending === 'cond') {
+      const kinds = this.flags.kinds;
+      f.get(emitter.condition).if();
+      this.edge(n, b.taken!, true, takenEdge);
+      f.end();
+      this.flags.kinds = kinds;
+    } else if (last.ending === 'branch') {
+      this.edge(n, b.taken!, true, takenEdge);
+      return;
+    }
+    this.edge(n, b.next!, false, nextEdge);
+  }
+
+  /** To page offset `target`, in the region (edge) or out of it. Taken branches and page ends are poll points. */
+  private edge(from: number, target: number, taken: boolean, e: Edge | undefined): void {
+    const { f } = this;
+    if (!e) {
+      this.flags.settle();
+      this.emitter.leave(target, 0, taken || target >= 4096 ? POLL : ON);
+      return;
+    }
+    if (taken) {
+      // Others may ask for the CPU at any time, and are heard where guest code can go round.
+      f.get(LEFT).i32(0).op('i32.le_s');
+      const back = this.nesting.order[e.to] <= this.nesting.order[from];
+      if (back) f.get(CPU).mem('i32.load', off.pending).op('i32.or');
+      f.if();
+      this.emitter.leave(target, 0, POLL);
+      f.end();
+    }
+    this.follow(from, e);
+  }
+}
+
+/** Kinds of flags possible at the start of each block. */
+function flagKinds(blocks: readonly Block[], flow: readonly Flow[], entries: readonly number[]): ReadonlySet<number>[] {
+  const kinds = blocks.map(() => new Set<number>());
+  for (const e of entries) kinds[e].add(MEM);
+  const queue = [...blocks.keys()];
+  while (queue.length) {
+    const n = queue.shift()!;
+    if (!kinds[n].size) continue;
+    let k: ReadonlySet<number> = kinds[n];
+    for (const i of blocks[n].instructions) for (const s of i.flags) k = after(k, s);
+    for (const to of [flow[n].taken, flow[n].next]) {
+      if (to === undefined) continue;
+      const before = kinds[to].size;
+      for (const x of k) kinds[to].add(x);
+      if (kinds[to].size !== before) queue.push(to);
+    }
+  }
+  return kinds;
+}

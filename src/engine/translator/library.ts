@@ -1,0 +1,58 @@
+/**
+ * Translations by content: what guest bytes they are good for, and the wasm made from them. Nothing here knows a frame, an
+ * address or a domain.
+ */
+import type { Region } from './discover.ts';
+
+/** One translation. */
+export interface Translation {
+  /** Page offsets of the entries. */
+  readonly entries: readonly number[];
+  readonly ranges: readonly (readonly [number, number])[];
+  /** The bytes of the ranges, one after the other. */
+  readonly bytes: Uint8Array;
+  /** Slots of the entries in the function table. */
+  slots: readonly number[];
+}
+
+/** The bytes of a region's ranges in its page. */
+export function bytesOf(page: Uint8Array, ranges: Region['ranges']): Uint8Array {
+  const out = new Uint8Array(ranges.reduce((n, [from, to]) => n + to - from, 0));
+  let at = 0;
+  for (const [from, to] of ranges) {
+    out.set(page.subarray(from, to), at);
+    at += to - from;
+  }
+  return out;
+}
+
+/** Was t made from the bytes of this page? */
+export function matches(page: Uint8Array, t: Translation): boolean {
+  let at = 0;
+  for (const [from, to] of t.ranges) {
+    for (let o = from; o < to; o++) if (page[o] !== t.bytes[at++]) return false;
+  }
+  return true;
+}
+
+export class Library {
+  private readonly byEntry = new Map<number, Translation[]>();
+  size = 0;
+
+  add(t: Translation): void {
+    this.size++;
+    for (const e of t.entries) {
+      const list = this.byEntry.get(e);
+      if (list) list.push(t);
+      else this.byEntry.set(e, [t]);
+    }
+  }
+  /** Translations that may be entered at this page offset. */
+  at(entry: number): readonly Translation[] | undefined {
+    return this.byEntry.get(entry);
+  }
+  clear(): void {
+    this.byEntry.clear();
+    this.size = 0;
+  }
+}

@@ -1,0 +1,103 @@
+/** One guest instruction as the translator needs it: its description with immediates decided, and how it ends. */
+import type { Decoded } from '../decode/decode.ts';
+import { describe, endsAlways, secondImmediate } from '../interpreter/generate.ts';
+import type { Form } from '../semantics/builder.ts';
+import { type FormOf, forms } from '../semantics/forms.ts';
+import type { Code, Node } from '../semantics/ir.ts';
+import type { Encoding } from '../semantics/table.ts';
+import { countUses } from '../wasm/ir-emitter.ts';
+import { type FlagStep, flagSteps } from './flag-steps.ts';
+import { fold } from './fold.ts';
+
+/**
+ * fall      goes on with the next instruction
+ * branch    goes to the direct target
+ * cond      goes to the direct target or to the next instruction
+ * jump      goes to a computed address
+ * interpret is left to the interpreter (hypervisor exits, mode changes, anything rare)
+ */
+export type Ending = 'fall' | 'branch' | 'cond' | 'jump' | 'interpret';
+
+export interface Instruction {
+  readonly d: Decoded;
+  readonly encoding: Encoding;
+  readonly form: Form;
+  readonly code: Code;
+  readonly uses: Int32Array;
+  readonly second: number | undefined;
+  /** Page offsets of this and of the next instruction. */
+  readonly at: number;
+  readonly next: number;
+  readonly ending: Ending;
+  readonly flags: readonly FlagStep[];
+}
+
+/** Every node of a list and of the lists in it. */
+export function* allNodes(nodes: readonly Node[]): Generator<Node> {
+  for (const n of nodes) {
+    yield n;
+    if (n.k === 'if') {
+      yield* allNodes(n.then);
+      yield* allNodes(n.else);
+    }
+  }
+}
+
+function endingOf(nodes: readonly Node[]): Ending {
+  const last = nodes.at(-1);
+  if (!last) return 'fall';
+  for (const n of allNodes(nodes)) {
+    if (n.k === 'resync') return 'interpret';
+    // A branch stands at the end, alone or under one condition.
+    if (n.k === 'branch' && n !== last && !(last.k === 'if' && last.then.length === 1 && last.then[0] === n)) {
+      return 'interpret';
+    }
+  }
+  if (last.k === 'branch') return 'branch';
+  if (last.k === 'jump') return 'jump';
+  if (last.k === 'if' && last.then[0]?.k === 'branch' && last.else.length === 0) return 'cond';
+  return endsAlways(nodes) ? 'interpret' : 'fall';
+}
+
+/** Descriptions by encoding and form, made when first met. */
+export class Descriptions {
+  private readonly known = new Map<number, { form: FormOf; code: Code; second: number | undefined } | undefined>();
+  private readonly encodings: readonly Encoding[];
+  constructor(encodings: readonly Encoding[]) {
+    this.encodings = encodings;
+  }
+
+  private find(d: Decoded) {
+    const id = d.encoding * 4096 + d.key;
+    if (!this.known.has(id)) {
+      const e = this.encodings[d.encoding];
+      for (const form of forms(e)) {
+        if (form.key !== d.key) continue;
+        this.known.set(id, { form, code: describe(e, form), second: secondImmediate(form) });
+      }
+    }
+    return this.known.get(id);
+  }
+
+  /** Undefined: no such form (#UD). */
+  instruction(d: Decoded, at: number): Instruction | undefined {
+    const found = this.find(d);
+    if (!found) return undefined;
+    const nodes = fold(found.code.nodes, d, found.second);
+    const uses = new Int32Array(found.code.values);
+    countUses(nodes, uses, true);
+    const flags = flagSteps(nodes, uses);
+    return {
+      d,
+      encoding: this.encodings[d.encoding],
+      form: found.form.form,
+      code: { ...found.code, nodes: nodes as Node[] },
+      uses,
+      second: found.second,
+      at,
+      next: at + d.length,
+      ending: flags ? endingOf(nodes) : 'interpret',
+      flags: flags ?? [],
+    };
+  }
+}

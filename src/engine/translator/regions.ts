@@ -1,0 +1,140 @@
+/**
+ * Where translations stand: the records of a page whose handler is a translation's entry. A record keeps its own handler
+ * here and gets it back when the translation goes, so that the interpreter goes on at any instruction.
+ */
+import type { CodePage, Translations } from '../decode/code-cache.ts';
+import { Record32 } from '../state.ts';
+import { type Library, matches, type Translation } from './library.ts';
+
+const PAGE = 4096;
+
+/** What stands in one page. */
+interface Installed {
+  readonly translations: Set<Translation>;
+  /** Slot by page offset. */
+  readonly entries: Map<number, { readonly slot: number; readonly from: Translation }>;
+}
+
+export class Regions implements Translations {
+  private readonly i32: Int32Array;
+  private readonly u8: Uint8Array;
+  private readonly u16: Uint16Array;
+  private readonly library: Library;
+  private readonly pages = new Map<CodePage, Installed>();
+  /** Record address → its own handler. */
+  private readonly own = new Map<number, number>();
+  private readonly dropped: WebAssembly.Global;
+  readonly stats = { installed: 0, dropped: 0 };
+
+  constructor(memory: WebAssembly.Memory, library: Library, dropped: WebAssembly.Global) {
+    this.i32 = new Int32Array(memory.buffer);
+    this.u8 = new Uint8Array(memory.buffer);
+    this.u16 = new Uint16Array(memory.buffer);
+    this.library = library;
+    this.dropped = dropped;
+  }
+
+  /** The page's bytes as they are now. */
+  bytes(page: CodePage): Uint8Array {
+    return this.u8.subarray(page.mfn * PAGE, page.mfn * PAGE + PAGE);
+  }
+
+  /** Translated code may be entered at this record. */
+  isEntry(record: number): boolean {
+    return this.own.has(record);
+  }
+
+  /** Make t's entries those of the page's records, where there is none yet. */
+  install(page: CodePage, t: Translation): void {
+    let here = this.pages.get(page);
+    if (!here) {
+      here = { translations: new Set(), entries: new Map() };
+      this.pages.set(page, here);
+    }
+    if (here.translations.has(t)) return;
+    here.translations.add(t);
+    this.stats.installed++;
+    for (const [i, offset] of t.entries.entries()) {
+      // The first entry was asked for: it goes before another translation's side entry.
+      if (here.entries.has(offset) && i > 0) continue;
+      here.entries.set(offset, { slot: t.slots[i], from: t });
+      const record = this.i32[(page.table >>> 2) + offset] >>> 0;
+      if (record) this.enter(record, t.slots[i]);
+    }
+  }
+
+  private enter(record: number, slot: number): void {
+    if (!this.own.has(record)) this.own.set(record, this.i32[record >>> 2]);
+    this.i32[record >>> 2] = slot;
+  }
+
+  private leave(record: number): void {
+    const own = this.own.get(record);
+    if (own === undefined) return;
+    this.i32[record >>> 2] = own;
+    this.own.delete(record);
+  }
+
+  // ── what the code cache tells ───────────────────────────────────────────────────────────────────────────────
+  decoded(page: CodePage, start: number, n: number): void {
+    if (page.mode !== 0) return;
+    for (let i = 0; i < n; i++) {
+      const record = start + i * Record32.size;
+      const offset = this.offsetOf(record);
+      const entry = this.pages.get(page)?.entries.get(offset);
+      if (entry) {
+        this.enter(record, entry.slot);
+        continue;
+      }
+      for (const t of this.library.at(offset) ?? []) {
+        if (!matches(this.bytes(page), t)) continue;
+        this.install(page, t);
+        break;
+      }
+    }
+  }
+
+  private offsetOf(record: number): number {
+    return this.u16[(record + Record32.off.next) >>> 1] - this.u8[record + Record32.off.len];
+  }
+
+  ownHandler(record: number): number | undefined {
+    return this.own.get(record);
+  }
+
+  forget(record: number): void {
+    this.own.delete(record);
+  }
+
+  dropRange(page: CodePage, offset: number, len: number): void {
+    const here = this.pages.get(page);
+    if (!here) return;
+    for (const t of here.translations) {
+      if (!t.ranges.some(([from, to]) => from < offset + len && offset < to)) continue;
+      this.stats.dropped++;
+      // Code that runs at this moment notices when the instruction that wrote is done.
+      this.dropped.value = 1;
+      here.translations.delete(t);
+      for (const [o, e] of here.entries) {
+        if (e.from !== t) continue;
+        here.entries.delete(o);
+        const record = this.i32[(page.table >>> 2) + o] >>> 0;
+        if (record) this.leave(record);
+      }
+    }
+    if (!here.translations.size) this.pages.delete(page);
+  }
+
+  flush(): void {
+    // The records go with the arena.
+    this.own.clear();
+    this.pages.clear();
+    this.dropped.value = 1;
+  }
+
+  /** Give every record its own handler back. */
+  removeAll(): void {
+    for (const record of this.own.keys()) this.leave(record);
+    this.pages.clear();
+  }
+}

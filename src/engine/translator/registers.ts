@@ -1,0 +1,158 @@
+/** Guest registers of a region in wasm locals: which there are, loading and storing them, reading and writing parts. */
+import type { Val } from '../semantics/ir.ts';
+import { CpuState } from '../state.ts';
+import { loadOp, storeOp } from '../wasm/ir-emitter.ts';
+import type { RegionFunc } from './region-func.ts';
+
+const { off } = CpuState;
+const CPU = 1;
+const GPR_END = off.gpr + 16 * 8;
+const XMM_END = off.xmm + 16 * 16;
+
+/** Which register lies at an offset of CpuState: general 0..15, SSE 16..31, -1 none; and the byte in it. */
+export function registerAt(offset: number): { n: number; byte: number } {
+  if (offset >= off.gpr && offset < GPR_END) return { n: (offset - off.gpr) >> 3, byte: (offset - off.gpr) & 7 };
+  if (offset >= off.xmm && offset < XMM_END)
+    return { n: 16 + ((offset - off.xmm) >> 4), byte: (offset - off.xmm) & 15 };
+  return { n: -1, byte: 0 };
+}
+
+const isXmm = (n: number) => n >= 16;
+const slot = (n: number) => (isXmm(n) ? off.xmm + (n - 16) * 16 : off.gpr + n * 8);
+
+/** Which registers a region names at all, and which it writes. */
+export interface RegisterUse {
+  readonly named: ReadonlySet<number>;
+  readonly written: ReadonlySet<number>;
+}
+
+export class Registers {
+  private readonly f: RegionFunc;
+  private readonly use: RegisterUse;
+  private readonly locals = new Map<number, number>();
+
+  constructor(f: RegionFunc, use: RegisterUse) {
+    this.f = f;
+    this.use = use;
+    for (const n of [...use.named].sort((a, b) => a - b)) this.locals.set(n, f.register(isXmm(n) ? 'v128' : 'i64'));
+  }
+
+  private local(n: number): number {
+    const l = this.locals.get(n);
+    if (l === undefined) throw new Error(`register ${n} is used but not named`);
+    return l;
+  }
+
+  /** Load all that are named (of the chosen files). */
+  load(gpr = true, xmm = true): void {
+    for (const [n, l] of this.locals) {
+      if (isXmm(n) ? xmm : gpr)
+        this.f
+          .get(CPU)
+          .mem(isXmm(n) ? 'v128.load' : 'i64.load', slot(n))
+          .set(l);
+    }
+  }
+  /** Store all that are written somewhere in the region. */
+  store(gpr = true, xmm = true): void {
+    for (const [n, l] of this.locals) {
+      if (!this.use.written.has(n) || !(isXmm(n) ? xmm : gpr)) continue;
+      this.f
+        .get(CPU)
+        .get(l)
+        .mem(isXmm(n) ? 'v128.store' : 'i64.store', slot(n));
+    }
+  }
+
+  /** Push general register n whole. */
+  get(n: number): void {
+    this.f.get(this.local(n));
+  }
+
+  /** Push `bytes` of register n from byte `byte` on, as a value of type t. */
+  read(n: number, byte: number, bytes: number, t: Val['t'], signed = false): void {
+    if (isXmm(n)) {
+      this.readXmm(n, byte, bytes, t, signed);
+      return;
+    }
+    const f = this.f.get(this.local(n));
+    if (byte) f.i64(BigInt(byte * 8)).op('i64.shr_u');
+    if (bytes === 8) return;
+    if (t === 'i64') {
+      if (signed) f.op(`i64.extend${bytes * 8}_s`);
+      else f.i64((1n << BigInt(bytes * 8)) - 1n).op('i64.and');
+      return;
+    }
+    f.op('i32.wrap_i64');
+    if (bytes === 4) return;
+    if (signed) f.op(`i32.extend${bytes * 8}_s`);
+    else f.i32(bytes === 1 ? 0xff : 0xffff).op('i32.and');
+  }
+
+  private readXmm(n: number, byte: number, bytes: number, t: Val['t'], signed: boolean): void {
+    const f = this.f;
+    const lane = (op: string, width: number) => {
+      f.get(this.local(n))
+        .op(op)
+        .body.u8(byte / width);
+    };
+    if (t === 'v128' && bytes === 16 && byte === 0) f.get(this.local(n));
+    else if (t === 'f64' && byte % 8 === 0) lane('f64x2.extract_lane', 8);
+    else if (t === 'f32' && byte % 4 === 0) lane('f32x4.extract_lane', 4);
+    else if (t === 'i64' && bytes === 8 && byte % 8 === 0) lane('i64x2.extract_lane', 8);
+    else if (t === 'i32' && bytes === 4 && byte % 4 === 0) lane('i32x4.extract_lane', 4);
+    else {
+      // Any other part goes through memory.
+      f.get(CPU).get(this.local(n)).mem('v128.store', slot(n));
+      f.get(CPU).mem(loadOp(t, bytes, signed), slot(n) + byte);
+    }
+  }
+
+  /** Set `bytes` of register n from byte `byte` on; `value` pushes a value of type t. */
+  write(n: number, byte: number, bytes: number, t: Val['t'], value: () => void): void {
+    const f = this.f;
+    const l = this.local(n);
+    if (isXmm(n)) {
+      this.writeXmm(n, l, byte, bytes, t, value);
+      return;
+    }
+    const widen = () => {
+      value();
+      if (t === 'i32') f.op('i64.extend_i32_u');
+    };
+    if (bytes === 8) {
+      widen();
+      f.set(l);
+      return;
+    }
+    const mask = ((1n << BigInt(bytes * 8)) - 1n) << BigInt(byte * 8);
+    f.get(l).i64(BigInt.asIntN(64, ~mask)).op('i64.and');
+    widen();
+    if (byte) f.i64(BigInt(byte * 8)).op('i64.shl');
+    f.i64(BigInt.asIntN(64, mask)).op('i64.and').op('i64.or').set(l);
+  }
+
+  private writeXmm(n: number, l: number, byte: number, bytes: number, t: Val['t'], value: () => void): void {
+    const f = this.f;
+    const lane = (op: string, width: number) => {
+      f.get(l);
+      value();
+      f.op(op).body.u8(byte / width);
+      f.set(l);
+    };
+    if (t === 'v128' && bytes === 16 && byte === 0) {
+      value();
+      f.set(l);
+    } else if (t === 'f64' && byte % 8 === 0) lane('f64x2.replace_lane', 8);
+    else if (t === 'f32' && byte % 4 === 0) lane('f32x4.replace_lane', 4);
+    else if (t === 'i64' && bytes === 8 && byte % 8 === 0) lane('i64x2.replace_lane', 8);
+    else if (t === 'i32' && bytes === 4 && byte % 4 === 0) lane('i32x4.replace_lane', 4);
+    else {
+      f.get(CPU).get(l).mem('v128.store', slot(n));
+      f.get(CPU);
+      value();
+      f.mem(storeOp(t, bytes), slot(n) + byte);
+      f.get(CPU).mem('v128.load', slot(n)).set(l);
+    }
+  }
+}

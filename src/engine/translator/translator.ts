@@ -1,0 +1,134 @@
+/**
+ * The translator of one pCPU: sees now and then what runs (`sample`), makes hot code into wasm, and puts it in the place of
+ * the interpreter's handlers.
+ */
+import type { CodeCache } from '../decode/code-cache.ts';
+import type { Encoding } from '../semantics/table.ts';
+import { CpuState } from '../state.ts';
+import { compileRegions, entryName } from './compile.ts';
+import { Discovery } from './discover.ts';
+import { bytesOf, Library } from './library.ts';
+import { Regions } from './regions.ts';
+
+const { off } = CpuState;
+const PAGE = 4096;
+/** Samples at one place that make it hot. */
+const HOT = 2;
+/** Table slots added at once. */
+const GROW = 4096;
+/** What a byte of a module costs, compiled and all. */
+const BYTE_COST = 12;
+
+export interface TranslatorOptions {
+  readonly memory: WebAssembly.Memory;
+  readonly cache: CodeCache;
+  readonly encodings: readonly Encoding[];
+  /** The interpreter's function table, its go and go_on, and the runtime's exports. */
+  readonly table: WebAssembly.Table;
+  readonly engine: WebAssembly.ModuleImports;
+  readonly runtime: WebAssembly.ModuleImports;
+  /** Most memory for translations, in MiB. */
+  readonly limitMiB: number;
+}
+
+export class Translator {
+  private readonly o: TranslatorOptions;
+  private readonly view: DataView;
+  private readonly discovery: Discovery;
+  private readonly library = new Library();
+  private readonly regions: Regions;
+  private readonly dropped = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
+  private readonly imports: WebAssembly.Imports;
+  private readonly heat = new Map<number, number>();
+  private readonly firstSlot: number;
+  private nextSlot: number;
+  private bytes = 0;
+  readonly stats = { samples: 0, translated: 0, failed: 0, instructions: 0, wasmBytes: 0, ms: 0, evictions: 0 };
+
+  constructor(o: TranslatorOptions) {
+    this.o = o;
+    this.view = new DataView(o.memory.buffer);
+    this.discovery = new Discovery(o.encodings);
+    this.regions = new Regions(o.memory, this.library, this.dropped);
+    this.imports = {
+      env: { memory: o.memory, dropped: this.dropped },
+      engine: o.engine,
+      runtime: o.runtime,
+    };
+    this.firstSlot = o.table.length;
+    this.nextSlot = this.firstSlot;
+    o.cache.translations = this.regions;
+  }
+
+  /** Translations put in place and dropped again. */
+  get regionStats(): Regions['stats'] {
+    return this.regions.stats;
+  }
+
+  /** Guest code has run for a while and is now at CpuState.rip, where a branch led (decoder import `sample`). */
+  sample(cpu: number): void {
+    this.stats.samples++;
+    if (this.view.getUint32(cpu + off.mode, true) !== 0) return;
+    const rip = this.view.getBigUint64(cpu + off.rip, true);
+    const at = this.o.cache.executed(cpu, rip);
+    if (!at || this.regions.isEntry(at.record)) return;
+    const offset = Number(rip & 0xfffn);
+    const key = at.page.mfn * PAGE + offset;
+    const heat = (this.heat.get(key) ?? 0) + 1;
+    this.heat.set(key, heat);
+    if (heat !== HOT) return;
+    this.heat.delete(key);
+    this.translate(at.page, offset);
+  }
+
+  /** Translate the code at CpuState.rip, however often it has run; false if it is not for the translator. */
+  translateNow(cpu: number): boolean {
+    if (this.view.getUint32(cpu + off.mode, true) !== 0 || !this.o.cache.translate(cpu)) return false;
+    const rip = this.view.getBigUint64(cpu + off.rip, true);
+    const at = this.o.cache.executed(cpu, rip);
+    if (!at) return false;
+    return this.regions.isEntry(at.record) || this.translate(at.page, Number(rip & 0xfffn));
+  }
+
+  /** Translate the code at a page offset and install it there. */
+  translate(page: Parameters<Regions['install']>[0], offset: number): boolean {
+    const start = performance.now();
+    const bytes = this.regions.bytes(page).slice();
+    const region = this.discovery.region(bytes, offset);
+    if (!region) {
+      this.stats.failed++;
+      return false;
+    }
+    const wasm = compileRegions([region]);
+    if ((this.bytes + wasm.length) * BYTE_COST > this.o.limitMiB * 2 ** 20) this.evict();
+    this.bytes += wasm.length;
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(wasm), this.imports);
+    const slots = region.entries.map((_, i) => this.slot(instance.exports[entryName(0, i)] as () => void));
+    const t = { entries: region.entries, ranges: region.ranges, bytes: bytesOf(bytes, region.ranges), slots };
+    this.library.add(t);
+    this.regions.install(page, t);
+    this.stats.translated++;
+    this.stats.instructions += region.blocks.reduce((n, b) => n + b.instructions.length, 0);
+    this.stats.wasmBytes += wasm.length;
+    this.stats.ms += performance.now() - start;
+    return true;
+  }
+
+  private slot(f: () => void): number {
+    const { table } = this.o;
+    if (this.nextSlot === table.length) table.grow(GROW);
+    table.set(this.nextSlot, f);
+    return this.nextSlot++;
+  }
+
+  /** Forget all translations. Guest code is not running. */
+  private evict(): void {
+    this.stats.evictions++;
+    this.regions.removeAll();
+    this.library.clear();
+    this.heat.clear();
+    for (let s = this.firstSlot; s < this.nextSlot; s++) this.o.table.set(s, null);
+    this.nextSlot = this.firstSlot;
+    this.bytes = 0;
+  }
+}
