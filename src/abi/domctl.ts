@@ -334,6 +334,23 @@ export const DomctlDebugOp = struct('xen_domctl_debug_op', [
   ['vcpu', 'u32'],
 ]);
 
+/** gdbsx_guestmemio. */
+export const DomctlGdbsxMemio = struct('xen_domctl_gdbsx_memio', [
+  ['pgd3val', 'u64'],
+  ['gva', 'u64'],
+  ['uva', 'u64'],
+  ['len', 'u32'],
+  ['gwr', 'u8'],
+  ['remain', 'u32'],
+]);
+/** gdbsx_pausevcpu, gdbsx_unpausevcpu. */
+export const DomctlGdbsxPauseunpVcpu = struct('xen_domctl_gdbsx_pauseunp_vcpu', [['vcpu', 'u32']]);
+export const DomctlGdbsxDomstatus = struct('xen_domctl_gdbsx_domstatus', [
+  ['paused', 'u8'],
+  ['vcpu_id', 'u32'],
+  ['vcpu_ev', 'u32'],
+]);
+
 /** gettscinfo, settscinfo. */
 export const DomctlTscInfo = struct('xen_domctl_tsc_info', [
   ['tsc_mode', 'u32'],

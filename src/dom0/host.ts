@@ -6,10 +6,12 @@
 import { Machine } from '../machine/machine.ts';
 import type { MachineParts } from '../machine/parts.ts';
 import { type MachineStats, readStats } from '../machine/stats.ts';
+import { type GdbAddress, type GdbServer, GdbServers } from './gdbserver/gdbserver.ts';
 import type { EventChannels } from './kernel/evtchn.ts';
 import type { Hypercalls } from './kernel/hypercalls.ts';
 import { createDom0Kernel } from './kernel/kernel.ts';
 import { Devices } from './toolstack/devices/devices.ts';
+import type { Domain } from './toolstack/domain.ts';
 import { Guests } from './toolstack/guests.ts';
 import { Toolstack } from './toolstack/toolstack.ts';
 import { XenConsoled } from './xenconsoled/xenconsoled.ts';
@@ -47,6 +49,7 @@ export class Host {
   readonly guests: Guests;
   readonly devices: Devices;
   readonly #events: EventChannels;
+  readonly #gdb: GdbServers;
   #storeSocket: XenStoreSocket | undefined;
   #stopped: Promise<void> | undefined;
 
@@ -69,6 +72,8 @@ export class Host {
     const domidOf = (name: string) => this.toolstack.find(name)?.domid;
     this.devices = new Devices({ ...parts, machine, warn, domidOf });
     this.toolstack = new Toolstack({ ...parts, consoles: this.consoles, devices: this.devices });
+    this.#gdb = new GdbServers(this.xen, this.#events);
+    this.toolstack = new Toolstack({ xen: this.xen, events: this.#events, store: this.store, consoles: this.consoles });
     this.guests = new Guests(this.toolstack, warn);
     this.#events.start();
   }
@@ -112,6 +117,16 @@ export class Host {
     this.machine.onFailure(callback);
   }
 
+  /** Lets gdb debug the domain's kernel, until it ends or the server is closed. */
+  async debug(domain: Domain, address: GdbAddress): Promise<GdbServer> {
+    const { domid, config } = domain;
+    const maxVcpus = config.maxVcpus ?? config.vcpus;
+    const server = await this.#gdb.open({ domid, maxVcpus, kill: () => domain.destroy() }, address);
+    void domain.ended.then(() => server.shutdown());
+    domain.onDestroy(() => server.exited());
+    return server;
+  }
+
   stats(): MachineStats {
     return readStats(this.machine.memory);
   }
@@ -125,6 +140,7 @@ export class Host {
   async #stop(): Promise<void> {
     try {
       await this.#storeSocket?.close();
+      this.#gdb.close();
       this.toolstack.close();
       await this.devices.close();
     } finally {

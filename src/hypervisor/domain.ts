@@ -199,6 +199,11 @@ export class Vcpu {
   is_running: u32;
   /** Paused because its domain shut down. */
   paused_for_shutdown: u32;
+  /** How often gdbsx_pausevcpu has paused it (domain_lock), and the vector it stopped the domain with for its debugger; 0 none. */
+  controller_pause_count: u32;
+  gdbsx_vcpu_event: u32;
+  /** Its trap flag was set by the debugger (setvcpucontext): single steps are not the guest's even in user mode. */
+  debugger_steps: u32;
   /** Affinity: bit n = pCPU n (the scheduler's lock). */
   cpu_hard_affinity: u64;
   cpu_soft_affinity: u64;

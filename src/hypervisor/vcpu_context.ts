@@ -91,6 +91,7 @@ export function set_vcpu_context(v: Vcpu, c: usize): i64 {
   store<u64>(v.cpu, load<u64>(regs, CpuUserRegs.rip), CpuState.rip);
   const rflags = load<u64>(regs, CpuUserRegs.rflags);
   v.iopl = <u32>(rflags >> 12) & 3;
+  v.debugger_steps = d.debugger_attached != 0 && (rflags & <u64>RFLAGS.TF) != 0 ? 1 : 0;
   rflags_set(v.cpu, (rflags & 0x25_4dd5) | <u64>RFLAGS.IF | 2);
   for (let i: usize = 0; i < 256; i++) {
     const t = c + VcpuGuestContext.trap_ctxt + i * TrapInfo.SIZE;

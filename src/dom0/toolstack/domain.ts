@@ -77,6 +77,11 @@ export class Domain {
     return this.undo.length === 0;
   }
 
+  /** `step` runs when the domain is destroyed, while it is still there. */
+  onDestroy(step: () => void): void {
+    this.undo.push(step);
+  }
+
   info(): DomainInfo | undefined {
     return this.gone ? undefined : this.toolstack.xen.domctl.getDomainInfo(this.domid);
   }

@@ -28,6 +28,7 @@ import { fill_domaininfo } from "./domaininfo";
 import { nodeaffinity, vcpuaffinity } from "./affinity";
 import { domain_scheduler_op } from "./scheduler_op";
 import { get_cpu_policy, set_cpu_policy } from "./cpu_policy";
+import { gdbsx_domstatus, gdbsx_guestmemio, gdbsx_pausevcpu, gdbsx_unpausevcpu } from "./gdbsx";
 import { getpageframeinfo3 } from "./pageframeinfo";
 
 // @ts-ignore: decorator
@@ -97,8 +98,19 @@ function operate(cmd: u32, d: Domain, op: usize, u: usize): i64 {
       return 0;
     case DOMCTL.setdebugging:
       if (!other(d)) return -ERRNO.EINVAL;
+      // Paused meanwhile, so that no vCPU goes by the old state once this has returned.
+      domain_pause(d);
       d.debugger_attached = load<u8>(u, DomctlSetdebugging.enable) ? 1 : 0;
+      domain_unpause(d);
       return 0;
+    case DOMCTL.gdbsx_guestmemio: return other(d) ? gdbsx_guestmemio(d, u) : -ERRNO.EINVAL;
+    case DOMCTL.gdbsx_pausevcpu: return other(d) ? gdbsx_pausevcpu(d, u) : -ERRNO.EINVAL;
+    case DOMCTL.gdbsx_unpausevcpu: return other(d) ? gdbsx_unpausevcpu(d, u) : -ERRNO.EINVAL;
+    case DOMCTL.gdbsx_domstatus:
+      gdbsx_domstatus(d, u);
+      return 0;
+    // Single steps of HVM domains; a PV domain's trap flag is set through its context.
+    case DOMCTL.debug_op: return -ERRNO.EINVAL;
     case DOMCTL.hypercall_init: return hypercall_page_initialise(d, load<u64>(u, DomctlHypercallInit.gmfn));
     case DOMCTL.settimeoffset: return settimeoffset(d, load<i64>(u, DomctlSettimeoffset.time_offset_seconds));
     case DOMCTL.resumedomain: return resume(d);

@@ -9,6 +9,7 @@ import { NOW } from "../time/clock";
 import { tsc_at } from "../time/time_info";
 import { new_guest_cr3 } from "../mm/mmuext";
 import { put_old_guest_table } from "../mm/old_table";
+import { debugger_watches_steps, domain_pause_for_debugger } from "../debugger";
 import { debugreg_valid, get_debugreg, guest_ts, set_debugreg, set_guest_ts } from "./debugreg";
 import { guest_io_okay, guest_io_read, guest_io_write, iopl_ok } from "./ioport";
 import { emulate_string_io } from "./string-io";
@@ -315,6 +316,7 @@ export function finish(v: Vcpu, rip: u64): void {
   if (rf & <u64>RFLAGS.TF) {
     const dr6 = v.cpu + CpuState.dr + (6 << 3);
     store<u64>(dr6, load<u64>(dr6) | DR6_BS);
-    pv_inject_hw_exception(VEC.DB, 0);
+    if (debugger_watches_steps(v)) domain_pause_for_debugger(v, VEC.DB);
+    else pv_inject_hw_exception(VEC.DB, 0);
   }
 }

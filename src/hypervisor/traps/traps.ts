@@ -4,6 +4,7 @@ import { CpuState, EXIT, FLAT, GPR, RENDEZVOUS, RFLAGS, SEG, VEC, VGCF, VMASST_T
 import { Vcpu, in_kernel_mode, set_gpr } from "../domain";
 import { rflags_get } from "../engine";
 import { domain_crash } from "../crash";
+import { debugger_watches, debugger_watches_steps, domain_pause_for_debugger } from "../debugger";
 import { await_resume } from "../exclusive";
 import { code_from_frame, frame_modified } from "../mm/tlbflush";
 import { ptwr_do_page_fault } from "../mm/ptwr";
@@ -80,6 +81,10 @@ function do_exception(v: Vcpu): void {
     case VEC.PF:
       do_page_fault(v, error);
       return;
+    case VEC.DB:
+      if (!debugger_watches_steps(v)) break;
+      domain_pause_for_debugger(v, VEC.DB);
+      return;
     case VEC.UD:
       if (emulate_forced_invalid_op(v)) return;
       break;
@@ -152,7 +157,8 @@ function do_soft_interrupt(v: Vcpu): void {
   if (length == 1 || (vector == 0x80 && trap_address(v, 0x80) != 0)) {
     // int3 and into need no privilege, and int 0x80 has a gate of its own.
     advance(v);
-    pv_inject_sw_interrupt(vector);
+    if (vector == VEC.BP && debugger_watches(v)) domain_pause_for_debugger(v, VEC.BP);
+    else pv_inject_sw_interrupt(vector);
     return;
   }
   const arch = (v.domain.vm_assist >> VMASST_TYPE.architectural_iopl) & 1;

@@ -7,6 +7,9 @@ import {
   DomctlAddressSize,
   DomctlCpuPolicy,
   DomctlCreatedomain,
+  DomctlGdbsxDomstatus,
+  DomctlGdbsxMemio,
+  DomctlGdbsxPauseunpVcpu,
   DomctlGetdomaininfo,
   DomctlGetpageframeinfo3,
   DomctlGetvcpuinfo,
@@ -94,6 +97,9 @@ export interface CpuPolicy {
   readonly leaves: readonly CpuidLeafValue[];
   readonly msrs: readonly { readonly idx: number; readonly flags: number; readonly val: bigint }[];
 }
+
+/** vcpu_id of gdbsx_domstatus that names none. */
+const NO_VCPU = 0xffff_ffff;
 
 /** Bits of CPU maps that are passed: as many as the hypervisor can have. */
 const CPU_BITS = 64;
@@ -344,6 +350,57 @@ export class DomctlCalls {
 
   setDebugging(domid: number, enable: boolean): void {
     this.op('setdebugging', domid, DomctlSetdebugging, (u) => u.set('enable', enable ? 1 : 0));
+  }
+
+  /** Copies guest memory at `va`, as vCPU 0 maps it, from its start to the first byte that is not there. */
+  readGuest(domid: number, va: bigint, length: number): Uint8Array {
+    return this.xen.scratch((s) => {
+      const at = s.bytes(length);
+      return this.xen.memory.read(at, this.guestMemory(domid, va, at, length, 0));
+    });
+  }
+
+  /** Writes guest memory at `va`, whatever its mapping allows; returns the bytes written. Page tables cannot be. */
+  writeGuest(domid: number, va: bigint, data: Uint8Array): number {
+    return this.xen.scratch((s) => {
+      const at = s.bytes(data.length);
+      this.xen.memory.write(at, data);
+      return this.guestMemory(domid, va, at, data.length, 1);
+    });
+  }
+
+  /** Bytes copied. */
+  private guestMemory(domid: number, va: bigint, buffer: number, length: number, write: 0 | 1): number {
+    return this.xen.scratch((s) => {
+      const d = s.struct(Domctl);
+      d.set('cmd', DOMCTL.gdbsx_guestmemio).set('interface_version', XEN_DOMCTL_INTERFACE_VERSION).set('domain', domid);
+      const u = d.nested('u', DomctlGdbsxMemio);
+      u.set('gva', va).set('uva', buffer).set('len', length).set('gwr', write);
+      const r = Number(this.xen.raw(HYPERCALL.domctl, d.address));
+      // A part is no error here.
+      if (r < 0 && r !== -ERRNO.EFAULT) throw new HypercallError(`domctl gdbsx_guestmemio of domain ${domid}`, -r);
+      return length - u.get('remain');
+    });
+  }
+
+  /** Stops one vCPU of a paused domain beyond that pause; counted. */
+  pauseVcpu(domid: number, vcpu: number): void {
+    this.op('gdbsx_pausevcpu', domid, DomctlGdbsxPauseunpVcpu, (u) => u.set('vcpu', vcpu));
+  }
+
+  unpauseVcpu(domid: number, vcpu: number): void {
+    this.op('gdbsx_unpausevcpu', domid, DomctlGdbsxPauseunpVcpu, (u) => u.set('vcpu', vcpu));
+  }
+
+  /** A vCPU that stopped its debugged domain, and with which exception; told once. undefined: none is left to tell. */
+  debugEvent(domid: number): { vcpu: number; vector: number } | undefined {
+    return this.op(
+      'gdbsx_domstatus',
+      domid,
+      DomctlGdbsxDomstatus,
+      () => {},
+      (u) => (u.get('vcpu_id') === NO_VCPU ? undefined : { vcpu: u.get('vcpu_id'), vector: u.get('vcpu_ev') }),
+    );
   }
 
   /** CPUID leaves and MSRs that the domain sees. Only before it has run. */
