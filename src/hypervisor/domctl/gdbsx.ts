@@ -7,7 +7,7 @@ import { map_domain_page, PGT_writable_page } from "../mm/frame";
 import { get_page_from_mfn, put_page } from "../mm/page";
 import { get_page_and_type_from_mfn, put_page_and_type } from "../mm/page_type";
 import { present, pte_mfn } from "../mm/pte";
-import { frame_modified } from "../mm/tlbflush";
+import { frame_bytes_modified } from "../mm/tlbflush";
 import { vcpu_pause, vcpu_unpause } from "../pause";
 import { spin_lock, spin_unlock } from "../spinlock";
 
@@ -60,7 +60,7 @@ function copy_piece(d: Domain, mfn: u64, offset: u32, uva: u64, len: u32, write:
   const pg = get_page_and_type_from_mfn(<u32>mfn, PGT_writable_page, d);
   if (is_null(pg)) return false;
   const left = copy_from_guest(map_domain_page(<u32>mfn) + offset, uva, len);
-  frame_modified(<u32>mfn);
+  frame_bytes_modified(<u32>mfn, offset, len);
   put_page_and_type(pg);
   return left == 0;
 }
