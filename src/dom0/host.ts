@@ -73,7 +73,6 @@ export class Host {
     this.devices = new Devices({ ...parts, machine, warn, domidOf });
     this.toolstack = new Toolstack({ ...parts, consoles: this.consoles, devices: this.devices });
     this.#gdb = new GdbServers(this.xen, this.#events);
-    this.toolstack = new Toolstack({ xen: this.xen, events: this.#events, store: this.store, consoles: this.consoles });
     this.guests = new Guests(this.toolstack, warn);
     this.#events.start();
   }
