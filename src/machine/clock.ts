@@ -42,9 +42,11 @@ function clockDifference(): number {
 /** ns since machine boot, cheap (about 55 ns a call) and never backwards in one thread. */
 export function createClock(boot: BootTime): () => number {
   const offset = clockDifference() - boot.mono;
+  // Looking the global up takes a fifth of the time.
+  const clock = performance;
   let last = 0;
   return () => {
-    const t = performance.now() * 1e6 + offset;
+    const t = clock.now() * 1e6 + offset;
     if (t > last) last = t;
     return last;
   };

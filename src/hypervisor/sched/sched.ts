@@ -97,11 +97,10 @@ export function request_schedule(): void {
   raise_softirq(this_cpu(), SOFTIRQ_SCHEDULE);
 }
 
-/** Chooses what this pCPU runs and switches to it. Called from the main loop only, without locks. */
-export function schedule(): void {
+/** Chooses what this pCPU runs from `now` (NOW(), just read) on and switches to it. Called from the main loop only, without locks. */
+export function schedule(now: u64): void {
   const p = this_cpu();
   const prev = current;
-  const now = NOW();
   spin_lock(sched_lock());
   p.sched.tickled = 0;
   let next = choose(p, prev, now);

@@ -20,6 +20,8 @@ const FUEL_PER_INSN: u64 = 32;
 /** Instructions a run may take: V8 replaces a loop's baseline code only when it is entered again. */
 const MAX_INSNS: u64 = 1_000_000;
 const MIN_INSNS: u64 = 2_000;
+/** Shorter stays (instructions) say little about how fast guest code runs. */
+const MIN_LESSON: u64 = 10_000;
 /** Idle spin: between nothing and this long (ns) before sleeping, by what spinning gained lately. */
 const SPIN_MAX: u32 = 60_000;
 const SPIN_MIN: u32 = 5_000;
@@ -48,9 +50,9 @@ export function pcpu_loop(): void {
     const now = NOW();
     if (p.timer_next != 0 && p.timer_next <= now) run_timers(now);
     const v = current;
-    if (asked & SOFTIRQ_SCHEDULE || v.is_idle || !vcpu_runnable(v) || now >= sched_deadline()) schedule();
+    if (asked & SOFTIRQ_SCHEDULE || v.is_idle || !vcpu_runnable(v) || now >= sched_deadline()) schedule(now);
     if (current.is_idle) idle(p);
-    else run_vcpu(p, current);
+    else run_vcpu(p, current, now);
   }
 }
 
@@ -95,25 +97,23 @@ function learn_speed(p: PerCpu, insns: u64, ns: u64): void {
     p.ps_per_insn = 1000;
     return;
   }
-  if (insns < 10_000) return;
   let ps = (ns * 1000) / insns;
   if (ps < 500) ps = 500;
   if (ps > 1_000_000) ps = 1_000_000;
   p.ps_per_insn = <u32>((<u64>p.ps_per_insn * 7 + ps) >> 3);
 }
 
-/** Runs the vCPU until something else is due. */
-function run_vcpu(p: PerCpu, v: Vcpu): void {
+/** Runs the vCPU, from `now` on, until something else is due. Reading the clock costs as much as a hypercall: short stays do without. */
+function run_vcpu(p: PerCpu, v: Vcpu, now: u64): void {
   const cpu = v.cpu;
-  const start = NOW();
   const icount = load<u64>(cpu, CpuState.icount);
   const info_pending = CpuState.pending;
-  store<i32>(cpu, fuel_for(p, start), CpuState.fuel);
+  store<i32>(cpu, fuel_for(p, now), CpuState.fuel);
   const in_guest = changetype<usize>(p) + offsetof<PerCpu>("in_guest");
   const ring = p.profile_ring;
   let before = icount;
   for (;;) {
-    atomic.store<u32>(cpu + info_pending, 0);
+    if (atomic.load<u32>(cpu + info_pending) != 0) atomic.store<u32>(cpu + info_pending, 0);
     if (v.nmi_pending) deliver_nmi(v);
     const info = v.vcpu_info;
     if (load<u8>(info, VcpuInfo.evtchn_upcall_pending) != 0 && load<u8>(info, VcpuInfo.evtchn_upcall_mask) == 0) deliver_events(v);
@@ -146,7 +146,7 @@ function run_vcpu(p: PerCpu, v: Vcpu): void {
     if (load<i32>(cpu, CpuState.fuel) <= 0) break;
   }
   count_run(cpu, before - icount);
-  learn_speed(p, before - icount, NOW() - start);
+  if (before - icount >= MIN_LESSON) learn_speed(p, before - icount, NOW() - now);
 }
 
 /** The upcall: events are masked while the guest handles it. */
