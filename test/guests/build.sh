@@ -11,6 +11,7 @@ flags="-std=gnu11 -Os -Wall -Wextra -Werror -Wno-clobbered -ffreestanding -fno-p
   -fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing -fcf-protection=none -ffunction-sections -fdata-sections"
 mkdir -p "$out"
 gcc $flags -c "$here/lib/lib.c" -o "$tmp/lib.o"
+gcc $flags -c "$here/lib/smp.c" -o "$tmp/smp.o"
 gcc -c "$here/lib/start.S" -o "$tmp/start.o"
 gcc -DFAULT_FIRST -c "$here/lib/start.S" -o "$tmp/start-fault.o"
 for source; do
@@ -19,5 +20,5 @@ for source; do
   [ "$name" = first-fault ] && start=start-fault.o
   gcc $flags -c "$source" -o "$tmp/$name.o"
   ld -T "$here/lib/guest.lds" -n --gc-sections -z noexecstack --no-warn-rwx-segments --build-id=none -s \
-    -o "$out/$name.elf" "$tmp/$start" "$tmp/$name.o" "$tmp/lib.o"
+    -o "$out/$name.elf" "$tmp/$start" "$tmp/$name.o" "$tmp/lib.o" "$tmp/smp.o"
 done

@@ -16,7 +16,7 @@ export async function runGuest(host: Host, r: Run): Promise<GuestResult> {
   const domain = host.toolstack.create({
     name: r.name,
     memoryMiB: MEMORY_MIB,
-    vcpus: 1,
+    vcpus: r.vcpus ?? 1,
     kernel: new Uint8Array(readFileSync(imagePath(r))),
     kernelName: `${r.image}.elf`,
     cmdline: r.cmdline,

@@ -6,6 +6,8 @@ export interface Run {
   readonly cmdline: string;
   /** Seconds it may take on the slowest judge. */
   readonly seconds: number;
+  /** Default: 1. */
+  readonly vcpus?: number;
 }
 
 const plain = (name: string, seconds = 15): Run => ({ name, image: name, cmdline: '', seconds });

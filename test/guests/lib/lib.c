@@ -231,13 +231,9 @@ u64 now(void) {
 extern const u64 entries[32], entry80;
 extern u8 event_entry[], failsafe_entry[], kernel_stack_top[];
 
-__attribute__((used)) void guest_main(struct start_info *start) {
-  si = start;
-  HC3(update_va_mapping, P(shared_page), si->shared_info | KERNEL_RW, UVMF_INVLPG);
-  shared = (struct shared_info *)shared_page;
-  memset(shared->evtchn_mask, 0xff, sizeof shared->evtchn_mask);
-  if (!(si->flags & 2)) ring = va_of_mfn(si->console_mfn);
-  static struct trap_info traps[34];
+void set_traps(void) {
+  struct trap_info traps[34];
+  memset(traps, 0, sizeof traps);
   u32 n = 0;
   for (u32 v = 0; v < 32; v++) {
     if (v == 2 || v == 9 || v == 15 || (v > 19 && v != 30)) continue;
@@ -245,6 +241,15 @@ __attribute__((used)) void guest_main(struct start_info *start) {
   }
   traps[n++] = (struct trap_info){0x80, 3, 0xe033, entry80};
   HC1(set_trap_table, P(traps));
+}
+
+__attribute__((used)) void guest_main(struct start_info *start) {
+  si = start;
+  HC3(update_va_mapping, P(shared_page), si->shared_info | KERNEL_RW, UVMF_INVLPG);
+  shared = (struct shared_info *)shared_page;
+  memset(shared->evtchn_mask, 0xff, sizeof shared->evtchn_mask);
+  if (!(si->flags & 2)) ring = va_of_mfn(si->console_mfn);
+  set_traps();
   struct {
     u16 type, flags;
     u64 address;

@@ -44,6 +44,8 @@ extern bool expecting;
     expecting = false;                 \
   } while (0)
 
+/* Gives the calling vCPU the trap table. */
+void set_traps(void);
 void print(const char *s);
 /* %s %d %u %x (64 bits) %c */
 void printf(const char *format, ...);

@@ -191,12 +191,12 @@ static void two_level(void) {
   clear_pending(loop_a);
   on_event = NULL;
   u32 ports[2] = {loop_a, loop_b};
+  u64 before = now();
   struct {
     u64 ports;
     u32 nr;
     u64 timeout;
-  } poll = {P(ports), 1, now() + 2000000};
-  u64 before = now();
+  } poll = {P(ports), 1, before + 2000000};
   check("poll with a timeout", HC2(sched_op, SCHED_poll, P(&poll)), 0);
   ok("it waited", now() - before >= 1900000);
   set_mask(loop_a, true);
