@@ -2,12 +2,15 @@
 import type { DriverKernel } from '../kernel/driver-kernel.ts';
 import type { Backend, BackendDevice } from '../kernel/xenbus/device.ts';
 import { vbd } from './block/block.ts';
+import { vif } from './net/net.ts';
 
 export interface BackendContext {
   readonly kernel: DriverKernel;
   readonly device: BackendDevice;
   /** Memory for the rings' journals, of `journalBytes`; what a killed thread left is still in it. */
   readonly journal: SharedArrayBuffer;
+  /** What else the toolstack gives the devices of this kind (VifShare). */
+  readonly share: unknown;
   /** Tells the user of the host. */
   readonly log: (text: string) => void;
 }
@@ -18,4 +21,4 @@ export interface BackendKind {
   create(context: BackendContext): Backend;
 }
 
-export const BACKENDS: Readonly<Record<string, BackendKind>> = { vbd };
+export const BACKENDS: Readonly<Record<string, BackendKind>> = { vbd, vif };

@@ -12,7 +12,7 @@ import type { EventChannels } from '../kernel/evtchn.ts';
 import type { Hypercalls } from '../kernel/hypercalls.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../kernel/memory.ts';
 import type { XenStore } from '../xenstored/xenstored.ts';
-import type { FromDriver, Journals, ToDriver, WorkerStart } from './messages.ts';
+import type { DeviceMemories, FromDriver, ToDriver, WorkerStart } from './messages.ts';
 
 /** Frames of its own: the ring to xenstored, then memory for hypercall arguments. */
 const FRAMES_ORDER = 4;
@@ -54,7 +54,7 @@ export class DriverDomain {
   readonly domid: number;
   readonly name: string;
   readonly #parts: DriverDomainParts;
-  readonly #journals: Journals = new Map();
+  readonly #devices: DeviceMemories = new Map();
   readonly #onLost: (reason: string) => void;
   #life: Life | undefined;
   #change: Promise<void> = Promise.resolve();
@@ -98,17 +98,17 @@ export class DriverDomain {
   }
 
   /**
-   * Memory for the rings' journals of device `key` (its path below the domain's home), for its whole life. To be called
-   * before the device's nodes are written.
+   * Memory for the rings' journals of device `key` (its path below the domain's home), for its whole life, and what else
+   * its back end needs. To be called before the device's nodes are written.
    */
-  addDevice(key: string, journalBytes: number): void {
-    const journal = new SharedArrayBuffer(journalBytes);
-    this.#journals.set(key, journal);
-    this.#life?.worker.postMessage({ k: 'journal', key, journal } satisfies ToDriver);
+  addDevice(key: string, journalBytes: number, share: unknown): void {
+    const memory = { journal: new SharedArrayBuffer(journalBytes), share };
+    this.#devices.set(key, memory);
+    this.#life?.worker.postMessage({ k: 'device', key, memory } satisfies ToDriver);
   }
 
   removeDevice(key: string): void {
-    this.#journals.delete(key);
+    this.#devices.delete(key);
   }
 
   /** Kills the thread where it stands and starts another. What a fault of its own would do; for tests. */
@@ -166,7 +166,7 @@ export class DriverDomain {
           buffer: { address: (address >>> 0) + PAGE_SIZE, size: (FRAMES - 1) * PAGE_SIZE },
           store: { address: page.address, port: storePort },
         },
-        journals: this.#journals,
+        devices: this.#devices,
       };
       const worker = new Worker(new URL(`./worker${import.meta.url.slice(-3)}`, import.meta.url), {
         workerData: start,

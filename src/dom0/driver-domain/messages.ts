@@ -1,19 +1,27 @@
 /** What the control domain and a driver domain's thread say to each other besides XenStore. */
 import type { DriverKernelData } from '../kernel/driver-kernel.ts';
 
-/** Journals of rings by device (`backend/vbd/1/51712`): memory that outlives the thread. */
-export type Journals = Map<string, SharedArrayBuffer>;
+/** Memory of a device that outlives the thread. */
+export interface DeviceMemory {
+  /** Journals of its rings. */
+  readonly journal: SharedArrayBuffer;
+  /** What its kind of back end shares with others besides. */
+  readonly share: unknown;
+}
+
+/** By device (`backend/vbd/1/51712`). */
+export type DeviceMemories = Map<string, DeviceMemory>;
 
 export interface WorkerStart {
   readonly kernel: DriverKernelData;
-  readonly journals: Journals;
+  readonly devices: DeviceMemories;
 }
 
 /** Sent before the device's nodes appear in XenStore. */
 export interface ToDriver {
-  readonly k: 'journal';
+  readonly k: 'device';
   readonly key: string;
-  readonly journal: SharedArrayBuffer;
+  readonly memory: DeviceMemory;
 }
 
 /** Something that the user of the host may want to know. */

@@ -89,6 +89,11 @@ export class EventLoop {
     Atomics.wait(this.#words, this.#wake, seen, ms);
   }
 
+  /** Index in machine memory, as words, of the word that wakes the thread when it is changed and notified. */
+  get wakeIndex(): number {
+    return this.#wake;
+  }
+
   get wakeCount(): number {
     return Atomics.load(this.#words, this.#wake);
   }

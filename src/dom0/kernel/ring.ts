@@ -137,12 +137,12 @@ export class BackRing {
   }
 
   /**
-   * Asks for a signal with the next request, and looks again (RING_FINAL_CHECK_FOR_REQUESTS). True: one has come
+   * Asks for a signal when `count` requests wait, and looks again (RING_FINAL_CHECK_FOR_REQUESTS). True: they have come
    * meanwhile, perhaps without a signal.
    */
-  arm(): boolean {
-    this.#store(off.req_event, (this.#cons + 1) | 0);
-    return this.waiting() > 0;
+  arm(count = 1): boolean {
+    this.#store(off.req_event, (this.#cons + count) | 0);
+    return this.waiting() >= count;
   }
 
   #copyOut(at: number, into: Uint8Array): void {

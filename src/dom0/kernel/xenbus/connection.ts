@@ -4,9 +4,10 @@ import type { GrantedPage, GrantMap } from '../grant-map.ts';
 import { BackRing } from '../ring.ts';
 
 export interface RingSpec {
-  /** References of the ring's pages, in order, and the front end's port. */
+  /** References of the ring's pages, in order. */
   readonly refs: readonly number[];
-  readonly port: number;
+  /** The front end's port, or the connection whose event channel this ring uses too. */
+  readonly port: number | RingConnection;
   readonly entrySize: number;
   readonly journal: Uint8Array<SharedArrayBuffer>;
   readonly resume: boolean;
@@ -18,6 +19,8 @@ export class RingConnection {
   readonly #grants: GrantMap;
   readonly #pages: GrantedPage[];
   readonly #port: number;
+  /** Whether the event channel is another connection's. */
+  readonly #shared: boolean;
 
   /** Throws, with nothing held, if the front end's references or port are not what it says. */
   constructor(kernel: DriverKernel, grants: GrantMap, domid: number, spec: RingSpec) {
@@ -28,7 +31,9 @@ export class RingConnection {
       const { memory } = kernel.xen;
       this.ring = new BackRing({ ...spec, memory: memory.buffer, pages: this.#pages.map((p) => p.address) });
       // Waking the thread is all that an event is for: the ring is looked at then.
-      this.#port = kernel.events.bindInterdomain(domid, spec.port, () => {});
+      this.#shared = typeof spec.port !== 'number';
+      this.#port =
+        typeof spec.port === 'number' ? kernel.events.bindInterdomain(domid, spec.port, () => {}) : spec.port.#port;
     } catch (e) {
       grants.unmap(this.#pages);
       throw e;
@@ -49,7 +54,7 @@ export class RingConnection {
 
   close(): void {
     this.ring.close();
-    this.#kernel.events.unbind(this.#port);
+    if (!this.#shared) this.#kernel.events.unbind(this.#port);
     this.#grants.unmap(this.#pages);
   }
 }

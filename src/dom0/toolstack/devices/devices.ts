@@ -1,16 +1,20 @@
 /** The split devices of all domains: one class for each kind, and the driver domains that their back ends run in. */
-import type { DiskConfig } from './disk.ts';
-import { Disks } from './disk.ts';
+import { Networks } from '../../backends/net/networks.ts';
+import { type DiskConfig, Disks } from './disk.ts';
 import { DriverDomains, type DriverDomainsParts } from './driver-domains.ts';
+import { type NicConfig, Nics } from './nic.ts';
 
 /** Devices that a domain is configured with. */
 export interface DeviceConfig {
   readonly disks?: readonly DiskConfig[];
+  readonly nics?: readonly NicConfig[];
 }
 
 export class Devices {
   readonly drivers: DriverDomains;
   readonly disks: Disks;
+  readonly nics: Nics;
+  readonly #networks: Networks;
   readonly #warn: (message: string) => void;
   /** Devices of domains that are gone, on their way out. */
   readonly #leaving = new Set<Promise<void>>();
@@ -18,6 +22,8 @@ export class Devices {
   constructor(parts: DriverDomainsParts) {
     this.drivers = new DriverDomains(parts);
     this.disks = new Disks(parts.store, this.drivers);
+    this.#networks = new Networks(parts.xen.memory.buffer, parts.warn);
+    this.nics = new Nics(parts.store, this.drivers, this.#networks);
     this.#warn = parts.warn;
   }
 
@@ -29,6 +35,7 @@ export class Devices {
     await this.settled();
     try {
       for (const disk of config.disks ?? []) await this.disks.attach(domid, disk);
+      for (const nic of config.nics ?? []) await this.nics.attach(domid, nic);
     } catch (e) {
       await this.detachAll(domid);
       throw e;
@@ -37,7 +44,10 @@ export class Devices {
 
   /** The domain is gone: its devices close without being asked. Never rejects; `settled` waits for it too. */
   detachAll(domid: number): Promise<void> {
-    const leaving = this.disks.detachAll(domid).catch((e) => this.#warn(`devices of domain ${domid}: ${e.message}`));
+    const leaving = Promise.all([this.disks.detachAll(domid), this.nics.detachAll(domid)]).then(
+      () => {},
+      (e) => this.#warn(`devices of domain ${domid}: ${e.message}`),
+    );
     this.#leaving.add(leaving);
     void leaving.finally(() => this.#leaving.delete(leaving));
     return leaving;
@@ -52,5 +62,6 @@ export class Devices {
   async close(): Promise<void> {
     await this.settled();
     await this.drivers.close();
+    await this.#networks.close();
   }
 }

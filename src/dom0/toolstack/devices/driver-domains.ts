@@ -58,8 +58,11 @@ export class DriverDomains {
     await this.#stop(domain);
   }
 
-  /** Finds or makes the domain for a new device's back end. The caller writes the device's nodes after this. */
-  place(device: Omit<DeviceId, 'backendDomid'>, backend: string | undefined): DeviceId {
+  /**
+   * Finds or makes the domain for a new device's back end. The caller writes the device's nodes after this. `share`: what
+   * the back end needs besides (BackendContext).
+   */
+  place(device: Omit<DeviceId, 'backendDomid'>, backend: string | undefined, share?: unknown): DeviceId {
     const named = backend === undefined ? undefined : this.#named.get(backend);
     if (backend !== undefined && !named) {
       const backendDomid = backend === '0' || backend === 'Domain-0' ? undefined : this.#parts.domidOf(backend);
@@ -72,7 +75,7 @@ export class DriverDomains {
     if (!kind) throw new ToolstackError(`there is no back end for ${device.kind} devices`);
     const domain = named ?? this.#make(`${device.kind}-${device.domid}-${device.devid}`);
     const id = { ...device, backendDomid: domain.domid };
-    domain.addDevice(backendKey(device), kind.journalBytes);
+    domain.addDevice(backendKey(device), kind.journalBytes, share);
     this.#placed.set(backendPath(id), { domain, own: !named });
     return id;
   }

@@ -1,0 +1,138 @@
+/**
+ * What the guest receives: frames are copied into the pages that it put into the rx ring (public/io/netif.h, "Guest
+ * receive"), whole if it takes offloads, cut up and with their checksums otherwise.
+ */
+import {
+  NETIF_RSP,
+  NETRXF,
+  NetifExtraGso,
+  NetifRxRequest,
+  NetifRxResponse,
+  XEN_NETIF_EXTRA_TYPE,
+  XEN_NETIF_GSO_TYPE,
+} from '../../../abi/netif.ts';
+import type { GrantMap } from '../../kernel/grant-map.ts';
+import { GrantError } from '../../kernel/hypercalls/grant-table.ts';
+import { PAGE_SIZE } from '../../kernel/memory.ts';
+import type { RingConnection } from '../../kernel/xenbus/connection.ts';
+import { type FrameMeta, PLAIN } from './bridge/queue.ts';
+import { complete } from './segment.ts';
+
+/** What the front end says it takes. */
+export interface ReceiveFeatures {
+  /** Frames over several pages. */
+  readonly sg: boolean;
+  readonly gsoTcpv4: boolean;
+  readonly gsoTcpv6: boolean;
+  readonly checksumIpv4: boolean;
+  readonly checksumIpv6: boolean;
+}
+
+const IPV6_TYPE = 0x86dd;
+
+/** Does the front end take the frame as it is? */
+function taken(frame: Uint8Array, meta: FrameMeta, f: ReceiveFeatures): boolean {
+  if (frame.length > PAGE_SIZE && !f.sg) return false;
+  if (meta.gsoSize > 0) return meta.gsoType === XEN_NETIF_GSO_TYPE.TCPV6 ? f.gsoTcpv6 : f.gsoTcpv4;
+  if (!meta.checksumBlank) return true;
+  const version6 = ((frame[12] << 8) | frame[13]) === IPV6_TYPE;
+  return version6 ? f.checksumIpv6 : f.checksumIpv4;
+}
+
+/** Calls `emit` with the frames that a front end gets for one frame: none if it cannot have it. */
+export function prepare(
+  frame: Uint8Array,
+  meta: FrameMeta,
+  features: ReceiveFeatures,
+  emit: (frame: Uint8Array, meta: FrameMeta) => void,
+): void {
+  if (taken(frame, meta, features)) {
+    emit(frame, meta);
+    return;
+  }
+  complete(frame, meta, (part) => {
+    if (part.length <= PAGE_SIZE || features.sg) emit(part, PLAIN);
+  });
+}
+
+export const slotsFor = (frame: Uint8Array, meta: FrameMeta): number =>
+  Math.ceil(frame.length / PAGE_SIZE) + (meta.gsoSize > 0 ? 1 : 0);
+
+export class Receive {
+  readonly #connection: RingConnection;
+  readonly #grants: GrantMap;
+  readonly #response = new Uint8Array(NetifRxResponse.size);
+  readonly #view = new DataView(this.#response.buffer);
+  readonly #ids: number[] = [];
+  readonly #refs: number[] = [];
+
+  constructor(connection: RingConnection, grants: GrantMap) {
+    this.#connection = connection;
+    this.#grants = grants;
+  }
+
+  /** Copies a frame to the guest; false if it has not given enough pages. Throws RingError. */
+  put(frame: Uint8Array, meta: FrameMeta): boolean {
+    const { ring } = this.#connection;
+    const slots = slotsFor(frame, meta);
+    if (ring.waiting() < slots) return false;
+    this.#ids.length = 0;
+    this.#refs.length = 0;
+    for (let n = 0; n < slots; n++) {
+      ring.take();
+      this.#ids.push(ring.request.getUint16(NetifRxRequest.off.id, true));
+      // The second slot carries what segmentation needs to know, where there is any: its page stays empty.
+      if (meta.gsoSize === 0 || n !== 1) this.#refs.push(ring.request.getUint32(NetifRxRequest.off.gref, true));
+    }
+    const copied = this.#copy(frame);
+    this.#answer(frame.length, meta, copied);
+    return true;
+  }
+
+  /** From now on the guest says when it has given `slots` pages; true if it has. */
+  arm(slots: number): boolean {
+    return this.#connection.ring.arm(slots);
+  }
+
+  push(): void {
+    this.#connection.push();
+  }
+
+  #copy(frame: Uint8Array): boolean {
+    try {
+      const pages = this.#grants.map(this.#refs, false);
+      for (const [n, page] of pages.entries()) page.bytes.set(frame.subarray(n * PAGE_SIZE, (n + 1) * PAGE_SIZE));
+      this.#grants.unmap(pages);
+      return true;
+    } catch (error) {
+      if (error instanceof GrantError) return false;
+      throw error;
+    }
+  }
+
+  #answer(length: number, meta: FrameMeta, copied: boolean): void {
+    const last = this.#refs.length - 1;
+    const gso = meta.gsoSize > 0;
+    this.#refs.forEach((_, n) => {
+      const first = n === 0;
+      const checksum = meta.checksumBlank ? NETRXF.csum_blank | NETRXF.data_validated : 0;
+      const flags = (n < last ? NETRXF.more_data : 0) | (first ? checksum | (gso ? NETRXF.extra_info : 0) : 0);
+      const { off } = NetifRxResponse;
+      this.#view.setUint16(off.id, this.#ids[first || !gso ? n : n + 1], true);
+      this.#view.setUint16(off.offset, 0, true);
+      this.#view.setUint16(off.flags, flags, true);
+      this.#view.setInt16(off.status, copied ? Math.min(PAGE_SIZE, length - n * PAGE_SIZE) : NETIF_RSP.ERROR, true);
+      this.#connection.ring.respond(this.#response);
+      if (first && gso) this.#extra(meta);
+    });
+  }
+
+  #extra(meta: FrameMeta): void {
+    const { off } = NetifExtraGso;
+    this.#response.fill(0);
+    this.#view.setUint8(off.type, XEN_NETIF_EXTRA_TYPE.GSO);
+    this.#view.setUint16(off.size, meta.gsoSize, true);
+    this.#view.setUint8(off.gso_type, meta.gsoType);
+    this.#connection.ring.respond(this.#response);
+  }
+}

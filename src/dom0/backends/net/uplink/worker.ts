@@ -1,0 +1,78 @@
+/**
+ * The thread of an uplink: what passt sends goes to the bridge, what the bridge has for this port goes to passt, cut into
+ * frames that a link carries. passt is started again if it ends.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parentPort, workerData } from 'node:worker_threads';
+import { Bridge } from '../bridge/bridge.ts';
+import { PLAIN } from '../bridge/queue.ts';
+import { complete } from '../segment.ts';
+import { FrameReader, FrameWriter } from './framing.ts';
+import { type Passt, type PasstOptions, startPasst } from './passt.ts';
+
+export interface UplinkData {
+  readonly bridge: SharedArrayBuffer;
+  readonly port: number;
+  readonly machine?: SharedArrayBuffer;
+  readonly passt: PasstOptions;
+}
+
+export type FromUplink = { readonly k: 'up' } | { readonly k: 'down'; readonly why: string };
+
+/** What may wait in the socket before the bridge's queue is left to fill up. */
+const SOCKET_LIMIT = 1 << 20;
+const BATCH = 1 << 18;
+const RESTART_MS = 1000;
+/** It runs this long if it runs at all: wrong options and missing programs end it at once. */
+const SETTLED_MS = 100;
+
+const data = workerData as UplinkData;
+const send = (m: FromUplink) => parentPort!.postMessage(m);
+const bridge = new Bridge(data.bridge, data.machine && new Int32Array(data.machine));
+const queue = bridge.queue(data.port);
+const doorbell = bridge.doorbell(data.port);
+
+/** Everything in the queue that the socket takes now. */
+function drain(passt: Passt): void {
+  const writer = new FrameWriter();
+  while (passt.socket.writableLength + writer.length < SOCKET_LIMIT) {
+    const next = queue.peek();
+    if (!next) break;
+    complete(next.frame, next.meta, (frame) => writer.add(frame));
+    queue.pop();
+    if (writer.length >= BATCH) passt.socket.write(writer.take());
+  }
+  if (writer.length) passt.socket.write(writer.take());
+}
+
+async function pump(passt: Passt): Promise<void> {
+  const reader = new FrameReader((frame) => bridge.forward(data.port, frame, PLAIN));
+  passt.socket.on('data', (chunk: Buffer) => {
+    try {
+      reader.push(chunk);
+    } catch {
+      passt.socket.destroy();
+    }
+  });
+  passt.socket.on('drain', () => drain(passt));
+  const closed = new Promise<'closed'>((resolve) => passt.socket.once('close', () => resolve('closed')));
+  for (;;) {
+    const rung = Atomics.load(doorbell.words, doorbell.index);
+    drain(passt);
+    const waiting = Atomics.waitAsync(doorbell.words, doorbell.index, rung);
+    if (waiting.async && (await Promise.race([waiting.value, closed])) === 'closed') return;
+    if (!waiting.async && passt.socket.destroyed) return;
+  }
+}
+
+for (;;) {
+  const passt = startPasst(data.passt);
+  const early = await Promise.race([passt.ended, sleep(SETTLED_MS)]);
+  if (early === undefined) {
+    send({ k: 'up' });
+    await pump(passt);
+  }
+  passt.socket.destroy();
+  send({ k: 'down', why: await passt.ended });
+  await sleep(RESTART_MS);
+}
