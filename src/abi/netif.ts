@@ -46,13 +46,6 @@ export const NetifExtraGso = struct('netif_extra_info', [
   ['features', 'u16'],
 ]);
 
-/** The variant for a filter of multicast addresses (`u.mcast`). */
-export const NetifExtraMcast = struct('netif_extra_info', [
-  ['type', 'u8'],
-  ['flags', 'u8'],
-  ['addr', 'u8', 6],
-]);
-
 /** Bytes of a slot of each ring: the larger of request and response. */
 export const NETIF_TX_ENTRY_SIZE = NetifTxRequest.size;
 export const NETIF_RX_ENTRY_SIZE = NetifRxRequest.size;

@@ -53,6 +53,7 @@ const HEADERS = [
   'io/ring.h',
   'io/xenbus.h',
   'io/blkif.h',
+  'io/netif.h',
 ];
 
 function structQuestions(name: string, s: Struct): Question[] {
