@@ -81,9 +81,13 @@ export class HostGuest {
 
   /** Boots until the shell's prompt. */
   static async boot(options: GuestOptions = {}): Promise<HostGuest> {
-    const config = await shellConfig(options);
-    const host = await Host.create({ memoryMiB: 1024, pcpus: 1, ...options.host });
-    const guest = new HostGuest(host, host.toolstack.create(config));
+    return HostGuest.start(await shellConfig(options), options.host);
+  }
+
+  /** The same of a configuration that is ready. */
+  static async start(config: DomainConfig, options: HostOptions = {}): Promise<HostGuest> {
+    const host = await Host.create({ memoryMiB: 1024, pcpus: 1, ...options });
+    const guest = new HostGuest(host, await host.toolstack.createWithDevices(config));
     guest.domain.unpause();
     await guest.expect(PROMPT);
     await guest.shell('stty columns 1000'); // lines as they were typed

@@ -1,12 +1,13 @@
 /** What a domain is to be: the typed form of an xl.cfg file (xl.cfg.5), as far as PV domains go. */
 import { MAX_GUEST_CMDLINE } from '../../abi/xen.ts';
+import type { DeviceConfig } from './devices/devices.ts';
 import { ToolstackError } from './error.ts';
 
 /** What happens when a domain ends (xl.cfg: on_poweroff, on_reboot, on_crash, …). */
 export const LIFECYCLE_ACTIONS = ['destroy', 'restart', 'rename-restart', 'preserve'] as const;
 export type LifecycleAction = (typeof LIFECYCLE_ACTIONS)[number];
 
-export interface DomainConfig {
+export interface DomainConfig extends DeviceConfig {
   readonly name: string;
   /** Default: random. */
   readonly uuid?: string;

@@ -37,7 +37,7 @@ export class Guests {
     const spec = parseSpec(input);
     const config = await loadSpec(spec, progress);
     progress(`building ${spec.name}`);
-    const domain = this.#toolstack.create(config);
+    const domain = await this.#toolstack.createWithDevices(config);
     domain.spec = spec;
     if (monitor) this.#monitor(domain);
     if (!paused) domain.unpause();

@@ -62,7 +62,7 @@ export function supervise(toolstack: Toolstack, first: Domain, options: Supervis
       const { domid: oldDomid, spec } = current;
       if (action === 'rename-restart') current.rename(keptName(toolstack, config.name));
       else current.destroy();
-      current = toolstack.create(config);
+      current = await toolstack.createWithDevices(config);
       current.spec = spec;
       toolstack.bus.emit({ type: 'domain.restarted', domid: current.domid, name: current.name, oldDomid });
       started?.(current);

@@ -184,6 +184,18 @@ export class Toolstack {
     }
   }
 
+  /** As `create`, with the domain's devices: resolves when their back ends are ready. */
+  async createWithDevices(config: DomainConfig): Promise<Domain> {
+    const domain = this.create(config);
+    try {
+      await this.devices?.attachAll(domain.domid, config);
+      return domain;
+    } catch (e) {
+      domain.destroy();
+      throw e;
+    }
+  }
+
   private parse(config: DomainConfig): Kernel {
     try {
       return parseKernel(config.kernel);

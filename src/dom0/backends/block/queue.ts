@@ -68,7 +68,8 @@ export class BlockQueue implements Poller {
     const { off } = BlkifResponse;
     this.#view.setUint32(off.id, this.#request.idLow, true);
     this.#view.setUint32(off.id + 4, this.#request.idHigh, true);
-    this.#view.setUint8(off.operation, this.#request.operation);
+    // Of an indirect request the operation inside: Linux's front end checks that.
+    this.#view.setUint8(off.operation, this.#request.action);
     this.#view.setInt16(off.status, status, true);
     this.#o.connection.ring.respond(this.#response);
   }

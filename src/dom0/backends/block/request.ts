@@ -22,8 +22,8 @@ const SEGMENTS_PER_PAGE = PAGE_SIZE / BlkifRequestSegment.size;
 const MAX_SECTOR_HIGH = 1 << 12;
 
 export class BlockRequest {
-  /** As the front end gave it, to be echoed. */
   operation = 0;
+  /** As the front end gave it, to be echoed. */
   idLow = 0;
   idHigh = 0;
   /** What is to be done: of an indirect request the operation inside. */
