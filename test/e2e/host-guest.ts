@@ -6,6 +6,7 @@ import { Cache } from '../../src/dom0/toolstack/cache.ts';
 import type { DomainConfig } from '../../src/dom0/toolstack/config.ts';
 import type { Domain } from '../../src/dom0/toolstack/domain.ts';
 import { type CpioEntry, cpio, S_IFDIR, S_IFREG } from '../../src/start/cpio.ts';
+import { debianKernel } from '../../src/start/debian.ts';
 import { loadImages } from '../../src/start/images.ts';
 import { initramfs } from '../../src/start/initramfs.ts';
 import { parseOptions } from '../../src/start/options.ts';
@@ -41,12 +42,19 @@ export interface GuestOptions {
   readonly host?: HostOptions;
   readonly domain?: Partial<DomainConfig>;
   readonly programs?: readonly string[];
+  /** Put the modules of front ends in, and load those of the devices there are. */
+  readonly modules?: boolean;
 }
 
 /** Configuration of a domain that boots to a shell. */
 export async function shellConfig(options: GuestOptions = {}): Promise<DomainConfig> {
   const images = await loadImages(parseOptions([]), ROOT, new Cache(), () => {});
-  const ramdisk = Buffer.concat([initramfs(readFileSync('/bin/busybox')), withLibraries(options.programs ?? [])]);
+  const kernel = options.modules ? await debianKernel(new Cache(), 'cloud', () => {}) : undefined;
+  const modules = kernel && { release: kernel.release, files: kernel.modules };
+  const ramdisk = Buffer.concat([
+    initramfs(readFileSync('/bin/busybox'), modules),
+    withLibraries(options.programs ?? []),
+  ]);
   return {
     name: 'guest',
     memoryMiB: 256,
