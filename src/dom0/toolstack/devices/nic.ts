@@ -25,7 +25,10 @@ export interface NicConfig {
   readonly bridge?: string;
   /** `vif-bridge` (the default): on the bridge. `vif-nat`: a network of its own, with the host as the way out. */
   readonly script?: string;
+  /** What an emulated card is to be; PV cards are all alike. */
   readonly model?: string;
+  /** Shown in XenStore; there is no interface of that name. */
+  readonly vifname?: string;
   readonly mtu?: number;
   readonly rate?: { readonly bytesPerInterval: number; readonly intervalUs: number };
   /** Name of the driver domain. Default: one of its own. */
@@ -202,6 +205,7 @@ function backNodes(c: NicConfig, devid: number, mac: string): Record<string, str
     script: `/etc/xen/scripts/${script}`,
     ...(c.rate ? { rate: `${c.rate.bytesPerInterval},${c.rate.intervalUs}` } : {}),
     ...(c.mtu === undefined ? {} : { mtu: `${c.mtu}` }),
+    ...(c.vifname === undefined ? {} : { vifname: c.vifname }),
     ...(c.capture === undefined ? {} : { capture: c.capture }),
     bridge: script === 'vif-bridge' ? (c.bridge ?? DEFAULT_BRIDGE) : '',
     handle: `${devid}`,
