@@ -97,9 +97,14 @@ export class HostGuest {
     const host = await Host.create({ memoryMiB: 1024, pcpus: 1, ...options });
     const guest = new HostGuest(host, await host.toolstack.createWithDevices(config));
     guest.domain.unpause();
-    await guest.expect(PROMPT);
-    await guest.shell('stty columns 1000'); // lines as they were typed
+    await guest.ready();
     return guest;
+  }
+
+  /** Waits for the shell's prompt. */
+  async ready(): Promise<void> {
+    await this.expect(PROMPT);
+    await this.shell('stty columns 1000'); // lines as they were typed
   }
 
   /** Waits for output that has not been waited for yet. */
