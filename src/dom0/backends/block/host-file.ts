@@ -24,6 +24,8 @@ const ZEROS = new Uint8Array(1 << 20);
 export class HostFile {
   readonly path: string;
   readonly isBlockDevice: boolean;
+  /** The same for two names of one file. */
+  readonly identity: string;
   readonly #fd: number;
   readonly #device: string | undefined;
 
@@ -40,6 +42,7 @@ export class HostFile {
     }
     const stat = fstatSync(this.#fd);
     this.isBlockDevice = stat.isBlockDevice();
+    this.identity = this.isBlockDevice ? `block ${stat.rdev}` : `${stat.dev}:${stat.ino}`;
     if (!stat.isFile() && !this.isBlockDevice) {
       closeSync(this.#fd);
       throw new ImageError(`${path} is neither a file nor a block device`);
