@@ -93,7 +93,8 @@ export function createEngine(o: EngineOptions): Engine {
       },
     },
     decoder: {
-      translate: (cpu: number) => cache.translate(cpu),
+      // Machine addresses above 2 GiB arrive as negative numbers.
+      translate: (cpu: number) => cache.translate(cpu >>> 0),
       code_table: (mfn: number, mode: number) => cache.codeTable(mfn, mode as 0 | 1),
       flush: () => cache.flush(),
       invalidate: (mfn: number, offset: number, len: number) => cache.invalidate(mfn, offset, len),
@@ -111,10 +112,10 @@ export function createEngine(o: EngineOptions): Engine {
     env: { memory: o.memory },
     runtime: rt as WebAssembly.ModuleImports,
     decoder: {
-      step: (cpu: number) => cache.step(cpu),
-      straddle: (cpu: number, rec: number) => cache.straddle(cpu, rec),
+      step: (cpu: number) => cache.step(cpu >>> 0),
+      straddle: (cpu: number, rec: number) => cache.straddle(cpu >>> 0, rec >>> 0),
       own_handler: (rec: number) => cache.translations?.ownHandler(rec >>> 0),
-      sample: (cpu: number) => translator?.sample(cpu),
+      sample: (cpu: number) => translator?.sample(cpu >>> 0),
     },
   });
   const limitMiB = o.translationMiB ?? TRANSLATION_MIB;
