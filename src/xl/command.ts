@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import type { Client } from '../api/client.ts';
 import type { HostPaths } from '../api/paths.ts';
+import type { XlConf } from './conf.ts';
 
 export interface OptionRow {
   /** One letter; none for a long option alone. */
@@ -16,8 +17,9 @@ export interface OptionRow {
 export interface Arguments {
   has(option: string): boolean;
   count(option: string): number;
-  /** The last value given. */
+  /** The last value given, or all of them. */
   value(option: string): string | undefined;
+  values(option: string): readonly string[];
   readonly positionals: readonly string[];
 }
 
@@ -30,6 +32,8 @@ export interface Context {
   /** A line for standard output, or for standard error. */
   readonly print: (line: string) => void;
   readonly say: (line: string) => void;
+  /** xl.conf. */
+  readonly conf: () => Promise<XlConf>;
   /** Brings what is generated up to date, in a checkout: for the host process, before it makes a machine. */
   readonly build: () => Promise<void>;
   /** -N, or the command's own: do not do it. */
@@ -46,6 +50,8 @@ export interface Command {
   readonly notes?: string;
   readonly canDryRun?: boolean;
   readonly modifies?: boolean;
+  /** Takes any words after it: it refuses them all. */
+  readonly lenient?: boolean;
   /** Least number of arguments that are no options. */
   readonly atLeast?: number;
   /** Returns the exit status. */
@@ -71,6 +77,8 @@ const keyOf = (o: OptionRow) => o.long ?? o.short!;
 
 /** Reads the words after the command's name; throws UsageError. `undefined`: -h was among them. */
 export function parseArguments(command: Command, words: readonly string[]): Arguments | undefined {
+  if (command.lenient)
+    return { has: () => false, count: () => 0, value: () => undefined, values: () => [], positionals: words };
   const rows = [...(command.options ?? []), { short: 'h', long: 'help', help: '' }];
   const options: Record<string, { type: 'string' | 'boolean'; short?: string; multiple: true }> = {};
   for (const row of rows) {
@@ -98,6 +106,7 @@ export function parseArguments(command: Command, words: readonly string[]): Argu
     has: (name) => given(name).length > 0,
     count: (name) => given(name).length,
     value: (name) => given(name).at(-1) as string | undefined,
+    values: (name) => given(name) as string[],
     positionals: parsed.positionals,
   };
 }

@@ -4,6 +4,7 @@ import { connectOrStart } from '../api/connect.ts';
 import { hostPaths } from '../api/paths.ts';
 import { ToolstackError } from '../dom0/toolstack/error.ts';
 import { CommandError, type Context, EXIT, parseArguments, UsageError } from './command.ts';
+import { readConf, type XlConf } from './conf.ts';
 import { commandHelp, commandList } from './help.ts';
 import { findCommand } from './table.ts';
 
@@ -40,6 +41,7 @@ function globalOptions(words: readonly string[]): GlobalOptions {
 /** Returns the exit status. */
 export async function main(words: readonly string[], options: XlOptions): Promise<number> {
   let client: Client | undefined;
+  let conf: XlConf | undefined;
   try {
     const { verbose, dryRun, rest } = globalOptions(words);
     const [name, ...args] = rest;
@@ -55,6 +57,13 @@ export async function main(words: readonly string[], options: XlOptions): Promis
       paths,
       cwd: options.cwd,
       dryRun,
+      conf: async () => {
+        if (!conf) {
+          conf = readConf();
+          for (const warning of conf.warnings) say(warning);
+        }
+        return conf;
+      },
       build: options.build ?? (async () => {}),
       print,
       say,

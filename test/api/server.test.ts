@@ -113,7 +113,6 @@ describe('calls', () => {
     );
     await client.call('domain.create', { config: config('x') });
     await refused(client.call('domain.create', { config: config('x') }), 'refused', /a domain of the name x/);
-    await refused(client.call('domain.shutdown', { domain: 'x' }), 'refused', /does not listen for poweroff/);
   });
 
   it('are refused where they make no sense', async () => {

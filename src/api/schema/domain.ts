@@ -27,6 +27,7 @@ export const DomainInfo = z.strictObject({
   vcpusOnline: z.int(),
   vcpusMax: z.int(),
   cpupool: z.int(),
+  startTime: z.number().describe('seconds since 1970'),
 });
 export type DomainInfo = z.infer<typeof DomainInfo>;
 

@@ -7,6 +7,26 @@ import { ToolstackError } from './error.ts';
 export const LIFECYCLE_ACTIONS = ['destroy', 'restart', 'rename-restart', 'preserve'] as const;
 export type LifecycleAction = (typeof LIFECYCLE_ACTIONS)[number];
 
+export interface Placement {
+  /** Lists of CPUs (cpu-list.ts): one for all vCPUs, or one each. */
+  readonly cpus?: string | readonly string[];
+  readonly cpusSoft?: string | readonly string[];
+  readonly weight?: number;
+  readonly cap?: number;
+  /** Name or number of the CPU pool. */
+  readonly pool?: string;
+}
+
+/** What the hypervisor keeps for the domain at most; libxl's defaults. */
+export interface Limits {
+  readonly grantFrames?: number;
+  readonly maptrackFrames?: number;
+  /** 1 or 2; default: the highest there is. */
+  readonly grantVersion?: number;
+  /** Number of event channels. */
+  readonly eventChannels?: number;
+}
+
 export interface DomainConfig extends DeviceConfig {
   readonly name: string;
   /** Default: random. */
@@ -23,10 +43,18 @@ export interface DomainConfig extends DeviceConfig {
   readonly ramdisk?: Uint8Array;
   readonly ramdiskName?: string;
   readonly cmdline: string;
+  /** Where and how much its vCPUs run; default: anywhere, as the scheduler's defaults say. */
+  readonly placement?: Placement;
+  readonly limits?: Limits;
+  /** TSC_MODE. */
+  readonly tscMode?: number;
+  /** Seconds that its wall clock is ahead of UTC. */
+  readonly timeOffset?: number;
   readonly onPoweroff?: LifecycleAction;
   readonly onReboot?: LifecycleAction;
   readonly onCrash?: LifecycleAction;
   readonly onWatchdog?: LifecycleAction;
+  readonly onSoftReset?: LifecycleAction;
 }
 
 /** Most vCPUs of a domain. */

@@ -38,7 +38,6 @@ export class Domain {
   private undo: (() => void)[];
   private end: DomainEnd | undefined;
   private currentName: string;
-  private asked = false;
 
   /** Made by Toolstack.create. `undo`: what takes the domain apart, to be run last to first. */
   constructor(
@@ -96,21 +95,18 @@ export class Domain {
     this.tell('paused');
   }
 
-  /** Has it been asked to stop? It may be about to. */
-  get shutdownRequested(): boolean {
-    return this.asked;
+  /** Has its kernel said that it listens for such requests? */
+  listensFor(how: 'poweroff' | 'reboot' | 'halt' | 'suspend'): boolean {
+    const feature = how === 'halt' ? 'poweroff' : how;
+    return this.toolstack.store.tryRead(`${domainPath(this.domid)}/control/feature-${feature}`) === '1';
   }
 
-  /** Asks the guest's kernel (control/shutdown in XenStore) to stop. It may take its time, or ignore it. */
+  /**
+   * Asks the guest's kernel (control/shutdown in XenStore) to stop. It may take its time, or ignore it; one that is still
+   * booting finds the request later.
+   */
   requestShutdown(how: 'poweroff' | 'reboot' | 'halt' | 'suspend'): void {
-    const { store } = this.toolstack;
-    const feature = how === 'halt' ? 'poweroff' : how;
-    const path = domainPath(this.domid);
-    if (store.tryRead(`${path}/control/feature-${feature}`) !== '1') {
-      throw new ToolstackError(`domain ${this.name} does not listen for ${how} requests (it may still be booting)`);
-    }
-    store.write(`${path}/control/shutdown`, how);
-    this.asked = true;
+    this.toolstack.store.write(`${domainPath(this.domid)}/control/shutdown`, how);
   }
 
   /** Stops it at once and gives back all that it has. */

@@ -57,16 +57,12 @@ export class Guests {
    */
   async shutdownAll(limitMs: number): Promise<string[]> {
     this.#stopping = true;
-    for (const domain of this.#toolstack.list()) {
-      try {
-        domain.requestShutdown('poweroff');
-      } catch {
-        // One that does not listen (it is still booting, paused, or has ended) gets no chance to.
-      }
-    }
+    // One that does not listen (it is still booting, or has ended) gets no time.
+    const asked = this.#toolstack.list().filter((d) => d.listensFor('poweroff') && d.info()?.shutdown === false);
+    for (const domain of asked) domain.requestShutdown('poweroff');
     const deadline = Date.now() + limitMs;
-    const asked = () => this.#toolstack.list().filter((d) => d.info()?.shutdown === false && d.shutdownRequested);
-    while (asked().length > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    const left = () => asked.some((d) => !d.gone && d.info()?.shutdown === false);
+    while (left() && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     const forced: string[] = [];
     for (const domain of this.#toolstack.list()) {
       if (domain.info()?.shutdown === false) forced.push(domain.name);

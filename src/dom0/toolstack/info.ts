@@ -1,6 +1,6 @@
 /** What domains look like from outside (libxl_dominfo), the control domain included. */
 import type { DomainInfo as XenDomainInfo } from '../kernel/hypercalls/domctl.ts';
-import { domainPath } from './store.ts';
+import { domainPath, vmPath } from './store.ts';
 import type { Toolstack } from './toolstack.ts';
 
 export interface DominfoEntry {
@@ -22,6 +22,8 @@ export interface DominfoEntry {
   readonly vcpusOnline: number;
   readonly vcpusMax: number;
   readonly cpupool: number;
+  /** Seconds since 1970. */
+  readonly startTime: number;
 }
 
 export function uuidText(handle: Uint8Array): string {
@@ -33,10 +35,11 @@ export function uuidText(handle: Uint8Array): string {
 const KIB_PER_PAGE = 4;
 
 export function dominfo(toolstack: Toolstack, info: XenDomainInfo): DominfoEntry {
+  const uuid = uuidText(info.handle);
   return {
     domid: info.domid,
     name: toolstack.store.tryRead(`${domainPath(info.domid)}/name`) ?? '(null)',
-    uuid: uuidText(info.handle),
+    uuid,
     running: info.running,
     blocked: info.blocked,
     paused: info.paused,
@@ -50,5 +53,6 @@ export function dominfo(toolstack: Toolstack, info: XenDomainInfo): DominfoEntry
     vcpusOnline: info.onlineVcpus,
     vcpusMax: info.maxVcpuId + 1,
     cpupool: info.cpupool,
+    startTime: Number(toolstack.store.tryRead(`${vmPath(uuid)}/start_time`) ?? toolstack.startTime),
   };
 }

@@ -20,6 +20,7 @@ export function actionFor(config: DomainConfig, end: DomainEnd): LifecycleAction
     reboot: config.onReboot,
     crash: config.onCrash,
     watchdog: config.onWatchdog,
+    'soft-reset': config.onSoftReset,
   } as Partial<Record<DomainEnd, LifecycleAction>>;
   return wanted[end] ?? DEFAULTS[end];
 }

@@ -1,11 +1,19 @@
 /** Reads the files that a domain's spec names: from what the user asks for to what the builder takes. */
 import { readFile } from 'node:fs/promises';
+import { TSC_MODE } from '../../abi/domctl.ts';
 import { Cache } from './cache.ts';
 import type { DomainConfig } from './config.ts';
 import { ToolstackError } from './error.ts';
 import { isElf } from './kernel/elf.ts';
 import { KernelError, unpackKernel } from './kernel/kernel.ts';
 import type { DomainSpec } from './spec.ts';
+
+/** xl.cfg's names. */
+const TSC_MODES = {
+  default: TSC_MODE.DEFAULT,
+  always_emulate: TSC_MODE.ALWAYS_EMULATE,
+  native: TSC_MODE.NEVER_EMULATE,
+} as const;
 
 /** Told what long work is doing. */
 export type Progress = (message: string) => void;
@@ -67,9 +75,25 @@ export async function loadSpec(
     ramdisk,
     ramdiskName: spec.ramdisk,
     cmdline: spec.cmdline,
+    placement: {
+      cpus: spec.cpus,
+      cpusSoft: spec.cpus_soft,
+      weight: spec.cpu_weight,
+      cap: spec.cap,
+      pool: spec.pool,
+    },
+    limits: {
+      grantFrames: spec.max_grant_frames,
+      maptrackFrames: spec.max_maptrack_frames,
+      grantVersion: spec.max_grant_version,
+      eventChannels: spec.max_event_channels,
+    },
+    tscMode: spec.tsc_mode && TSC_MODES[spec.tsc_mode],
+    timeOffset: (spec.rtc_timeoffset ?? 0) + (spec.localtime ? -60 * new Date().getTimezoneOffset() : 0),
     onPoweroff: spec.on_poweroff,
     onReboot: spec.on_reboot,
     onCrash: spec.on_crash,
     onWatchdog: spec.on_watchdog,
+    onSoftReset: spec.on_soft_reset,
   };
 }

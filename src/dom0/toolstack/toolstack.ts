@@ -12,12 +12,14 @@ import type { XenConsoled } from '../xenconsoled/xenconsoled.ts';
 import type { XenStore } from '../xenstored/xenstored.ts';
 import { buildPv, type PvDomain, planPv } from './builder/pv-builder.ts';
 import { checkConfig, type DomainConfig, uuidBytes } from './config.ts';
+import { findPool } from './cpupools.ts';
 import type { Devices } from './devices/devices.ts';
 import { Domain, runAll } from './domain.ts';
 import { ToolstackError } from './error.ts';
 import { EventBus } from './events.ts';
 import { type DominfoEntry, dominfo } from './info.ts';
 import { type Kernel, KernelError, parseKernel } from './kernel/kernel.ts';
+import { place } from './placement.ts';
 import { removeDomain, writeControlDomain, writeDomain, writeRings } from './store.ts';
 
 /** The domain that serves consoles and XenStore: this one. */
@@ -27,7 +29,7 @@ const MAX_EVTCHN_PORT = 1023;
 const MAX_GRANT_FRAMES = 64;
 const MAX_MAPTRACK_FRAMES = 1024;
 /** Memory beyond its maximum that a domain may have, for pages that the hypervisor counts to it. */
-const MAXMEM_SLACK_KIB = 1024;
+export const MAXMEM_SLACK_KIB = 1024;
 
 export interface ToolstackParts {
   readonly xen: Hypercalls;
@@ -61,6 +63,8 @@ export class Toolstack {
   readonly consoles: XenConsoled;
   readonly bus = new EventBus();
   readonly devices: Devices | undefined;
+  /** When the control domain started, in seconds since 1970. */
+  readonly startTime = Date.now() / 1000;
   private readonly events: EventChannels;
   private readonly domains = new Map<number, Domain>();
   private readonly virq: number;
@@ -154,7 +158,8 @@ export class Toolstack {
 
       const storePort = this.xen.evtchn.allocUnbound(domid, CONTROL_DOMAIN);
       const consolePort = this.xen.evtchn.allocUnbound(domid, CONTROL_DOMAIN);
-      this.xen.domctl.setTscInfo(domid, TSC_MODE.DEFAULT);
+      this.xen.domctl.setTscInfo(domid, config.tscMode ?? TSC_MODE.DEFAULT);
+      if (config.timeOffset) this.xen.domctl.setTimeOffset(domid, config.timeOffset);
       const built = buildPv(this.xen, domid, {
         ...plan,
         storePort,
@@ -216,24 +221,24 @@ export class Toolstack {
 
   private makeDomain(config: DomainConfig, uuid: string): number {
     const { capabilities } = this.xen.sysctl.physInfo();
+    const { limits = {}, placement } = config;
     return this.xen.domctl.createDomain({
       handle: uuidBytes(uuid),
       flags: 0,
       maxVcpus: config.maxVcpus ?? config.vcpus,
-      maxEvtchnPort: MAX_EVTCHN_PORT,
-      maxGrantFrames: MAX_GRANT_FRAMES,
-      maxMaptrackFrames: MAX_MAPTRACK_FRAMES,
-      grantVersion: capabilities & PHYSCAP.gnttab_v2 ? 2 : 1,
-      cpupool: 0,
+      maxEvtchnPort: limits.eventChannels ? limits.eventChannels - 1 : MAX_EVTCHN_PORT,
+      maxGrantFrames: limits.grantFrames ?? MAX_GRANT_FRAMES,
+      maxMaptrackFrames: limits.maptrackFrames ?? MAX_MAPTRACK_FRAMES,
+      grantVersion: limits.grantVersion ?? (capabilities & PHYSCAP.gnttab_v2 ? 2 : 1),
+      cpupool: placement?.pool === undefined ? 0 : findPool(this, placement.pool).id,
       emulationFlags: 0,
     });
   }
 
   private configure(domid: number, config: DomainConfig, maxVcpus: number): void {
     const { domctl } = this.xen;
-    const anyCpu = (1n << 64n) - 1n;
     domctl.setMaxVcpus(domid, maxVcpus);
-    for (let v = 0; v < maxVcpus; v++) domctl.setVcpuAffinity(domid, v, anyCpu, anyCpu);
+    place(this, domid, maxVcpus, config.placement);
     domctl.setNodeAffinity(domid, 1n);
     const maxMemKiB = (config.maxMemoryMiB ?? config.memoryMiB) * 1024;
     domctl.setMaxMem(domid, maxMemKiB + MAXMEM_SLACK_KIB);

@@ -1,40 +1,10 @@
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
-import { parseDomainFile } from '../../dom0/toolstack/xlcfg/domain.ts';
-import { type Arguments, type Command, CommandError, type Context, EXIT, UsageError } from '../command.ts';
+import type { Client } from '../../api/client.ts';
+import { cpusOf, parseCpuList } from '../../dom0/toolstack/cpu-list.ts';
+import type { DomainSpec } from '../../dom0/toolstack/spec.ts';
+import { type Command, CommandError, type Context, EXIT } from '../command.ts';
+import { configuration } from '../configuration.ts';
 import { attachConsole } from '../console.ts';
-
-/**
- * The text of a configuration: of a file, with the `key=value` words of the command line after it. `/dev/null` stands for
- * no file. Shared with config-update.
- */
-export function configuration(
-  { cwd, say }: Context,
-  args: Arguments,
-  words: readonly string[],
-): ReturnType<typeof parseDomainFile> & { name: string } {
-  let file = args.value('defconfig');
-  const extra: string[] = [];
-  for (const word of words) {
-    if (word.includes('=')) extra.push(word);
-    else if (file === undefined) file = word;
-    else throw new UsageError(`more than one configuration file: ${file}, ${word}`, true);
-  }
-  const name = file ?? '<command line>';
-  let text = '';
-  if (file !== undefined && file !== '/dev/null') {
-    try {
-      text = readFileSync(resolve(cwd, file), 'utf8');
-    } catch (error) {
-      throw new CommandError(`Failed to read config file: ${file}: ${(error as Error).message}`);
-    }
-  }
-  if (!args.has('quiet')) say(`Parsing config from ${name}`);
-  if (extra.length > 0) text += `\n${extra.join('\n')}\n`;
-  const parsed = parseDomainFile(text, { name, cwd });
-  if (!args.has('quiet')) for (const warning of parsed.warnings) say(warning);
-  return { ...parsed, name };
-}
+import { libxlConfig } from '../format/libxl-json.ts';
 
 export const create: Command = {
   name: 'create',
@@ -59,9 +29,9 @@ export const create: Command = {
     for (const option of ['vncviewer', 'vncviewer-autopass']) {
       if (args.has(option)) throw new CommandError(`--${option}: VNC is not supported yet; see docs/SUPPORT.md`);
     }
-    const { spec } = configuration(context, args, args.positionals);
+    const spec = await configuration(context, args, args.positionals);
     const dryRun = context.dryRun || args.has('dryrun');
-    if (dryRun || args.has('d')) (dryRun ? context.print : context.say)(JSON.stringify(spec, null, 4));
+    if (dryRun || args.has('d')) (dryRun ? context.print : context.say)(JSON.stringify(libxlConfig(spec), null, 4));
     if (dryRun) return EXIT.SUCCESS;
     const client = await context.client();
     const debug = (message: string) => args.has('d') && context.say(`xl: ${message}`);
@@ -69,7 +39,11 @@ export const create: Command = {
     const paused = args.has('p');
     const { domid } = await client.call(
       'domain.create',
-      { config: spec, paused: paused || withConsole, monitor: !args.has('e') },
+      {
+        config: args.has('ignore-global-affinity-masks') ? spec : await masked(context, client, spec),
+        paused: paused || withConsole,
+        monitor: !args.has('e'),
+      },
       debug,
     );
     if (withConsole) {
@@ -85,3 +59,17 @@ export const create: Command = {
     return EXIT.SUCCESS;
   },
 };
+
+/** The domain's hard affinity without the CPUs that xl.conf's masks leave out. */
+async function masked(context: Context, client: Client, spec: DomainSpec): Promise<DomainSpec> {
+  const { hasMasks, maskCpus } = await context.conf();
+  if (!hasMasks) return spec;
+  const { cpus } = await client.call('host.info', {});
+  const mask = (list: string) => {
+    const map = maskCpus(parseCpuList(list, cpus), cpus);
+    if (map === 0n) throw new CommandError('vcpu hard affinity map is empty');
+    return cpusOf(map).join(',');
+  };
+  const hard = spec.cpus ?? 'all';
+  return { ...spec, cpus: typeof hard === 'string' ? mask(hard) : hard.map(mask) };
+}

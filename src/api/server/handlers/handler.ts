@@ -21,3 +21,6 @@ export interface CallContext {
 export type Handlers<N extends CallName = CallName> = {
   readonly [K in N]: (context: CallContext, params: Params<K>) => Result<K> | Promise<Result<K>>;
 };
+
+/** Id of the domain that a call names; throws NoDomainError. */
+export const domidOf = ({ host }: CallContext, which: number | string) => host.toolstack.domainInfo(which).domid;

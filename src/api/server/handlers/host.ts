@@ -1,3 +1,4 @@
+import { hostInfo } from '../../../dom0/toolstack/host-info.ts';
 import type { hostCalls } from '../../schema/host.ts';
 import { VERSION } from '../../version.ts';
 import type { Handlers } from './handler.ts';
@@ -13,6 +14,12 @@ export const hostHandlers: Handlers<keyof typeof hostCalls> = {
     domains: host.toolstack.list().length,
     state: p.state,
   }),
+  'host.info': ({ host }) => hostInfo(host.toolstack),
+  'host.dmesg': ({ host }, { clear }) => ({ text: host.xen.sysctl.readConsole(clear) }),
+  'host.debugKeys': ({ host }, { keys }) => {
+    host.xen.sysctl.debugKeys(keys);
+    return {};
+  },
   'host.stop': ({ process: p }, { timeout }) => {
     p.stop(timeout === undefined ? undefined : timeout * 1000);
     return {};

@@ -1,5 +1,7 @@
 import { domainHandlers } from './domain.ts';
 import type { Handlers } from './handler.ts';
 import { hostHandlers } from './host.ts';
+import { schedulerHandlers } from './scheduler.ts';
+import { vcpuHandlers } from './vcpu.ts';
 
-export const HANDLERS: Handlers = { ...hostHandlers, ...domainHandlers };
+export const HANDLERS: Handlers = { ...hostHandlers, ...domainHandlers, ...vcpuHandlers, ...schedulerHandlers };

@@ -19,6 +19,7 @@ import {
   DomctlNodeaffinity,
   DomctlSendtrigger,
   DomctlSetdebugging,
+  DomctlSettimeoffset,
   DomctlTscInfo,
   DomctlVcpuaffinity,
   DomctlVcpucontext,
@@ -274,6 +275,11 @@ export class DomctlCalls {
     this.op('settscinfo', domid, DomctlTscInfo, (u) => {
       u.set('tsc_mode', mode).set('gtsc_khz', khz).set('incarnation', incarnation).set('elapsed_nsec', elapsedNs);
     });
+  }
+
+  /** Seconds that the domain's wall clock is ahead of the machine's. */
+  setTimeOffset(domid: number, seconds: number): void {
+    this.op('settimeoffset', domid, DomctlSettimeoffset, (u) => u.set('time_offset_seconds', seconds));
   }
 
   /** 64 (or 32) bits wide PV guest. Before the domain has memory. */
