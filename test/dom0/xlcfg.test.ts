@@ -47,9 +47,12 @@ describe('the grammar', () => {
     ['a=1 # end', /near `#': lexical error/],
     ['a=1\na+=[2]', /can't add \[list\]/],
     ['=1', /unexpected =, expecting the name/],
-    [`a=${'['.repeat(5000)}`, /nested too deep/],
   ])('refuses %j', (text, message) => {
     expect(() => parse(text)).toThrow(message);
+  });
+
+  it('refuses lists without end', () => {
+    expect(() => parse(`a=${'['.repeat(5000)}`)).toThrow(/nested too deep/);
   });
 
   it('tells every line that is wrong', () => {
@@ -82,6 +85,7 @@ describe('a domain’s file', () => {
       cmdline: 'root=/dev/xvda b c',
       on_crash: 'preserve',
       cpus: ['0', '1'],
+      disk: [],
     });
   });
 
@@ -109,6 +113,18 @@ describe('a domain’s file', () => {
     [`${base}gic_version="v3"`, 'g.cfg:3: gic_version: only for Arm'],
   ])('is refused with file, line and key: %j', (text, message) => {
     expect(() => spec(text)).toThrow(message);
+  });
+
+  it('may have disks', () => {
+    expect(spec(`${base}disk=['img,qcow2,xvda,r', ',,hdc,cdrom']`).spec.disk).toEqual([
+      { vdev: 'xvda', target: '/here/img', format: 'qcow2', access: 'r', devtype: 'disk' },
+      { vdev: 'hdc', target: '', format: 'empty', access: 'r', devtype: 'cdrom' },
+    ]);
+    expect(() => spec(`${base}disk=['/a,zip,xvda']`)).toThrow("g.cfg:3: disk: '/a,zip,xvda': unknown value for format");
+    expect(() => spec(`${base}disk=[',,xvda']`)).toThrow('target= is missing');
+    expect(() => spec(`${base}disk=['/a,,xvda,script=x']`)).toThrow('script=: not supported yet; see docs/SUPPORT.md');
+    expect(() => spec(`${base}vif=['mac=x']`)).toThrow("g.cfg:3: vif: 'mac=x': mac=x is no MAC address");
+    expect(() => spec(`${base}vif=['']`)).toThrow('g.cfg:3: vif: not supported yet');
   });
 
   it('that says what has no effect gets a warning', () => {

@@ -11,6 +11,18 @@ const Action = z.enum(LIFECYCLE_ACTIONS);
 /** A list of CPUs as xl writes it: `all`, `0-3,5,^1`, `nodes:0`. Checked against the machine when it is used. */
 const CpuList = z.string().regex(/^(all|\^?(nodes?:)?\d+(-\d+)?)(,\^?(nodes?:)?(all|\d+(-\d+)?))*$/, 'no list of CPUs');
 
+/** A disk, as xl-disk-configuration(5) has it: from a string of `disk=` (xlcfg/disk.ts) or as an object. */
+export const DiskSpec = z.strictObject({
+  vdev: z.string().min(1).describe('xvda, hdc, …'),
+  target: z.string().default('').describe('absolute path of a file or block device; empty: a CD drive without a disk'),
+  format: z.enum(['raw', 'qcow2', 'vhd', 'empty']).default('raw'),
+  access: z.enum(['r', 'rw']).optional().describe('default: rw, of a CD drive r'),
+  devtype: z.enum(['disk', 'cdrom']).default('disk'),
+  backend: z.string().optional().describe('name of the driver domain'),
+  discard: z.boolean().optional(),
+});
+export type DiskSpec = z.infer<typeof DiskSpec>;
+
 export const DomainSpec = z.strictObject({
   name: z
     .string()
@@ -57,6 +69,7 @@ export const DomainSpec = z.strictObject({
     .describe('seconds added to its clock'),
   nomigrate: z.boolean().optional(),
   max_grant_version: z.int().min(1).max(2).optional(),
+  disk: z.array(DiskSpec).max(128).optional(),
   max_grant_frames: z
     .int()
     .min(1)

@@ -1,9 +1,12 @@
 /** From a configuration file to a domain's spec, as `xl create` reads it (xl.cfg(5)). */
 import { resolve } from 'node:path';
+import { ToolstackError } from '../error.ts';
 import { type DomainSpec, parseSpec, SpecError } from '../spec.ts';
+import { parseDisk } from './disk.ts';
 import { KEYS } from './keys.ts';
 import { parseCfg } from './parser.ts';
 import { CfgError, CfgReader, formatProblem } from './reader.ts';
+import { parseVif } from './vif.ts';
 
 /** MiB that libxl gives a guest whose file does not say. */
 const DEFAULT_MEMORY = 32;
@@ -39,7 +42,8 @@ export function parseDomainFile(source: string, { name, cwd }: DomainFileOptions
     if (typeof spec[key] === 'string') spec[key] = resolve(cwd, spec[key]);
   }
   if (!r.file.has('kernel')) r.problem('', 'kernel= is missing: a PV guest needs one');
-  for (const key of ['disk', 'vif']) if ((r.strings(key) ?? []).length > 0) r.problem(key, SUPPORT);
+  if (r.file.has('disk')) spec.disk = disks(r, cwd);
+  if (r.file.has('vif')) checkVifs(r);
   if (r.problems.length > 0) throw new CfgError(name, r.problems);
   const warnings = r.warnings.map((w) => formatProblem(name, { ...w, message: `warning: ${w.message}` }));
   try {
@@ -79,4 +83,40 @@ function commandLine(r: CfgReader): string {
     return whole;
   }
   return [root === undefined ? undefined : `root=${root}`, extra].filter((part) => part !== undefined).join(' ');
+}
+
+/** Runs `parse` on each string of a list; what it refuses is a problem of the key. */
+function each<T>(r: CfgReader, key: string, parse: (text: string) => T): T[] {
+  return (r.strings(key) ?? []).flatMap((text) => {
+    try {
+      return [parse(text)];
+    } catch (error) {
+      if (!(error instanceof ToolstackError)) throw error;
+      r.problem(key, `'${text}': ${error.message}`);
+      return [];
+    }
+  });
+}
+
+function disks(r: CfgReader, cwd: string): unknown[] {
+  return each(r, 'disk', (text) => {
+    const d = parseDisk(text);
+    const missing = [
+      d.script !== undefined && 'script=',
+      d.specification === 'virtio' && 'specification=virtio',
+      d.colo !== undefined && 'COLO',
+      d.trusted === false && 'untrusted',
+      (d.format === 'qcow' || d.format === 'qed') && `format=${d.format}`,
+      d.backendtype === 'standalone' && 'backendtype=standalone',
+    ].filter((what) => what !== false);
+    if (!d.target && d.devtype !== 'cdrom') throw new ToolstackError('target= is missing');
+    for (const what of missing) r.problem('disk', `'${text}': ${what}: ${SUPPORT}`);
+    const { vdev, target = '', format, access, devtype, backend, discard } = d;
+    // Relative names are of files here, as kernel= is; xl looks for them in /dev.
+    return { vdev, target: target === '' ? '' : resolve(cwd, target), format, access, devtype, backend, discard };
+  });
+}
+
+function checkVifs(r: CfgReader): void {
+  if (each(r, 'vif', parseVif).length > 0) r.problem('vif', SUPPORT);
 }
