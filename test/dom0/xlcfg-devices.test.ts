@@ -18,32 +18,32 @@ describe('disk', () => {
     ['/root/image.iso,raw,hdc,devtype=cdrom', { format: 'raw', cdrom: true }],
     ['format=raw, vdev=hdc, access=ro, devtype=cdrom, target=/root/image.iso', { readOnly: true, cdrom: true }],
     [',,hdc,devtype=cdrom', { target: '', cdrom: true }],
-    ['vdev=hdc:cdrom', { vdev: 'hdc', cdrom: true }],
+    [',hdc:cdrom', { vdev: 'hdc', cdrom: true }],
     ['vdev=xvda,target=/a,b=c,readonly', { target: '/a,b=c,readonly', vdev: 'xvda' }],
     ['/a.qcow2,qcow2,xvdb,ro', { format: 'qcow2', readOnly: true, target: '/a.qcow2' }],
-    ['tap:qcow2:/a,,xvda', { format: 'qcow2', target: '/a' }],
-    ['file:/a,,xvda', { target: '/a' }],
+    ['qcow2:/a,xvda', { format: 'qcow2', target: '/a' }],
+    ['file:/a,xvda', { target: '/a' }],
     ['vdev=xvda,backend=drv,no-discard,backendtype=qdisk,target=x', { backend: 'drv', discard: false }],
-    ['a , raw , xvda , w', { target: 'a', vdev: 'xvda', readOnly: false }],
+    ['raw:/dev/vg/guest-volume,hda,w', { target: '/dev/vg/guest-volume', vdev: 'hda', readOnly: false }],
   ])('%s', (text, expected) => {
     expect(parseDisk(text)).toMatchObject(expected);
   });
 
   it.each([
-    ['/a', 'vdev is missing'],
-    ['/a,raw', 'vdev is missing'],
+    ['/a', 'no vdev'],
+    ['/a,raw', 'no vdev'],
+    ['/a,raw,vdev=', 'vdev is missing'],
     [',,xvda', 'target is missing'],
-    ['/a,exe,xvda', 'format "exe"'],
-    ['/a,raw,xvda,x', 'access mode "x"'],
-    ['/a,raw,xvda,w,more', '"more" is too much'],
+    ['/a,exe,xvda', 'unknown value for format: `exe'],
+    ['/a,raw,xvda,x', 'unknown value for access: `x'],
+    ['/a,raw,xvda,w,more', 'too many positional parameters: `more'],
     ['/a,qed,xvda', 'qed is not supported yet'],
-    ['vdev=xvda,script=x,target=/a', 'script is not supported yet'],
-    ['iscsi:iqn,,xvda', 'iscsi: targets are not supported yet'],
-    ['vdev=xvda,devtype=disk,target=/a', 'devtype "disk"'],
-    ['vdev=xvda:tape,target=/a', '"tape"'],
-    ['vdev=xvda,colo,target=/a', 'colo is not supported yet'],
-    ['', 'vdev is missing'],
-    ['raw:/dev/vg/guest-volume,hda,w', 'format "hda"'],
+    ['vdev=xvda,script=x,target=/a', 'script x is not supported yet'],
+    ['iscsi:/iqn,xvda', 'script block-iscsi is not supported yet'],
+    ['vdev=xvda,devtype=tape,target=/a', 'unknown value for type'],
+    ['/a,raw,xvda:tape', 'unknown deprecated type'],
+    ['vdev=xvda,colo,target=/a', 'COLO is not supported yet'],
+    ['', 'no vdev'],
   ])('%s is refused', (text, message) => {
     expect(() => parseDisk(text)).toThrow(message);
   });

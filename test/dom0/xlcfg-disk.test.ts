@@ -1,7 +1,6 @@
-/** The strings of disk= and vif=. */
+/** What the strings of disk= say, with the examples of xl-disk-configuration(5). */
 import { describe, expect, it } from 'vitest';
-import { parseDisk } from '../../src/dom0/toolstack/xlcfg/disk.ts';
-import { parseVif } from '../../src/dom0/toolstack/xlcfg/vif.ts';
+import { parseDiskParams as parseDisk } from '../../src/dom0/toolstack/xlcfg/disk-params.ts';
 
 describe('a disk', () => {
   const volume = { target: '/dev/vg/guest-volume', format: 'raw', vdev: 'hda', access: 'rw', devtype: 'disk' };
@@ -61,34 +60,5 @@ describe('a disk', () => {
     ['/a,,xvda,r,=x', /bad disk syntax/],
   ])('is refused: %j', (text, message) => {
     expect(() => parseDisk(text)).toThrow(message);
-  });
-});
-
-describe('a network device', () => {
-  it('has parameters', () => {
-    expect(parseVif('')).toEqual({});
-    expect(parseVif('mac=00:16:3E:5f:48:e4, bridge=xenbr0,ip=10.0.0.1,rate=10Mb/s,mtu=9000,vifname=a=b')).toEqual({
-      mac: '00:16:3e:5f:48:e4',
-      bridge: 'xenbr0',
-      ip: '10.0.0.1',
-      rate: { bytes: 62_500, intervalUs: 50_000 },
-      mtu: 9000,
-      vifname: 'a=b',
-    });
-    expect(parseVif('rate=250KB/s@20ms').rate).toEqual({ bytes: 5000, intervalUs: 20_000 });
-  });
-
-  it.each([
-    ['mac=00:16:3e', /no MAC address/],
-    ['bridge', /unrecognized argument 'bridge'/],
-    ['sparkle=1', /unrecognized/],
-    ['__proto__=1', /unrecognized/],
-    ['rate=fast', /a rate is like/],
-    ['rate=1MB/s@0ms', /out of range/],
-    ['type=e1000', /vif or ioemu/],
-    ['mtu=big', /no number/],
-    ['accel=on', /not supported/],
-  ])('is refused: %s', (text, message) => {
-    expect(() => parseVif(text)).toThrow(message);
   });
 });

@@ -115,16 +115,15 @@ describe('a domain’s file', () => {
     expect(() => spec(text)).toThrow(message);
   });
 
-  it('may have disks', () => {
+  it('may have disks and network cards', () => {
     expect(spec(`${base}disk=['img,qcow2,xvda,r', ',,hdc,cdrom']`).spec.disk).toEqual([
-      { vdev: 'xvda', target: '/here/img', format: 'qcow2', access: 'r', devtype: 'disk' },
-      { vdev: 'hdc', target: '', format: 'empty', access: 'r', devtype: 'cdrom' },
+      { vdev: 'xvda', target: '/here/img', format: 'qcow2', readOnly: true, cdrom: false },
+      { vdev: 'hdc', target: '', readOnly: true, cdrom: true },
     ]);
+    expect(spec(`${base}vif=['mac=00:16:3e:01:02:03', '']`).spec.vif).toEqual([{ mac: '00:16:3e:01:02:03' }, {}]);
     expect(() => spec(`${base}disk=['/a,zip,xvda']`)).toThrow("g.cfg:3: disk: '/a,zip,xvda': unknown value for format");
-    expect(() => spec(`${base}disk=[',,xvda']`)).toThrow('target= is missing');
-    expect(() => spec(`${base}disk=['/a,,xvda,script=x']`)).toThrow('script=: not supported yet; see docs/SUPPORT.md');
-    expect(() => spec(`${base}vif=['mac=x']`)).toThrow("g.cfg:3: vif: 'mac=x': mac=x is no MAC address");
-    expect(() => spec(`${base}vif=['']`)).toThrow('g.cfg:3: vif: not supported yet');
+    expect(() => spec(`${base}disk=['/a,,xvda,script=x']`)).toThrow('script x is not supported yet');
+    expect(() => spec(`${base}vif=['ip=1.2.3.4']`)).toThrow("g.cfg:3: vif: 'ip=1.2.3.4': ip is not supported yet");
   });
 
   it('that says what has no effect gets a warning', () => {

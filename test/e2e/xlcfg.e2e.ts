@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parseDisk } from '../../src/dom0/toolstack/xlcfg/disk.ts';
+import { parseDiskParams } from '../../src/dom0/toolstack/xlcfg/disk-params.ts';
 import { CfgSyntaxError, type CfgValue, parseCfg } from '../../src/dom0/toolstack/xlcfg/parser.ts';
 import { ROOT } from './command.ts';
 
@@ -115,7 +115,7 @@ describe('configuration files', () => {
 describe('disk specifications', () => {
   const mine = (text: string): string => {
     try {
-      const d = parseDisk(text);
+      const d = parseDiskParams(text);
       return `accepted target=${d.target ?? ''} vdev=${d.vdev} format=${d.format} rw=${d.access === 'rw' ? 1 : 0} cdrom=${d.devtype === 'cdrom' ? 1 : 0} script=${d.script ?? ''} backend=${d.backend ?? ''}`;
     } catch {
       return 'refused';

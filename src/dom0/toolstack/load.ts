@@ -3,11 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { TSC_MODE } from '../../abi/domctl.ts';
 import { Cache } from './cache.ts';
 import type { DomainConfig } from './config.ts';
-import type { DiskConfig } from './devices/disk.ts';
 import { ToolstackError } from './error.ts';
 import { isElf } from './kernel/elf.ts';
 import { KernelError, unpackKernel } from './kernel/kernel.ts';
-import type { DiskSpec, DomainSpec } from './spec.ts';
+import type { DomainSpec } from './spec.ts';
 
 /** xl.cfg's names. */
 const TSC_MODES = {
@@ -91,24 +90,12 @@ export async function loadSpec(
     },
     tscMode: spec.tsc_mode && TSC_MODES[spec.tsc_mode],
     timeOffset: (spec.rtc_timeoffset ?? 0) + (spec.localtime ? -60 * new Date().getTimezoneOffset() : 0),
-    disks: spec.disk?.map(diskConfig),
+    disks: spec.disk,
+    nics: spec.vif,
     onPoweroff: spec.on_poweroff,
     onReboot: spec.on_reboot,
     onCrash: spec.on_crash,
     onWatchdog: spec.on_watchdog,
     onSoftReset: spec.on_soft_reset,
-  };
-}
-
-function diskConfig(d: DiskSpec): DiskConfig {
-  const cdrom = d.devtype === 'cdrom';
-  return {
-    vdev: d.vdev,
-    target: d.target,
-    format: d.format === 'empty' ? undefined : d.format,
-    readOnly: cdrom || d.access === 'r',
-    cdrom,
-    backend: d.backend,
-    discard: d.discard,
   };
 }

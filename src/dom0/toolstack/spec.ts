@@ -11,17 +11,32 @@ const Action = z.enum(LIFECYCLE_ACTIONS);
 /** A list of CPUs as xl writes it: `all`, `0-3,5,^1`, `nodes:0`. Checked against the machine when it is used. */
 const CpuList = z.string().regex(/^(all|\^?(nodes?:)?\d+(-\d+)?)(,\^?(nodes?:)?(all|\d+(-\d+)?))*$/, 'no list of CPUs');
 
-/** A disk, as xl-disk-configuration(5) has it: from a string of `disk=` (xlcfg/disk.ts) or as an object. */
+/** As DiskConfig (devices/disk.ts): what a string of `disk=` says. */
 export const DiskSpec = z.strictObject({
   vdev: z.string().min(1).describe('xvda, hdc, …'),
-  target: z.string().default('').describe('absolute path of a file or block device; empty: a CD drive without a disk'),
-  format: z.enum(['raw', 'qcow2', 'vhd', 'empty']).default('raw'),
-  access: z.enum(['r', 'rw']).optional().describe('default: rw, of a CD drive r'),
-  devtype: z.enum(['disk', 'cdrom']).default('disk'),
-  backend: z.string().optional().describe('name of the driver domain'),
+  target: z.string().describe('absolute path of a file or block device; empty: a CD drive without a disk'),
+  format: z.enum(['raw', 'qcow2', 'vhd']).optional().describe('default: raw'),
+  readOnly: z.boolean().optional(),
+  cdrom: z.boolean().optional(),
+  backend: z.string().optional().describe('name of the driver domain; default: one of its own'),
   discard: z.boolean().optional(),
+  sectorSize: z.literal([512, 4096]).optional(),
 });
-export type DiskSpec = z.infer<typeof DiskSpec>;
+
+/** As NicConfig (devices/nic.ts): what a string of `vif=` says. */
+export const NicSpec = z.strictObject({
+  mac: z.string().optional().describe('default: a random one of Xen’s'),
+  bridge: z.string().optional().describe('default: xenbr0'),
+  script: z.string().optional().describe('vif-bridge (default) or vif-nat'),
+  model: z.string().optional(),
+  vifname: z.string().optional(),
+  mtu: z.int().optional(),
+  rate: z.strictObject({ bytesPerInterval: z.number(), intervalUs: z.number() }).optional(),
+  backend: z.string().optional(),
+  devid: z.int().optional(),
+  forwards: z.array(z.string()).optional().describe('ports of the host that lead into the guest: tcp:2222:22'),
+  capture: z.string().optional().describe('absolute path of a pcap file that gets all frames'),
+});
 
 export const DomainSpec = z.strictObject({
   name: z
@@ -70,6 +85,7 @@ export const DomainSpec = z.strictObject({
   nomigrate: z.boolean().optional(),
   max_grant_version: z.int().min(1).max(2).optional(),
   disk: z.array(DiskSpec).max(128).optional(),
+  vif: z.array(NicSpec).max(128).optional(),
   max_grant_frames: z
     .int()
     .min(1)

@@ -4,10 +4,10 @@
  */
 import { ToolstackError } from '../error.ts';
 
-export interface ParsedDisk {
+export interface DiskParams {
   target?: string;
   format?: string;
-  vdev?: string;
+  vdev: string;
   access?: 'r' | 'rw';
   devtype?: 'disk' | 'cdrom';
   backend?: string;
@@ -82,7 +82,7 @@ const RULES: readonly [RegExp, Action][] = [
 const GREEDY = /^(?:raw|qcow2?|vhd|iscsi|e?nbd|drbd|tapdisk|tap2?|aio|ioemu|file|phy):\//;
 
 class DiskParser {
-  readonly disk: ParsedDisk = {};
+  readonly disk: Partial<DiskParams> = {};
   #deprecatedPrefix = false;
   #accessSeen = false;
 
@@ -155,7 +155,7 @@ class DiskParser {
 }
 
 /** Throws DiskSyntaxError. Defaults are filled in: format raw, access rw. A CD drive is read-only whatever was written. */
-export function parseDisk(text: string): ParsedDisk {
+export function parseDiskParams(text: string): DiskParams {
   const parser = new DiskParser();
   for (let at = 0; at < text.length; ) {
     const space = /[ \t\n]+(?=[^ \t\n]|$)/y;
@@ -183,6 +183,7 @@ export function parseDisk(text: string): ParsedDisk {
   if (disk.target === undefined && !cdrom) throw new DiskSyntaxError('no target specified (and device not removable)');
   return {
     ...disk,
+    vdev: disk.vdev,
     format: cdrom && !disk.target ? 'empty' : (disk.format ?? 'raw'),
     access: cdrom ? 'r' : (disk.access ?? 'rw'),
     devtype: disk.devtype ?? 'disk',

@@ -43,7 +43,7 @@ export function parseDomainFile(source: string, { name, cwd }: DomainFileOptions
   }
   if (!r.file.has('kernel')) r.problem('', 'kernel= is missing: a PV guest needs one');
   if (r.file.has('disk')) spec.disk = disks(r, cwd);
-  if (r.file.has('vif')) checkVifs(r);
+  if (r.file.has('vif')) spec.vif = nics(r, cwd);
   if (r.problems.length > 0) throw new CfgError(name, r.problems);
   const warnings = r.warnings.map((w) => formatProblem(name, { ...w, message: `warning: ${w.message}` }));
   try {
@@ -99,24 +99,17 @@ function each<T>(r: CfgReader, key: string, parse: (text: string) => T): T[] {
 }
 
 function disks(r: CfgReader, cwd: string): unknown[] {
+  // Relative names are of files here, as kernel= is; xl looks for them in /dev.
+  const absolute = (target: string) => (target === '' ? '' : resolve(cwd, target));
   return each(r, 'disk', (text) => {
-    const d = parseDisk(text);
-    const missing = [
-      d.script !== undefined && 'script=',
-      d.specification === 'virtio' && 'specification=virtio',
-      d.colo !== undefined && 'COLO',
-      d.trusted === false && 'untrusted',
-      (d.format === 'qcow' || d.format === 'qed') && `format=${d.format}`,
-      d.backendtype === 'standalone' && 'backendtype=standalone',
-    ].filter((what) => what !== false);
-    if (!d.target && d.devtype !== 'cdrom') throw new ToolstackError('target= is missing');
-    for (const what of missing) r.problem('disk', `'${text}': ${what}: ${SUPPORT}`);
-    const { vdev, target = '', format, access, devtype, backend, discard } = d;
-    // Relative names are of files here, as kernel= is; xl looks for them in /dev.
-    return { vdev, target: target === '' ? '' : resolve(cwd, target), format, access, devtype, backend, discard };
+    const disk = parseDisk(text);
+    return { ...disk, target: absolute(disk.target) };
   });
 }
 
-function checkVifs(r: CfgReader): void {
-  if (each(r, 'vif', parseVif).length > 0) r.problem('vif', SUPPORT);
+function nics(r: CfgReader, cwd: string): unknown[] {
+  return each(r, 'vif', (text) => {
+    const nic = parseVif(text);
+    return nic.capture === undefined ? nic : { ...nic, capture: resolve(cwd, nic.capture) };
+  });
 }
