@@ -17,7 +17,7 @@ try {
   t.hypervisor.cpu_init(o.slot, 0);
   send({ k: 'ready' });
   t.hypervisor.pcpu_main();
-  send({ k: 'stopped', stats: { ...t.engine.cache.stats } });
+  send({ k: 'stopped', stats: { ...t.engine.cache.stats, ...t.engine.translator?.counts() } });
 } catch (e) {
   send({ k: 'failed', message: (e as Error).stack ?? String(e) });
 }

@@ -23,6 +23,7 @@ import {
 } from '../fp-ops.ts';
 import { CpuState } from '../state.ts';
 import type { Builder, Type, Val } from './builder.ts';
+import { exactProduct, exactSum } from './fp-exact.ts';
 import { high, low } from './vector.ts';
 
 export type Fmt = 'ss' | 'sd' | 'ps' | 'pd';
@@ -116,6 +117,16 @@ export class Fp {
     this.b.if(this.b.eqz(ok), () => r.set(this.slow(op, x, y)));
     return r.get();
   }
+  /** The same if `proved`, and either MXCSR is as usual, or all but its PE is and the result is exact. */
+  rounded(proved: Val, quick: Val, op: Val, x: Val, y: Val, exact: () => Val): Val {
+    const { b } = this;
+    const r = b.variable(quick);
+    b.if(b.eqz(b.and(proved, usualMxcsr(b))), () => {
+      const settled = b.cmp('eq', b.and(mxcsr(b), b.i32(0xffc0)), b.i32(0x1f80));
+      b.if(b.eqz(b.and(b.and(proved, settled), exact())), () => r.set(this.slow(op, x, y)));
+    });
+    return r.get();
+  }
 }
 
 /** What the last SIMD helper left in CpuState.simd_r. */
@@ -157,7 +168,14 @@ export function fpArith(b: Builder, op: Arith, fmt: Fmt, a: Val, c: Val): Val {
     // Sums are exact wherever they are small.
     ok = f.and(ok, f.finite(r));
   }
-  return f.guarded(b.and(f.all(ok), usualMxcsr(b)), r, b.i32(ARITH[op]), a, c);
+  const proved = f.all(ok);
+  const code = b.i32(ARITH[op]);
+  if (op === 'addsub') return f.guarded(b.and(proved, usualMxcsr(b)), r, code, a, c);
+  return f.rounded(proved, r, code, a, c, () => {
+    if (op === 'mul') return exactProduct(f, a, c, r);
+    if (op === 'div') return b.and(exactProduct(f, r, c, a), f.all(f.cmp('eq', f.op('mul', r, c), a)));
+    return exactSum(f, op, a, c, r);
+  });
 }
 
 export function fpSqrt(b: Builder, fmt: Fmt, x: Val): Val {
@@ -166,7 +184,10 @@ export function fpSqrt(b: Builder, fmt: Fmt, x: Val): Val {
     f.and(f.cmp('ge', x, f.num(MIN_NORMAL[fmt])), f.cmp('lt', x, f.num(Number.POSITIVE_INFINITY))),
     f.isZero(x),
   );
-  return f.guarded(b.and(f.all(ok), usualMxcsr(b)), f.op('sqrt', x), b.i32(FP_SQRT), x, x);
+  const r = f.op('sqrt', x);
+  return f.rounded(f.all(ok), r, b.i32(FP_SQRT), x, x, () =>
+    b.and(exactProduct(f, r, r, x), f.all(f.cmp('eq', f.op('mul', r, r), x))),
+  );
 }
 
 /** min/max give the second operand when equal or unordered; they never round, so MXCSR does not matter. */

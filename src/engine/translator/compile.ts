@@ -2,7 +2,7 @@
 import type { Type } from '../semantics/ir.ts';
 import { Module } from '../wasm/module.ts';
 import type { Region } from './discover.ts';
-import { RegionFunction } from './function.ts';
+import { RegionFunction, takesEntry } from './function.ts';
 import { allNodes } from './prepare.ts';
 import { RegionFunc } from './region-func.ts';
 
@@ -29,18 +29,18 @@ export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuff
   const helper = (name: string) => helpers.get(name)!;
   const exits = { go, goOn, interpret, read, write, flagsWords, dropped, helper };
   for (const [r, region] of regions.entries()) {
-    const several = region.entries.length > 1;
+    const several = takesEntry(region);
     const type = several ? { ...HANDLER, params: [...HANDLER.params, 'i32' as const] } : HANDLER;
     const f = new RegionFunc(type);
     new RegionFunction(region, exits, f);
     const index = m.add(type.params, type.results, f.encode());
-    for (const e of region.entries.keys()) {
+    for (const [e, offset] of region.entries.entries()) {
       if (!several) {
         m.export(entryName(r, e), index);
         continue;
       }
       const w = new RegionFunc(HANDLER);
-      w.get(0).get(1).get(2).i32(e).returnCall(index);
+      w.get(0).get(1).get(2).i32(offset).returnCall(index);
       m.export(entryName(r, e), m.add(HANDLER.params, HANDLER.results, w.encode()));
     }
   }

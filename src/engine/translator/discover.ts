@@ -4,10 +4,11 @@ import type { Encoding } from '../semantics/table.ts';
 import { Descriptions, type Instruction } from './prepare.ts';
 
 const PAGE = 4096;
-/** Most instructions of a region. */
-export const MAX_INSTRUCTIONS = 384;
+/** Most instructions of a region with one start; each further one adds some. */
+const MAX_INSTRUCTIONS = 128;
+const MORE_INSTRUCTIONS = 48;
 /** Most entries besides the first. */
-const MAX_ENTRIES = 24;
+const MAX_ENTRIES = 40;
 
 export interface Block {
   readonly start: number;
@@ -55,27 +56,28 @@ export class Discovery {
     this.descriptions = new Descriptions(encodings);
   }
 
-  /** Undefined: the instruction at the entry is not for the translator. */
-  region(page: Uint8Array, entry: number): Region | undefined {
+  /** From the given page offsets on. Undefined: no instruction there is for the translator. */
+  region(page: Uint8Array, starts: readonly number[]): Region | undefined {
     const code = new PageCode(page, this.decoder, this.descriptions);
-    const first = code.at(entry);
-    if (!first || first.ending === 'interpret') return undefined;
-    const { leaders, entries, found } = this.reach(code, entry);
+    const hot = starts.filter((o) => (code.at(o)?.ending ?? 'interpret') !== 'interpret');
+    if (!hot.length) return undefined;
+    const { leaders, entries, found } = this.reach(code, hot);
     const blocks: Block[] = [];
     for (const start of leaders) {
       const b = found.has(start) ? this.block(code, start, leaders, found) : undefined;
       if (b) blocks.push(b);
     }
-    const starts = new Set(blocks.map((b) => b.start));
-    return { entries: entries.filter((e) => starts.has(e)), blocks, ranges: rangesOf(blocks) };
+    const all = new Set(blocks.map((b) => b.start));
+    return { entries: entries.filter((e) => all.has(e)), blocks, ranges: rangesOf(blocks) };
   }
 
-  /** Breadth first, so that what is near the entry is in when the limit is reached. */
-  private reach(code: PageCode, entry: number) {
-    const leaders = new Set<number>([entry]);
-    const entries = [entry];
+  /** Breadth first, so that what is near the starts is in when the limit is reached. */
+  private reach(code: PageCode, starts: readonly number[]) {
+    const leaders = new Set(starts);
+    const entries = [...starts];
     const found = new Set<number>();
-    const queue = [entry];
+    const queue = [...starts];
+    const limit = MAX_INSTRUCTIONS + (starts.length - 1) * MORE_INSTRUCTIONS;
     const lead = (o: number, isEntry: boolean) => {
       if (o < 0 || o >= PAGE) return;
       if (isEntry && !entries.includes(o) && entries.length <= MAX_ENTRIES) entries.push(o);
@@ -84,12 +86,12 @@ export class Discovery {
       leaders.add(o);
       queue.push(o);
     };
-    while (queue.length && found.size < MAX_INSTRUCTIONS) {
+    while (queue.length && found.size < limit) {
       let o = queue.shift()!;
       for (;;) {
         if (found.has(o)) break;
         const i = code.at(o);
-        if (!i || found.size >= MAX_INSTRUCTIONS) break;
+        if (!i || found.size >= limit) break;
         if (i.ending === 'interpret') {
           lead(i.next, true);
           break;

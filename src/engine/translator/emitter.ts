@@ -318,16 +318,10 @@ export class RegionEmitter extends IrEmitter {
     return true;
   }
 
+  /** The caller goes there: it may be in the region. */
   private jump(target: Val): void {
-    const f = this.f;
     this.val(target).set(this.frame.to);
-    this.flags.settle();
-    f.get(LEFT)
-      .i32((this.done + 1) * UNIT)
-      .op('i32.sub')
-      .set(LEFT);
-    f.i32(POLL).set(this.frame.way);
-    f.brTo(this.frame.exit);
+    this.f.i32(POLL).set(this.frame.way);
   }
 
   private setFlags(n: Node & { k: 'flags' }): void {

@@ -45,9 +45,9 @@ export function constantOf(v: Val, d: Decoded, second: number | undefined): bigi
   return undefined;
 }
 
-/** The list with decided `if`s replaced by their branch. */
+/** The list with decided `if`s replaced by their branch; the list itself if there are none. */
 export function fold(nodes: readonly Node[], d: Decoded, second: number | undefined): readonly Node[] {
-  if (!nodes.some((n) => n.k === 'if')) return nodes;
+  if (!nodes.some((n) => n.k === 'if' && constantOf(n.cond, d, second) !== undefined)) return nodes;
   const out: Node[] = [];
   for (const n of nodes) {
     if (n.k !== 'if') {

@@ -1,6 +1,7 @@
 /**
  * A region → one wasm function, as the interpreter's handlers are: (rec, cpu, fuel) → i32. With several entries the
- * function takes the entry's number as well, and each entry is a function of its own that passes it.
+ * function takes the page offset of the entry as well, and each entry is a function of its own that passes it. Computed jumps
+ * (returns, mostly) that lead to an entry stay inside.
  */
 import { CpuState } from '../state.ts';
 import type { Block, Region } from './discover.ts';
@@ -9,11 +10,12 @@ import { FlagLocals } from './flag-locals.ts';
 import { after, MEM } from './flag-steps.ts';
 import type { RegionFunc } from './region-func.ts';
 import { Registers } from './registers.ts';
-import { type Edge, type Graph, makeGraph, type Nesting, nest } from './structure.ts';
+import { ANY_ENTRY, type Edge, type Graph, makeGraph, type Nesting, nest } from './structure.ts';
 import { registersOf } from './uses.ts';
 
 const { off } = CpuState;
 const REC = 0;
+/** Page offset at which the region is entered. */
 const ENTRY = 3;
 
 export interface Exits extends Outside {
@@ -51,7 +53,10 @@ export class RegionFunction {
     const index = new Map(region.blocks.map((b, i) => [b.start, i]));
     const find = (o: number | undefined) => (o === undefined ? undefined : index.get(o));
     this.flow = region.blocks.map((b) => ({ taken: find(b.taken), next: find(b.next) }));
-    const successors = this.flow.map((s) => [s.taken, s.next].filter((x) => x !== undefined));
+    const successors = this.flow.map((s, i) => {
+      const jumps = region.blocks[i].instructions.at(-1)!.ending === 'jump';
+      return jumps ? [ANY_ENTRY] : [s.taken, s.next].filter((x) => x !== undefined);
+    });
     const entries = region.entries.map((e) => index.get(e)!);
     this.graph = makeGraph(successors, entries);
     this.nesting = nest(this.graph);
@@ -71,7 +76,6 @@ export class RegionFunction {
     f.get(CPU).mem('i64.load', off.page).set(this.frame.page);
     f.get(CPU).mem('i32.load', off.tlb).set(this.frame.tlb);
     regs.load();
-    if (entries.length > 1) this.labels.set(this.graph.root, ENTRY);
     f.block();
     this.tree(this.graph.root);
     f.op('unreachable').end();
@@ -121,6 +125,13 @@ export class RegionFunction {
   /** Go to the target that the label says. */
   private dispatch(n: number): void {
     const { f } = this;
+    if (n === this.graph.root) {
+      this.byOffset(
+        n,
+        this.graph.edges[n].map((e, i): [number, Edge] => [this.region.entries[i], e]).sort(([a], [b]) => a - b),
+      );
+      return;
+    }
     const edges = this.graph.edges[n];
     // Each target's edge in a block of its own, as it may have to set further labels.
     const level = f.level;
@@ -133,6 +144,22 @@ export class RegionFunction {
       f.end();
       this.follow(n, e);
     }
+  }
+
+  /** Go to the entry at the page offset in ENTRY, by binary search; to none of them: leave. */
+  private byOffset(n: number, entries: readonly (readonly [number, Edge])[]): void {
+    const { f } = this;
+    if (entries.length === 1) {
+      const [offset, e] = entries[0];
+      f.get(ENTRY).i32(offset).op('i32.ne').if().brTo(this.frame.exit).end();
+      this.follow(n, e);
+      return;
+    }
+    const half = entries.length >> 1;
+    f.get(ENTRY).i32(entries[half][0]).op('i32.lt_u').if();
+    this.byOffset(n, entries.slice(0, half));
+    f.end();
+    this.byOffset(n, entries.slice(half));
   }
 
   private label(dispatch: number): number {
@@ -166,11 +193,14 @@ export class RegionFunction {
       fpu ||= uses;
     }
     const last = b.instructions.at(-1)!;
-    if (last.ending === 'jump') return;
     f.get(LEFT)
       .i32(b.instructions.length * UNIT)
       .op('i32.sub')
       .set(LEFT);
+    if (last.ending === 'jump') {
+      this.jump(n);
+      return;
+    }
     const edges = this.graph.edges[n];
     const { taken, next } = this.flow[n];
     const takenEdge = taken === undefined ? undefined : edges[0];
@@ -186,6 +216,19 @@ export class RegionFunction {
       return;
     }
     this.edge(n, b.next!, false, nextEdge);
+  }
+
+  /** To the address in `to`: perhaps an entry of this region. */
+  private jump(from: number): void {
+    const { f } = this;
+    const { page, to, exit } = this.frame;
+    f.get(LEFT).i32(0).op('i32.gt_s').get(CPU).mem('i32.load', off.pending).op('i32.eqz').op('i32.and');
+    f.get(to).i64(-4096n).op('i64.and').get(page).op('i64.eq').op('i32.and').if();
+    f.get(to).op('i32.wrap_i64').i32(4095).op('i32.and').set(ENTRY);
+    this.follow(from, this.graph.edges[from][0]);
+    f.end();
+    this.flags.settle();
+    f.brTo(exit);
   }
 
   /** To page offset `target`, in the region (edge) or out of it. Taken branches and page ends are poll points. */
@@ -209,6 +252,11 @@ export class RegionFunction {
   }
 }
 
+/** Must the function be told where it is entered? */
+export function takesEntry(region: Region): boolean {
+  return region.entries.length > 1 || region.blocks.some((b) => b.instructions.at(-1)!.ending === 'jump');
+}
+
 /** Kinds of flags possible at the start of each block. */
 function flagKinds(blocks: readonly Block[], flow: readonly Flow[], entries: readonly number[]): ReadonlySet<number>[] {
   const kinds = blocks.map(() => new Set<number>());
@@ -219,7 +267,8 @@ function flagKinds(blocks: readonly Block[], flow: readonly Flow[], entries: rea
     if (!kinds[n].size) continue;
     let k: ReadonlySet<number> = kinds[n];
     for (const i of blocks[n].instructions) for (const s of i.flags) k = after(k, s);
-    for (const to of [flow[n].taken, flow[n].next]) {
+    const jumps = blocks[n].instructions.at(-1)!.ending === 'jump';
+    for (const to of jumps ? entries : [flow[n].taken, flow[n].next]) {
       if (to === undefined) continue;
       const before = kinds[to].size;
       for (const x of k) kinds[to].add(x);

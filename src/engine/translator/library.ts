@@ -6,6 +6,8 @@ import type { Region } from './discover.ts';
 
 /** One translation. */
 export interface Translation {
+  /** Page offsets where it was found hot: the first of its entries. */
+  readonly hot: readonly number[];
   /** Page offsets of the entries. */
   readonly entries: readonly number[];
   readonly ranges: readonly (readonly [number, number])[];
@@ -43,7 +45,8 @@ export class Library {
     this.size++;
     for (const e of t.entries) {
       const list = this.byEntry.get(e);
-      if (list) list.push(t);
+      // The newest first: it is the larger one where it has replaced others.
+      if (list) list.unshift(t);
       else this.byEntry.set(e, [t]);
     }
   }

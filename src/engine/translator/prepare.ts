@@ -59,9 +59,31 @@ function endingOf(nodes: readonly Node[]): Ending {
   return endsAlways(nodes) ? 'interpret' : 'fall';
 }
 
+/** What follows from a description alone, with its decided `if`s. */
+type Facts = Pick<Instruction, 'code' | 'uses' | 'ending' | 'flags'>;
+
+function factsOf(nodes: readonly Node[], code: Code): Facts {
+  const uses = new Int32Array(code.values);
+  countUses(nodes, uses, true);
+  const flags = flagSteps(nodes, uses);
+  return {
+    code: { ...code, nodes: nodes as Node[] },
+    uses,
+    ending: flags ? endingOf(nodes) : 'interpret',
+    flags: flags ?? [],
+  };
+}
+
+interface Known {
+  readonly form: FormOf;
+  readonly code: Code;
+  readonly second: number | undefined;
+  readonly facts: Facts;
+}
+
 /** Descriptions by encoding and form, made when first met. */
 export class Descriptions {
-  private readonly known = new Map<number, { form: FormOf; code: Code; second: number | undefined } | undefined>();
+  private readonly known = new Map<number, Known | undefined>();
   private readonly encodings: readonly Encoding[];
   constructor(encodings: readonly Encoding[]) {
     this.encodings = encodings;
@@ -73,7 +95,8 @@ export class Descriptions {
       const e = this.encodings[d.encoding];
       for (const form of forms(e)) {
         if (form.key !== d.key) continue;
-        this.known.set(id, { form, code: describe(e, form), second: secondImmediate(form) });
+        const code = describe(e, form);
+        this.known.set(id, { form, code, second: secondImmediate(form), facts: factsOf(code.nodes, code) });
       }
     }
     return this.known.get(id);
@@ -84,20 +107,8 @@ export class Descriptions {
     const found = this.find(d);
     if (!found) return undefined;
     const nodes = fold(found.code.nodes, d, found.second);
-    const uses = new Int32Array(found.code.values);
-    countUses(nodes, uses, true);
-    const flags = flagSteps(nodes, uses);
-    return {
-      d,
-      encoding: this.encodings[d.encoding],
-      form: found.form.form,
-      code: { ...found.code, nodes: nodes as Node[] },
-      uses,
-      second: found.second,
-      at,
-      next: at + d.length,
-      ending: flags ? endingOf(nodes) : 'interpret',
-      flags: flags ?? [],
-    };
+    const facts = nodes === found.code.nodes ? found.facts : factsOf(nodes, found.code);
+    const encoding = this.encodings[d.encoding];
+    return { d, encoding, form: found.form.form, second: found.second, at, next: at + d.length, ...facts };
   }
 }

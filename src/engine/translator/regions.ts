@@ -114,15 +114,31 @@ export class Regions implements Translations {
       this.stats.dropped++;
       // Code that runs at this moment notices when the instruction that wrote is done.
       this.dropped.value = 1;
-      here.translations.delete(t);
-      for (const [o, e] of here.entries) {
-        if (e.from !== t) continue;
-        here.entries.delete(o);
-        const record = this.i32[(page.table >>> 2) + o] >>> 0;
-        if (record) this.leave(record);
-      }
+      this.remove(page, here, t);
     }
     if (!here.translations.size) this.pages.delete(page);
+  }
+
+  private remove(page: CodePage, here: Installed, t: Translation): void {
+    here.translations.delete(t);
+    for (const [o, e] of here.entries) {
+      if (e.from !== t) continue;
+      here.entries.delete(o);
+      const record = this.i32[(page.table >>> 2) + o] >>> 0;
+      if (record) this.leave(record);
+    }
+  }
+
+  /** What stands in the page. */
+  translations(page: CodePage): readonly Translation[] {
+    return [...(this.pages.get(page)?.translations ?? [])];
+  }
+
+  /** Put t in the place of all that stands in the page. */
+  replace(page: CodePage, t: Translation): void {
+    const here = this.pages.get(page);
+    for (const old of here?.translations ?? []) if (old !== t) this.remove(page, here!, old);
+    this.install(page, t);
   }
 
   flush(): void {

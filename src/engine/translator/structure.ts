@@ -16,12 +16,18 @@ export interface Graph {
   readonly root: number;
 }
 
-/** A graph of `successors` entered at `entries`; with several entries the root is a dispatch node. */
+/** In a block's successors: any of the entries, by the address that control goes to. */
+export const ANY_ENTRY = -1;
+
+/**
+ * A graph of `successors` entered at `entries`. With several entries, or blocks that go to any of them, the root is a
+ * dispatch node: node number `successors.length`.
+ */
 export function makeGraph(successors: readonly (readonly number[])[], entries: readonly number[]): Graph {
   const blocks = successors.length;
-  const edges: Edge[][] = successors.map((s) => s.map((to) => ({ to, sets: [] })));
+  const edges: Edge[][] = successors.map((s) => s.map((to) => ({ to: to === ANY_ENTRY ? blocks : to, sets: [] })));
   let root = entries[0];
-  if (entries.length > 1) {
+  if (entries.length > 1 || successors.some((s) => s.includes(ANY_ENTRY))) {
     root = blocks;
     edges.push(entries.map((to) => ({ to, sets: [] })));
   }

@@ -2,7 +2,7 @@
  * The translator of one pCPU: sees now and then what runs (`sample`), makes hot code into wasm, and puts it in the place of
  * the interpreter's handlers.
  */
-import type { CodeCache } from '../decode/code-cache.ts';
+import type { CodeCache, CodePage } from '../decode/code-cache.ts';
 import type { Encoding } from '../semantics/table.ts';
 import { CpuState } from '../state.ts';
 import { compileRegions, entryName } from './compile.ts';
@@ -13,7 +13,13 @@ import { Regions } from './regions.ts';
 const { off } = CpuState;
 const PAGE = 4096;
 /** Samples at one place that make it hot. */
-const HOT = 2;
+const HOT = 3;
+/** Samples at entries of a page's translations that make one of them all. */
+const TRANSITIONS = 8;
+/** Heat of transitions is counted under keys beyond all addresses. */
+const TRANSITION_KEY = 2 ** 40;
+/** Most hot places of one translation. */
+const MAX_HOT = 24;
 /** Table slots added at once. */
 const GROW = 4096;
 /** What a byte of a module costs, compiled and all. */
@@ -40,6 +46,8 @@ export class Translator {
   private readonly dropped = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
   private readonly imports: WebAssembly.Imports;
   private readonly heat = new Map<number, number>();
+  /** How often a page's translations were made one. */
+  private readonly merged = new WeakMap<CodePage, number>();
   private readonly firstSlot: number;
   private nextSlot: number;
   private bytes = 0;
@@ -60,6 +68,22 @@ export class Translator {
     o.cache.translations = this.regions;
   }
 
+  /** What it has done, to be shown. */
+  counts(): Record<string, number> {
+    const { samples, translated, instructions, wasmBytes, ms, evictions } = this.stats;
+    const { installed, dropped } = this.regions.stats;
+    return {
+      'translator: samples': samples,
+      'translations made': translated,
+      'guest instructions in them': instructions,
+      'bytes of wasm': wasmBytes,
+      'translation time in ms': Math.round(ms),
+      'translations put in place': installed,
+      'translations dropped': dropped,
+      'translation memory full': evictions,
+    };
+  }
+
   /** Translations put in place and dropped again. */
   get regionStats(): Regions['stats'] {
     return this.regions.stats;
@@ -71,14 +95,32 @@ export class Translator {
     if (this.view.getUint32(cpu + off.mode, true) !== 0) return;
     const rip = this.view.getBigUint64(cpu + off.rip, true);
     const at = this.o.cache.executed(cpu, rip);
-    if (!at || this.regions.isEntry(at.record)) return;
+    if (!at) return;
     const offset = Number(rip & 0xfffn);
-    const key = at.page.mfn * PAGE + offset;
-    const heat = (this.heat.get(key) ?? 0) + 1;
-    this.heat.set(key, heat);
-    if (heat !== HOT) return;
-    this.heat.delete(key);
-    this.translate(at.page, offset);
+    if (this.regions.isEntry(at.record)) {
+      // Each time more, as each time it costs more.
+      const merged = this.merged.get(at.page) ?? 0;
+      if (!this.warm(TRANSITION_KEY + at.page.mfn, TRANSITIONS << merged)) return;
+      this.merged.set(at.page, merged + 1);
+      this.merge(at.page);
+    } else if (this.warm(at.page.mfn * PAGE + offset, HOT)) this.translate(at.page, [offset]);
+  }
+
+  /** Count one more sample of a key; true when it has as many as asked for. */
+  private warm(key: number, enough: number): boolean {
+    const n = (this.heat.get(key) ?? 0) + 1;
+    if (n < enough) this.heat.set(key, n);
+    else this.heat.delete(key);
+    return n >= enough;
+  }
+
+  /** Code of a page goes from translation to translation: make them one. */
+  private merge(page: CodePage): void {
+    const parts = this.regions.translations(page);
+    if (parts.length < 2) return;
+    const hot = new Set(parts.toSorted((a, b) => b.hot.length - a.hot.length).flatMap((t) => t.hot));
+    if (hot.size > MAX_HOT) return;
+    this.translate(page, [...hot], true);
   }
 
   /** Translate the code at CpuState.rip, however often it has run; false if it is not for the translator. */
@@ -87,14 +129,14 @@ export class Translator {
     const rip = this.view.getBigUint64(cpu + off.rip, true);
     const at = this.o.cache.executed(cpu, rip);
     if (!at) return false;
-    return this.regions.isEntry(at.record) || this.translate(at.page, Number(rip & 0xfffn));
+    return this.regions.isEntry(at.record) || this.translate(at.page, [Number(rip & 0xfffn)]);
   }
 
-  /** Translate the code at a page offset and install it there. */
-  translate(page: Parameters<Regions['install']>[0], offset: number): boolean {
+  /** Translate the code at page offsets and install it there, beside or `instead` of what stands in the page. */
+  private translate(page: CodePage, hot: readonly number[], instead = false): boolean {
     const start = performance.now();
     const bytes = this.regions.bytes(page).slice();
-    const region = this.discovery.region(bytes, offset);
+    const region = this.discovery.region(bytes, hot);
     if (!region) {
       this.stats.failed++;
       return false;
@@ -104,9 +146,10 @@ export class Translator {
     this.bytes += wasm.length;
     const instance = new WebAssembly.Instance(new WebAssembly.Module(wasm), this.imports);
     const slots = region.entries.map((_, i) => this.slot(instance.exports[entryName(0, i)] as () => void));
-    const t = { entries: region.entries, ranges: region.ranges, bytes: bytesOf(bytes, region.ranges), slots };
+    const t = { hot, entries: region.entries, ranges: region.ranges, bytes: bytesOf(bytes, region.ranges), slots };
     this.library.add(t);
-    this.regions.install(page, t);
+    if (instead) this.regions.replace(page, t);
+    else this.regions.install(page, t);
     this.stats.translated++;
     this.stats.instructions += region.blocks.reduce((n, b) => n + b.instructions.length, 0);
     this.stats.wasmBytes += wasm.length;

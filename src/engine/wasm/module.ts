@@ -21,9 +21,12 @@ export class Bytes {
     return this;
   }
   raw(b: ArrayLike<number>): this {
-    this.room(b.length);
-    this.buf.set(b, this.length);
-    this.length += b.length;
+    const n = b.length;
+    this.room(n);
+    // Most are a byte or two, for which `set` takes longer.
+    if (n > 16) this.buf.set(b, this.length);
+    else for (let i = 0; i < n; i++) this.buf[this.length + i] = b[i];
+    this.length += n;
     return this;
   }
   u32(v: number): this {
