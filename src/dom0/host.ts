@@ -14,6 +14,7 @@ import { Devices } from './toolstack/devices/devices.ts';
 import type { Domain } from './toolstack/domain.ts';
 import { Guests } from './toolstack/guests.ts';
 import { Toolstack } from './toolstack/toolstack.ts';
+import { TRANSLATIONS_LIMIT, type TranslationStore } from './translations.ts';
 import { XenConsoled } from './xenconsoled/xenconsoled.ts';
 import { attachRing } from './xenstored/attach.ts';
 import { XenStoreSocket } from './xenstored/socket.ts';
@@ -26,6 +27,8 @@ export interface HostOptions {
   readonly deterministic?: boolean;
   /** As in MachineOptions: memory for translated code (0: everything is interpreted). */
   readonly translationMiB?: number;
+  /** Keeps translations for the next host: without it each starts anew. Not in deterministic mode. */
+  readonly translations?: TranslationStore;
   /** As in MachineOptions: times for `stats`, other modules than build/'s, memory for instruments. */
   readonly timing?: boolean;
   readonly parts?: MachineParts;
@@ -51,11 +54,13 @@ export class Host {
   readonly #events: EventChannels;
   readonly #gdb: GdbServers;
   #storeSocket: XenStoreSocket | undefined;
+  readonly #translations: TranslationStore | undefined;
   #stopped: Promise<void> | undefined;
 
   private constructor(machine: Machine, options: HostOptions) {
     const warn = options.warn ?? (() => {});
     this.machine = machine;
+    this.#translations = options.deterministic ? undefined : options.translations;
     const kernel = createDom0Kernel(machine, (error) => warn(`event handler: ${(error as Error).stack ?? error}`));
     this.xen = kernel.xen;
     this.#events = kernel.events;
@@ -79,6 +84,8 @@ export class Host {
 
   static async create(options: HostOptions = {}): Promise<Host> {
     const { memoryMiB, pcpus, deterministic, translationMiB, timing, parts, reserve } = options;
+    // A deterministic run owes nothing to an earlier one.
+    const store = deterministic ? undefined : options.translations;
     const early: string[] = [];
     let keep = (text: string): void => {
       early.push(text);
@@ -92,6 +99,7 @@ export class Host {
       pcpus,
       deterministic,
       translationMiB,
+      translations: store?.load(),
       timing,
       log,
       parts,
@@ -145,6 +153,7 @@ export class Host {
     } finally {
       this.#events.stop();
       await this.machine.stop();
+      this.#translations?.save(this.machine.translations(TRANSLATIONS_LIMIT));
       this.consoles.close();
     }
   }

@@ -35,6 +35,8 @@ export interface EngineOptions extends EngineParts {
   readonly arenaSize?: number;
   /** Memory for translated code in MiB; 0: everything is interpreted. Default 200. */
   readonly translationMiB?: number;
+  /** Translations that an earlier engine saved. */
+  readonly translations?: Uint8Array;
   readonly host: EngineHost;
 }
 
@@ -129,6 +131,7 @@ export function createEngine(o: EngineOptions): Engine {
       runtime: rt as WebAssembly.ModuleImports,
       limitMiB,
     });
+    if (o.translations) translator.restore(o.translations);
   }
   (rt.mmu_init as (area: number) => void)(o.area);
   return { cache, translator, exports: { ...rt, run: interpreter.exports.run as (cpu: number) => number } };

@@ -20,6 +20,9 @@ export interface ThreadOptions {
   readonly seed?: number;
   /** As in MachineOptions. */
   readonly translationMiB?: number;
+  readonly translations?: Uint8Array;
+  /** Is somebody going to ask for Machine.translations? */
+  readonly saveTranslations?: boolean;
   readonly log: (text: string) => void;
 }
 
@@ -111,6 +114,7 @@ export function createThread(o: ThreadOptions): HypervisorThread {
     frames: o.frames,
     arenaSize: o.arenaSize,
     translationMiB: o.translationMiB,
+    translations: o.translations,
     host: {
       now,
       random,

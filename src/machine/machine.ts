@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { areaLayout, arenaSize, codeOwnersSize } from '../engine/area.ts';
 import { prepareArea } from '../engine/engine.ts';
+import { mergeSaved } from '../engine/translator/saved.ts';
 import { type BootTime, bootTime } from './clock.ts';
 import { closeGate, type DomainThreadData, newGate } from './domain-thread.ts';
 import { createThread, type HypervisorThread, type ThreadOptions } from './hypervisor-thread.ts';
@@ -23,6 +24,8 @@ export interface MachineOptions {
   readonly seed?: number;
   /** Memory for translated code in MiB, on each pCPU; 0: everything is interpreted. Default 200. */
   readonly translationMiB?: number;
+  /** What an earlier machine's `translations()` gave (from any source: it is checked); empty: nothing yet. */
+  readonly translations?: Uint8Array;
   readonly parts?: MachineParts;
   /** Bytes of machine memory kept out of the hypervisor's heap, for instruments; they begin at `Machine.reserved`. */
   readonly reserve?: number;
@@ -62,6 +65,8 @@ export class Machine {
   private readonly failListeners = new Set<(e: Error) => void>();
   /** What each pCPU's decoder counted, known after stop(). */
   readonly decoderStats: Record<string, number>[] = [];
+  /** Translations of earlier machines and, after stop(), of this one's pCPUs. */
+  private readonly saved: Uint8Array[] = [];
 
   private constructor(
     memory: WebAssembly.Memory,
@@ -138,8 +143,17 @@ export class Machine {
       boot,
       seed,
       translationMiB: o.translationMiB,
+      translations: o.translations,
+      saveTranslations: o.translations !== undefined,
     };
-    const thread = createThread({ ...common, translationMiB: 0, slot: pcpus, ...areas[pcpus], log });
+    const thread = createThread({
+      ...common,
+      translationMiB: 0,
+      translations: undefined,
+      slot: pcpus,
+      ...areas[pcpus],
+      log,
+    });
     thread.hypervisor.boot(pcpus);
     thread.hypervisor.cpu_init(pcpus, 1);
     const m = new Machine(memory, frames, pcpus, reserved, thread, { boot, module: parts.hypervisor, threads });
@@ -154,8 +168,10 @@ export class Machine {
       w.on('message', (m: FromPcpu) => {
         if (m.k === 'ready') resolve();
         else if (m.k === 'log') log(m.text);
-        else if (m.k === 'stopped') this.decoderStats[data.slot] = m.stats;
-        else this.fail(new Error(`pCPU ${data.slot}: ${m.message}`), reject);
+        else if (m.k === 'stopped') {
+          this.decoderStats[data.slot] = m.stats;
+          if (m.translations) this.saved.push(m.translations);
+        } else this.fail(new Error(`pCPU ${data.slot}: ${m.message}`), reject);
       });
       w.on('error', (e) => this.fail(e as Error, reject));
       w.on('exit', (code) => {
@@ -208,6 +224,11 @@ export class Machine {
   /** The hypervisor's exports on dom0's CPU slot. */
   get hypervisor(): HypervisorThread['hypervisor'] {
     return this.thread.hypervisor;
+  }
+
+  /** After stop(): what is worth translating no second time, in at most `limit` bytes; for MachineOptions.translations. */
+  translations(limit: number): Uint8Array {
+    return mergeSaved(this.saved, limit);
   }
 
   /** Stop every pCPU and give the workers back. Guests are not asked. */

@@ -1,5 +1,6 @@
 /** Loads what scripts/build.ts made (Node). */
-import { readFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
 import type { EngineParts } from '../engine/engine.ts';
 
 const BUILD = new URL('../../build/', import.meta.url);
@@ -22,6 +23,17 @@ export function loadEngineParts(): EngineParts {
 /** All of build/. */
 export function loadParts(): MachineParts {
   return { ...loadEngineParts(), hypervisor: wasm('hypervisor.wasm') };
+}
+
+/** What translated code depends on: the built modules and the sources of the translator (32 bytes). */
+export function engineFingerprint(): Uint8Array {
+  const hash = createHash('sha256');
+  for (const name of ['runtime.wasm', 'interpreter.wasm']) hash.update(readFileSync(new URL(name, BUILD)));
+  for (const dir of ['translator', 'semantics', 'decode', 'wasm']) {
+    const from = new URL(`../engine/${dir}/`, import.meta.url);
+    for (const name of readdirSync(from).sort()) hash.update(readFileSync(new URL(name, from)));
+  }
+  return hash.digest();
 }
 
 /** Sizes in bytes of the built modules. */

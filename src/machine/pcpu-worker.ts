@@ -5,7 +5,11 @@ import { createThread, type ThreadOptions } from './hypervisor-thread.ts';
 export type FromPcpu =
   | { readonly k: 'ready' }
   | { readonly k: 'log'; readonly text: string }
-  | { readonly k: 'stopped'; readonly stats: Record<string, number> }
+  | {
+      readonly k: 'stopped';
+      readonly stats: Record<string, number>;
+      readonly translations: Uint8Array | undefined;
+    }
   | { readonly k: 'failed'; readonly message: string };
 
 const port = parentPort!;
@@ -17,7 +21,9 @@ try {
   t.hypervisor.cpu_init(o.slot, 0);
   send({ k: 'ready' });
   t.hypervisor.pcpu_main();
-  send({ k: 'stopped', stats: { ...t.engine.cache.stats, ...t.engine.translator?.counts() } });
+  const { cache, translator } = t.engine;
+  const translations = o.saveTranslations ? translator?.save() : undefined;
+  send({ k: 'stopped', stats: { ...cache.stats, ...translator?.counts() }, translations });
 } catch (e) {
   send({ k: 'failed', message: (e as Error).stack ?? String(e) });
 }

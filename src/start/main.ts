@@ -3,6 +3,7 @@
  * to run domains; this knows what a user at a terminal expects.
  */
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import { Host } from '../dom0/host.ts';
 import { HypercallError } from '../dom0/kernel/hypercalls.ts';
 import { Cache } from '../dom0/toolstack/cache.ts';
@@ -10,6 +11,7 @@ import type { Domain } from '../dom0/toolstack/domain.ts';
 import { ToolstackError } from '../dom0/toolstack/error.ts';
 import { KernelError } from '../dom0/toolstack/kernel/kernel.ts';
 import { supervise } from '../dom0/toolstack/lifecycle.ts';
+import { TranslationFile } from '../dom0/translations.ts';
 import { ImageError, type Images, loadImages } from './images.ts';
 import { help, type Options, parseOptions, UsageError } from './options.ts';
 import { ProfileRecorder } from './profile.ts';
@@ -111,6 +113,7 @@ class Run {
       // Deterministic time has nothing to do with how long things take.
       timing: this.#options.stats && !this.#options.deterministic,
       translationMiB: this.#options.noTranslate ? 0 : this.#options.translationMemory,
+      translations: new TranslationFile(join(new Cache().dir, 'translations')),
       logDir: this.#options.logDir,
       log: (text) => this.#hypervisorLog(text),
       warn: (message) => say(`npm start: ${message}\r`),

@@ -65,5 +65,12 @@ export function decoderStats(pcpus: readonly Record<string, number>[]): string[]
     for (const [name, n] of Object.entries(counts ?? {})) sums.set(name, (sums.get(name) ?? 0) + n);
   }
   if (sums.size === 0) return [];
-  return ['decoded code:', ...[...sums].map(([name, n]) => `  ${name.padEnd(28)} ${group(n).padStart(14)}`)];
+  // What took time differs from run to run, and is told like the other times.
+  const times = [...sums].filter(([name]) => name.startsWith('time '));
+  const counts = [...sums].filter(([name]) => !name.startsWith('time '));
+  return [
+    ...times.map(([name, ms]) => `${name}: ${(ms / 1000).toFixed(2)} s`),
+    'decoded and translated code:',
+    ...counts.map(([name, n]) => `  ${name.padEnd(28)} ${group(n).padStart(14)}`),
+  ];
 }

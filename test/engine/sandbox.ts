@@ -3,7 +3,7 @@
  * back to the caller.
  */
 import { areaLayout, codeOwnersSize } from '../../src/engine/area.ts';
-import { createEngine, type Engine, prepareArea } from '../../src/engine/engine.ts';
+import { createEngine, type Engine, type EngineOptions, prepareArea } from '../../src/engine/engine.ts';
 import { CpuState } from '../../src/engine/state.ts';
 import { loadEngineParts } from '../../src/machine/parts.ts';
 
@@ -26,7 +26,7 @@ export class Sandbox {
   readonly root: number;
   private nextFrame: number;
 
-  constructor() {
+  constructor(options: Pick<EngineOptions, 'translationMiB' | 'translations'> = {}) {
     parts ??= loadEngineParts();
     prepareArea(this.memory, AREA, FRAMES, { codeOwners: OWNERS, cpu: 0, cpus: 1 }, ARENA);
     let seed = 0x9e3779b97f4a7c15n;
@@ -36,6 +36,7 @@ export class Sandbox {
       area: AREA,
       frames: FRAMES,
       arenaSize: ARENA,
+      ...options,
       host: {
         now: () => performance.now() * 1e6,
         random: () => {

@@ -1,6 +1,7 @@
 /** Regions of translated code in a bare engine: against the interpreter, and where they meet it. */
 import { describe, expect, it } from 'vitest';
 import { EXIT, GPR, VEC } from '../../src/engine/state.ts';
+import { decodeSaved, encodeSaved, mergeSaved } from '../../src/engine/translator/saved.ts';
 import { Sandbox } from './sandbox.ts';
 
 const CODE = 0x400000n;
@@ -165,5 +166,87 @@ describe('hot code', () => {
     expect(s.engine.translator!.stats.translated).toBeGreaterThan(0);
     expect(s.get64('icount')).toBe(6_000_000n);
     expect(state(run(true))).toEqual(state(s));
+  });
+});
+
+describe('memory for translations', () => {
+  /** mov eax,imm; l: add rdx,rax; dec ecx; jnz l; and the next page's the same with another immediate. */
+  const page = (n: number) => [0xb8, n & 0xff, n >> 8, 0, 0, ...hex('4801c2 ffc9 75f9'), ...UD2];
+
+  it('is bounded: when it is full, all goes, and code is translated again', () => {
+    const s = new Sandbox({ translationMiB: 1 });
+    for (let round = 0; round < 2; round++) {
+      for (let n = 0; n < 120; n++) {
+        const at = CODE + BigInt(n * 4096);
+        if (round === 0) {
+          s.map(at);
+          s.poke(at, page(n));
+        }
+        s.set64('rip', at);
+        expect(s.engine.translator!.translateNow(s.cpu)).toBe(true);
+        s.setGpr(GPR.RCX, 10n);
+        s.setGpr(GPR.RDX, 0n);
+        s.run(at);
+        expect(s.gpr(GPR.RDX)).toBe(BigInt(n * 10));
+      }
+    }
+    expect(s.engine.translator!.stats.evictions).toBeGreaterThan(0);
+  });
+
+  it('of none means that everything is interpreted', () => {
+    expect(new Sandbox({ translationMiB: 0 }).engine.translator).toBeUndefined();
+  });
+});
+
+describe('saved translations', () => {
+  const code = [...hex('b80a000000 4801c2 ffc9 75f9'), ...UD2];
+  const run = (translations?: Uint8Array) => {
+    const s = new Sandbox({ translations });
+    s.map(CODE);
+    s.poke(CODE, code);
+    s.setGpr(GPR.RCX, 7n);
+    s.set64('rip', CODE);
+    if (!translations) s.engine.translator!.translateNow(s.cpu);
+    s.run(CODE);
+    expect(s.gpr(GPR.RDX)).toBe(70n);
+    return s.engine.translator!;
+  };
+
+  it('serve a later engine without translating', () => {
+    const later = run(run().save());
+    expect(later.stats.translated).toBe(0);
+    expect(later.regionStats.installed).toBe(1);
+  });
+
+  it('do not serve other code', () => {
+    const saved = run().save();
+    const s = new Sandbox({ translations: saved });
+    s.map(CODE);
+    s.poke(CODE, code.with(1, 11));
+    s.setGpr(GPR.RCX, 7n);
+    s.run(CODE);
+    expect(s.gpr(GPR.RDX)).toBe(77n);
+    expect(s.engine.translator!.regionStats.installed).toBe(0);
+  });
+
+  it('that are damaged do no harm', () => {
+    const saved = run().save();
+    for (let at = 0; at < saved.length; at += 7) {
+      const bad = saved.slice();
+      bad[at] ^= 0xff;
+      // The guest bytes and offsets may still hold; the wasm is validated.
+      decodeSaved(bad);
+    }
+    for (const n of [0, 1, 4, 100, saved.length - 1]) expect(decodeSaved(saved.subarray(0, n))).toEqual([]);
+    const wasm = decodeSaved(saved).map((t) => ({ ...t, wasm: t.wasm.subarray(0, 40).slice() }));
+    expect(run(encodeSaved(wasm)).regionStats.installed).toBe(0);
+  });
+
+  it('are merged: one of each, within a limit, and not for ever', () => {
+    const saved = run().save();
+    expect(decodeSaved(mergeSaved([saved, saved], 1 << 20))).toHaveLength(1);
+    expect(decodeSaved(mergeSaved([saved], 10))).toEqual([]);
+    const old = decodeSaved(saved).map((t) => ({ ...t, age: 9 }));
+    expect(decodeSaved(mergeSaved([encodeSaved(old)], 1 << 20))).toEqual([]);
   });
 });

@@ -4,7 +4,10 @@
  * ends it at once.
  */
 import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { Host, type HostOptions } from '../../dom0/host.ts';
+import { Cache } from '../../dom0/toolstack/cache.ts';
+import { TranslationFile } from '../../dom0/translations.ts';
 import type { HostPaths } from '../paths.ts';
 import { claimSocket } from './claim.ts';
 import type { HostProcess } from './handlers/handler.ts';
@@ -54,7 +57,14 @@ export async function runHost(options: DaemonOptions): Promise<number> {
   for (const signal of SIGNALS) process.on(signal, onSignal);
   try {
     mkdirSync(paths.logDir, { recursive: true });
-    const host = await Host.create({ ...options, logDir: paths.logDir, storeSocket: paths.storeSocket, warn });
+    const translations = new TranslationFile(join(new Cache().dir, 'translations'));
+    const host = await Host.create({
+      ...options,
+      translations,
+      logDir: paths.logDir,
+      storeSocket: paths.storeSocket,
+      warn,
+    });
     host.onFailure((failure) => stop({ failure }));
     made.resolve(host);
     options.ready?.();

@@ -13,8 +13,12 @@ export interface Translation {
   readonly ranges: readonly (readonly [number, number])[];
   /** The bytes of the ranges, one after the other. */
   readonly bytes: Uint8Array;
-  /** Slots of the entries in the function table. */
-  slots: readonly number[];
+  /** The module, with an export for each entry (compile.ts). */
+  readonly wasm: Uint8Array<ArrayBuffer>;
+  /** Slots of the entries in the function table; undefined until it is first put in a page. */
+  slots: readonly number[] | undefined;
+  /** Runs in which it was not used, since it was last: 0 if it is used in this one. */
+  age: number;
 }
 
 /** The bytes of a region's ranges in its page. */
@@ -53,6 +57,10 @@ export class Library {
   /** Translations that may be entered at this page offset. */
   at(entry: number): readonly Translation[] | undefined {
     return this.byEntry.get(entry);
+  }
+  /** Each once. */
+  all(): Iterable<Translation> {
+    return new Set([...this.byEntry.values()].flat());
   }
   clear(): void {
     this.byEntry.clear();

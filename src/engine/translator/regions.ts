@@ -26,7 +26,16 @@ export class Regions implements Translations {
   private readonly dropped: WebAssembly.Global;
   readonly stats = { installed: 0, dropped: 0 };
 
-  constructor(memory: WebAssembly.Memory, library: Library, dropped: WebAssembly.Global) {
+  /** Instantiates a translation: its entries' slots; undefined if it cannot be. */
+  private readonly load: (t: Translation) => readonly number[] | undefined;
+
+  constructor(
+    memory: WebAssembly.Memory,
+    library: Library,
+    dropped: WebAssembly.Global,
+    load: (t: Translation) => readonly number[] | undefined,
+  ) {
+    this.load = load;
     this.i32 = new Int32Array(memory.buffer);
     this.u8 = new Uint8Array(memory.buffer);
     this.u16 = new Uint16Array(memory.buffer);
@@ -46,6 +55,10 @@ export class Regions implements Translations {
 
   /** Make t's entries those of the page's records, where there is none yet. */
   install(page: CodePage, t: Translation): void {
+    t.slots ??= this.load(t);
+    const { slots } = t;
+    if (!slots) return;
+    t.age = 0;
     let here = this.pages.get(page);
     if (!here) {
       here = { translations: new Set(), entries: new Map() };
@@ -57,9 +70,9 @@ export class Regions implements Translations {
     for (const [i, offset] of t.entries.entries()) {
       // The first entry was asked for: it goes before another translation's side entry.
       if (here.entries.has(offset) && i > 0) continue;
-      here.entries.set(offset, { slot: t.slots[i], from: t });
+      here.entries.set(offset, { slot: slots[i], from: t });
       const record = this.i32[(page.table >>> 2) + offset] >>> 0;
-      if (record) this.enter(record, t.slots[i]);
+      if (record) this.enter(record, slots[i]);
     }
   }
 

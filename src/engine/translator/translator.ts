@@ -7,8 +7,9 @@ import type { Encoding } from '../semantics/table.ts';
 import { CpuState } from '../state.ts';
 import { compileRegions, entryName } from './compile.ts';
 import { Discovery } from './discover.ts';
-import { bytesOf, Library } from './library.ts';
+import { bytesOf, Library, type Translation } from './library.ts';
 import { Regions } from './regions.ts';
+import { decodeSaved, encodeSaved } from './saved.ts';
 
 const { off } = CpuState;
 const PAGE = 4096;
@@ -57,7 +58,7 @@ export class Translator {
     this.o = o;
     this.view = new DataView(o.memory.buffer);
     this.discovery = new Discovery(o.encodings);
-    this.regions = new Regions(o.memory, this.library, this.dropped);
+    this.regions = new Regions(o.memory, this.library, this.dropped, (t) => this.load(t));
     this.imports = {
       env: { memory: o.memory, dropped: this.dropped },
       engine: o.engine,
@@ -77,7 +78,8 @@ export class Translator {
       'translations made': translated,
       'guest instructions in them': instructions,
       'bytes of wasm': wasmBytes,
-      'translation time in ms': Math.round(ms),
+      // Milliseconds.
+      'time translating': Math.round(ms),
       'translations put in place': installed,
       'translations dropped': dropped,
       'translation memory full': evictions,
@@ -142,19 +144,31 @@ export class Translator {
       return false;
     }
     const wasm = compileRegions([region]);
-    if ((this.bytes + wasm.length) * BYTE_COST > this.o.limitMiB * 2 ** 20) this.evict();
-    this.bytes += wasm.length;
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(wasm), this.imports);
-    const slots = region.entries.map((_, i) => this.slot(instance.exports[entryName(0, i)] as () => void));
-    const t = { hot, entries: region.entries, ranges: region.ranges, bytes: bytesOf(bytes, region.ranges), slots };
+    const guest = bytesOf(bytes, region.ranges);
+    const t = { hot, entries: region.entries, ranges: region.ranges, bytes: guest, wasm, slots: undefined, age: 0 };
+    this.makeRoom(wasm.length);
     this.library.add(t);
     if (instead) this.regions.replace(page, t);
     else this.regions.install(page, t);
     this.stats.translated++;
     this.stats.instructions += region.blocks.reduce((n, b) => n + b.instructions.length, 0);
-    this.stats.wasmBytes += wasm.length;
     this.stats.ms += performance.now() - start;
     return true;
+  }
+
+  /** Instantiate a translation; undefined if it is not one that this engine makes (it may come from a file). */
+  private load(t: Translation): readonly number[] | undefined {
+    try {
+      const { exports } = new WebAssembly.Instance(new WebAssembly.Module(t.wasm), this.imports);
+      const entries = t.entries.map((_, i) => exports[entryName(0, i)]);
+      if (entries.some((f) => typeof f !== 'function')) return undefined;
+      this.bytes += t.wasm.length;
+      this.stats.wasmBytes += t.wasm.length;
+      return entries.map((f) => this.slot(f as () => void));
+    } catch (error) {
+      if (error instanceof WebAssembly.CompileError || error instanceof WebAssembly.LinkError) return undefined;
+      throw error;
+    }
   }
 
   private slot(f: () => void): number {
@@ -164,8 +178,9 @@ export class Translator {
     return this.nextSlot++;
   }
 
-  /** Forget all translations. Guest code is not running. */
-  private evict(): void {
+  /** Forget everything if `more` bytes would be too many. Guest code is not running. */
+  private makeRoom(more: number): void {
+    if ((this.bytes + more) * BYTE_COST <= this.o.limitMiB * 2 ** 20) return;
     this.stats.evictions++;
     this.regions.removeAll();
     this.library.clear();
@@ -173,5 +188,15 @@ export class Translator {
     for (let s = this.firstSlot; s < this.nextSlot; s++) this.o.table.set(s, null);
     this.nextSlot = this.firstSlot;
     this.bytes = 0;
+  }
+
+  /** Take over what an earlier run has saved. */
+  restore(saved: Uint8Array): void {
+    for (const t of decodeSaved(saved)) this.library.add({ ...t, age: t.age + 1, slots: undefined });
+  }
+
+  /** What a later run may `restore`. */
+  save(): Uint8Array<ArrayBuffer> {
+    return encodeSaved([...this.library.all()]);
   }
 }

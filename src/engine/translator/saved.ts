@@ -1,0 +1,147 @@
+/**
+ * Translations as bytes, to be loaded by a later run: a count, then for each its age, page offsets, ranges, guest bytes and
+ * wasm. All numbers are u32, little-endian. Nothing is believed: what does not hold together is refused as a whole.
+ */
+import type { Translation } from './library.ts';
+
+/** A translation that need not be instantiated yet. */
+export interface Saved extends Pick<Translation, 'hot' | 'entries' | 'ranges' | 'bytes'> {
+  readonly wasm: Uint8Array<ArrayBuffer>;
+  /** How many runs it was not used in, since it was last. */
+  readonly age: number;
+}
+
+const PAGE = 4096;
+
+class Writer {
+  private buf = new Uint8Array(1 << 16);
+  private length = 0;
+  private room(n: number): void {
+    if (this.length + n <= this.buf.length) return;
+    const b = new Uint8Array(Math.max(this.buf.length * 2, this.length + n));
+    b.set(this.buf.subarray(0, this.length));
+    this.buf = b;
+  }
+  u32(v: number): void {
+    this.room(4);
+    new DataView(this.buf.buffer).setUint32(this.length, v, true);
+    this.length += 4;
+  }
+  raw(b: Uint8Array): void {
+    this.u32(b.length);
+    this.room(b.length);
+    this.buf.set(b, this.length);
+    this.length += b.length;
+  }
+  list(values: readonly number[]): void {
+    this.u32(values.length);
+    for (const v of values) this.u32(v);
+  }
+  done(): Uint8Array<ArrayBuffer> {
+    return this.buf.slice(0, this.length);
+  }
+}
+
+export function encodeSaved(list: readonly Saved[]): Uint8Array<ArrayBuffer> {
+  const w = new Writer();
+  w.u32(list.length);
+  for (const t of list) {
+    w.u32(t.age);
+    w.list(t.hot);
+    w.list(t.entries);
+    w.list(t.ranges.flat());
+    w.raw(t.bytes);
+    w.raw(t.wasm);
+  }
+  return w.done();
+}
+
+class Reader {
+  private at = 0;
+  private readonly bytes: Uint8Array;
+  private readonly view: DataView;
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+  u32(): number {
+    const v = this.view.getUint32(this.at, true);
+    this.at += 4;
+    return v;
+  }
+  raw(): Uint8Array<ArrayBuffer> {
+    const n = this.u32();
+    if (n > this.bytes.length - this.at) throw new RangeError('cut short');
+    const b = this.bytes.slice(this.at, this.at + n);
+    this.at += n;
+    return b as Uint8Array<ArrayBuffer>;
+  }
+  list(limit: number): number[] {
+    const n = this.u32();
+    if (n > PAGE) throw new RangeError('a list too long');
+    return Array.from({ length: n }, () => {
+      const v = this.u32();
+      if (v > limit) throw new RangeError('an offset beyond the page');
+      return v;
+    });
+  }
+  get ended(): boolean {
+    return this.at === this.bytes.length;
+  }
+}
+
+/** Empty if the bytes are not what encodeSaved makes. */
+export function decodeSaved(bytes: Uint8Array): Saved[] {
+  try {
+    const r = new Reader(bytes);
+    const out: Saved[] = [];
+    for (let n = r.u32(); n > 0; n--) out.push(one(r));
+    return r.ended ? out : [];
+  } catch (error) {
+    if (error instanceof RangeError) return [];
+    throw error;
+  }
+}
+
+function one(r: Reader): Saved {
+  const age = r.u32();
+  const hot = r.list(PAGE - 1);
+  const entries = r.list(PAGE - 1);
+  const flat = r.list(PAGE);
+  const ranges: [number, number][] = [];
+  let last = -1;
+  for (let i = 0; i + 1 < flat.length; i += 2) {
+    if (flat[i] <= last || flat[i + 1] <= flat[i]) throw new RangeError('ranges out of order');
+    last = flat[i + 1];
+    ranges.push([flat[i], flat[i + 1]]);
+  }
+  const guest = r.raw();
+  if (!entries.length || flat.length % 2 || guest.length !== ranges.reduce((n, [from, to]) => n + to - from, 0)) {
+    throw new RangeError('bytes and ranges differ');
+  }
+  return { age, hot, entries, ranges, bytes: guest, wasm: r.raw() };
+}
+
+/** Runs that a translation is kept for without being used. */
+const KEPT_RUNS = 8;
+
+/** One of each, those used last first, up to `limit` bytes. */
+export function mergeSaved(parts: readonly Uint8Array[], limit: number): Uint8Array<ArrayBuffer> {
+  const best = new Map<string, Saved>();
+  for (const part of parts) {
+    for (const t of decodeSaved(part)) {
+      const key = `${t.entries}:${t.ranges}:${Buffer.from(t.bytes).toString('latin1')}`;
+      const known = best.get(key);
+      if (!known || t.age < known.age) best.set(key, t);
+    }
+  }
+  let size = 0;
+  const kept = [...best.values()]
+    .filter((t) => t.age <= KEPT_RUNS)
+    .sort((a, b) => a.age - b.age)
+    .filter((t) => {
+      size += t.wasm.length + t.bytes.length + 4 * (t.entries.length + t.hot.length + 2 * t.ranges.length + 8);
+      return size <= limit;
+    });
+  return encodeSaved(kept);
+}
