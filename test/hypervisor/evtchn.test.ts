@@ -253,6 +253,27 @@ describe('FIFO', () => {
     });
   });
 
+  test('a port that was last in one queue and is bound anew for another takes nothing from the first', () => {
+    t.results(function* () {
+      expect(yield* init()).toBe(0);
+      const p = yield* ipi();
+      expect(yield* guest(EVTCHNOP.set_priority, EvtchnSetPriority, { port: p, priority: 0 })).toBe(0);
+      expect(yield* guest(EVTCHNOP.send, Port, one(p))).toBe(0);
+      // The guest handles it, and closes the port.
+      t.m.view.setUint32(word(p), 0, true);
+      t.m.view.setUint32(control() + EvtchnFifoControlBlock.off.head, 0, true);
+      t.m.view.setUint32(control(), 0, true);
+      expect(yield* guest(EVTCHNOP.close, Port, one(p))).toBe(0);
+      expect(yield* ipi()).toBe(p);
+      expect(yield* guest(EVTCHNOP.send, Port, one(p))).toBe(0);
+      const q = yield* ipi();
+      expect(yield* guest(EVTCHNOP.set_priority, EvtchnSetPriority, { port: q, priority: 0 })).toBe(0);
+      expect(yield* guest(EVTCHNOP.send, Port, one(q))).toBe(0);
+      expect([head(7), head(0)]).toEqual([p, q]);
+      expect(u32(word(p))).toBe(PENDING + LINKED);
+    });
+  });
+
   test('what was pending before the array had its page is delivered with it', () => {
     t.results(function* () {
       const a = yield* ipi();

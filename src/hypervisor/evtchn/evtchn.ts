@@ -97,9 +97,8 @@ export function get_free_port(d: Domain): i64 {
 /** Marks a port that get_free_port gave as in use, with defaults. Both locks are held. */
 export function open_port(d: Domain, chn: Evtchn, state: u32): void {
   chn.notify_vcpu_id = 0;
+  // Which FIFO queue it was on last stays noted: that queue may still end with it.
   chn.priority = <u8>EVTCHN_FIFO.PRIORITY_DEFAULT;
-  chn.last_priority = <u8>EVTCHN_FIFO.PRIORITY_DEFAULT;
-  chn.last_vcpu_id = 0;
   chn.pending = 0;
   clear_pending(d, chn.port);
   chn.state = <u8>state;

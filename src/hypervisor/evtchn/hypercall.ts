@@ -111,7 +111,6 @@ function bind_virq(a: usize): i64 {
       spin_lock(chn_lock(chn));
       open_port(d, chn, ECS_VIRQ);
       chn.notify_vcpu_id = <u16>vcpu;
-      chn.last_vcpu_id = <u16>vcpu;
       chn.remote_domid = virq;
       spin_unlock(chn_lock(chn));
       store<u32>(a, port, EvtchnBindVirq.port);
@@ -143,7 +142,6 @@ function bind_ipi(a: usize): i64 {
     spin_lock(chn_lock(chn));
     open_port(d, chn, ECS_IPI);
     chn.notify_vcpu_id = <u16>vcpu;
-    chn.last_vcpu_id = <u16>vcpu;
     spin_unlock(chn_lock(chn));
     store<u32>(a, <u32>rc, EvtchnBindIpi.port);
     rc = 0;

@@ -1,9 +1,14 @@
-/* pthreads: mutexes and condition variables (futexes), atomics, thread-local storage, barriers. */
+/*
+ * pthreads: mutexes and condition variables (futexes), atomics, thread-local storage, barriers, read-write locks; memory whose
+ * protection changes under the threads' feet; threads tied to one processor after another.
+ */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { THREADS = 8, ROUNDS = 2000 };
@@ -46,6 +51,79 @@ static void *work(void *arg) {
   return (void *)mine;
 }
 
+/* Locked operations on bytes that cross a cache line and a page, and a lock-free stack of nodes whose sum must come out. */
+static unsigned char ragged[3 * 4096] __attribute__((aligned(4096)));
+static struct node {
+  struct node *next;
+  long value;
+} nodes[THREADS][ROUNDS], *_Atomic top;
+static atomic_long popped;
+static pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER;
+static long written[2];
+static atomic_long torn;
+static char *pages;
+
+static void *lock_free(void *arg) {
+  long id = (long)arg;
+  for (int i = 0; i < ROUNDS; i++) {
+    asm volatile("lock incq %0" : "+m"(*(long *)(ragged + 4093)));
+    asm volatile("lock incl %0" : "+m"(*(int *)(ragged + 8190)));
+    asm volatile("lock addw $3, %0" : "+m"(*(short *)(ragged + 127)));
+    struct node *n = &nodes[id][i];
+    n->value = id * ROUNDS + i;
+    n->next = atomic_load(&top);
+    while (!atomic_compare_exchange_weak(&top, &n->next, n)) {}
+    if (i % 16 == 0) {
+      pthread_rwlock_wrlock(&rwlock);
+      written[0]++;
+      written[1]--;
+      pthread_rwlock_unlock(&rwlock);
+    } else {
+      pthread_rwlock_rdlock(&rwlock);
+      if (written[0] + written[1]) atomic_fetch_add(&torn, 1);
+      pthread_rwlock_unlock(&rwlock);
+    }
+  }
+  pthread_barrier_wait(&barrier);
+  /* Nobody pushes any more; the whole stack is taken at once by one of them. */
+  for (struct node *n = atomic_exchange(&top, 0); n; n = n->next) atomic_fetch_add(&popped, n->value);
+  return 0;
+}
+
+/* Each thread writes to its page, moves to another processor, and has the page taken away and given back. */
+static void *wander(void *arg) {
+  long id = (long)arg, processors = sysconf(_SC_NPROCESSORS_ONLN), sum = 0;
+  volatile long *mine_too = (volatile long *)(pages + id * 4096);
+  for (int i = 0; i < 200; i++) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET((id + i) % processors, &set);
+    sched_setaffinity(0, sizeof set, &set);
+    *mine_too = i;
+    sum += *mine_too;
+    if (i % 3 == 0) mprotect((void *)mine_too, 4096, PROT_READ);
+    sum += *mine_too;
+    if (i % 3 == 0) mprotect((void *)mine_too, 4096, PROT_READ | PROT_WRITE);
+    if (i % 5 == 0) madvise((void *)mine_too, 4096, MADV_DONTNEED); /* zeros again */
+    sum += *mine_too;
+  }
+  return (void *)sum;
+}
+
+static long together(void *(*work_of)(void *)) {
+  pthread_t threads[THREADS];
+  long sum = 0;
+  pthread_barrier_destroy(&barrier);
+  pthread_barrier_init(&barrier, 0, THREADS);
+  for (long i = 0; i < THREADS; i++) pthread_create(&threads[i], 0, work_of, (void *)i);
+  for (int i = 0; i < THREADS; i++) {
+    void *result;
+    pthread_join(threads[i], &result);
+    sum += (long)result;
+  }
+  return sum;
+}
+
 int main(void) {
   pthread_t threads[THREADS];
   pthread_barrier_init(&barrier, 0, THREADS);
@@ -69,5 +147,10 @@ int main(void) {
     ended++;
   }
   printf("threads that came and went: %ld\n", ended);
+  together(lock_free);
+  printf("ragged %ld %d %d popped %ld written %ld %ld torn %ld\n", *(long *)(ragged + 4093), *(int *)(ragged + 8190), *(short *)(ragged + 127),
+         (long)popped, written[0], written[1], (long)torn);
+  pages = mmap(0, THREADS * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  printf("wandering %ld\n", together(wander));
   return 0;
 }
