@@ -42,6 +42,10 @@ _xl() {
     'cpupool-cpu-remove:Removes a CPU from a CPU pool'
     'cpupool-migrate:Moves a domain into a CPU pool'
     'cpupool-numa-split:Splits up the machine into one CPU pool per NUMA node'
+    'network-attach:Create a new virtual network device'
+    'network-list:List virtual network interfaces for a domain'
+    'network-detach:Destroy a domain'\''s virtual network device'
+    'image:Make a disk with an operating system to boot from'
     'host:Start, stop or look at the process that holds the machine'
     'help:Print help about xl or one of its commands'
     'save:Not supported yet  saving and restoring domains'
@@ -63,9 +67,6 @@ _xl() {
     'block-attach:Not supported yet  block devices'
     'block-list:Not supported yet  block devices'
     'block-detach:Not supported yet  block devices'
-    'network-attach:Not supported yet  network devices'
-    'network-list:Not supported yet  network devices'
-    'network-detach:Not supported yet  network devices'
     'channel-list:Not supported yet  channels'
     'vtpm-attach:Not supported yet  virtual TPMs'
     'vtpm-list:Not supported yet  virtual TPMs'
@@ -144,6 +145,10 @@ _xl() {
     cpupool-cpu-remove) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     cpupool-migrate) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
     cpupool-numa-split) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
+    network-attach) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
+    network-list) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
+    network-detach) if [[ $PREFIX == -* ]]; then compadd -- --force; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
+    image) if [[ $PREFIX == -* ]]; then compadd -- --size --suite --flavour --mirror --packages --hostname --user --password-file --ssh-key; else true; fi ;;
     host) if [[ $PREFIX == -* ]]; then compadd -- --memory --pcpus --shutdown-timeout; else compadd -- start stop status run; fi ;;
     help) if [[ $PREFIX == -* ]]; then compadd -- --long; else _describe command commands; fi ;;
     save) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
@@ -165,9 +170,6 @@ _xl() {
     block-attach) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     block-list) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     block-detach) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
-    network-attach) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
-    network-list) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
-    network-detach) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     channel-list) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     vtpm-attach) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     vtpm-list) if [[ $PREFIX == -* ]]; then true; else true; fi ;;

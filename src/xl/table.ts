@@ -16,10 +16,12 @@ import { domname } from './commands/domname.ts';
 import { dumpCoreCommand } from './commands/dump-core.ts';
 import { help } from './commands/help.ts';
 import { host } from './commands/host.ts';
+import { image } from './commands/image.ts';
 import { info } from './commands/info.ts';
 import { list } from './commands/list.ts';
 import { memMax } from './commands/mem-max.ts';
 import { memSet } from './commands/mem-set.ts';
+import { networkCommands } from './commands/network.ts';
 import { pause } from './commands/pause.ts';
 import { reboot } from './commands/reboot.ts';
 import { rename } from './commands/rename.ts';
@@ -73,6 +75,8 @@ export const COMMANDS: readonly Command[] = [
   cpupoolCreate,
   cpupoolList,
   ...cpupoolCommands,
+  ...networkCommands,
+  image,
   host,
   help,
   ...unsupported,

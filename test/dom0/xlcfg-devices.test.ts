@@ -1,6 +1,14 @@
 /** Strings of disk=[…] and vif=[…], with the examples of xl-disk-configuration(5) and xl-network-configuration(5). */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { openImage } from '../../src/dom0/backends/block/formats/formats.ts';
+import { createQcow2 } from '../../src/dom0/backends/block/formats/qcow2/create.ts';
+import { bootChoice, bootFromDisk } from '../../src/dom0/toolstack/boot.ts';
 import { parseDisk } from '../../src/dom0/toolstack/xlcfg/disk.ts';
+import { parseDomainFile } from '../../src/dom0/toolstack/xlcfg/domain.ts';
 import { parseVif } from '../../src/dom0/toolstack/xlcfg/vif.ts';
 
 describe('disk', () => {
@@ -81,5 +89,51 @@ describe('vif', () => {
     ['trusted=0', 'untrusted'],
   ])('%s is refused', (text, message) => {
     expect(() => parseVif(text)).toThrow(message);
+  });
+});
+
+describe('a boot loader', () => {
+  const parse = (text: string) => parseDomainFile(`name="g"\n${text}`, { name: 'x.cfg', cwd: '/here' }).spec;
+
+  it('takes the place of a kernel, and what is named is in the guest', () => {
+    const spec = parse(
+      'bootloader="/usr/lib/xen/bin/pygrub"\nbootloader_args="--entry 1 -q"\ndisk=["d,,xvda"]\nkernel="boot/k"',
+    );
+    expect(spec).toMatchObject({ bootloader: 'pygrub', bootloader_args: ['--entry', '1', '-q'], kernel: 'boot/k' });
+    expect(parse('bootloader="pygrub"\nbootloader_args=["--args=a b"]').bootloader_args).toEqual(['--args=a b']);
+    expect(parse('kernel="k"').kernel).toBe('/here/k');
+  });
+
+  it('that is another one is refused, and so is none without a kernel', () => {
+    expect(() => parse('bootloader="eliloader"')).toThrow('x.cfg:2: bootloader: "eliloader" is not supported yet');
+    expect(() => parse('')).toThrow('kernel= is missing');
+  });
+
+  it('has options', () => {
+    expect(bootChoice(['--entry=2', '--args', 'a b', '-q'])).toEqual({ entry: '2', args: 'a b' });
+    expect(() => bootChoice(['--output-directory=/tmp'])).toThrow('--output-directory');
+    expect(() => bootChoice(['-i'])).toThrow('there is no menu');
+  });
+
+  it('reads the first disk that is no CD, in whatever format', () => {
+    const dir = mkdtempSync(join(tmpdir(), 'boot-'));
+    try {
+      const bytes = gunzipSync(readFileSync(new URL('bootloader/disks/gpt.gz', import.meta.url)));
+      const target = join(dir, 'd.qcow2');
+      createQcow2(target, { size: bytes.length });
+      const image = openImage(target, 'qcow2', { readOnly: false });
+      image.write(0, [bytes]);
+      image.close();
+      const cdrom = { vdev: 'xvda', target: '', cdrom: true };
+      const booted = bootFromDisk([cdrom, { vdev: 'xvdb', target, format: 'qcow2' }], { entry: '0' });
+      expect(booted).toMatchObject({ partition: 1, kernelName: '/boot/kernel-1' });
+      expect(() => bootFromDisk([cdrom], {})).toThrow('there is no disk to boot from');
+      expect(() => bootFromDisk([{ vdev: 'xvdb', target, format: 'raw' }], {})).toThrow(
+        `xvdb (${target}): nothing to boot`,
+      );
+      expect(() => bootFromDisk([{ vdev: 'xvdb', target: join(dir, 'no') }], {})).toThrow('bootloader=pygrub: xvdb');
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
   });
 });

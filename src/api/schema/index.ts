@@ -2,10 +2,11 @@
 import type { z } from 'zod';
 import { domainCalls } from './domain.ts';
 import { hostCalls } from './host.ts';
+import { networkCalls } from './network.ts';
 import { schedulerCalls } from './scheduler.ts';
 import { vcpuCalls } from './vcpu.ts';
 
-export const CALLS = { ...hostCalls, ...domainCalls, ...vcpuCalls, ...schedulerCalls };
+export const CALLS = { ...hostCalls, ...domainCalls, ...vcpuCalls, ...schedulerCalls, ...networkCalls };
 
 export type CallName = keyof typeof CALLS;
 /** As a client writes them, and as the server sees them with their defaults. */

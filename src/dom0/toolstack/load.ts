@@ -1,6 +1,8 @@
 /** Reads the files that a domain's spec names: from what the user asks for to what the builder takes. */
 import { readFile } from 'node:fs/promises';
 import { TSC_MODE } from '../../abi/domctl.ts';
+import { bootChoice, bootFromDisk } from './boot.ts';
+import type { Booted } from './bootloader/pygrub.ts';
 import { Cache } from './cache.ts';
 import type { DomainConfig } from './config.ts';
 import { ToolstackError } from './error.ts';
@@ -53,16 +55,37 @@ export function kernelElf(image: Uint8Array, name: string, cache: Cache, progres
   }
 }
 
+type BootFiles = Omit<Booted, 'partition' | 'title'>;
+
+async function bootFiles(spec: DomainSpec, progress: Progress): Promise<BootFiles> {
+  if (spec.bootloader !== undefined) {
+    // As libxl does: what the configuration names is meant to be in the guest.
+    const named = { kernel: spec.kernel, ramdisk: spec.ramdisk, args: spec.cmdline || undefined };
+    const given = bootChoice(spec.bootloader_args ?? []);
+    const choice = {
+      ...named,
+      ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
+    };
+    progress('running pygrub');
+    const booted = bootFromDisk(spec.disk ?? [], choice);
+    progress(`booting ${booted.title}`);
+    return booted;
+  }
+  const kernelName = spec.kernel!;
+  progress(`reading ${kernelName}`);
+  const [kernel, ramdisk] = await Promise.all([
+    readImage('kernel', kernelName),
+    spec.ramdisk === undefined ? undefined : readImage('ramdisk', spec.ramdisk),
+  ]);
+  return { kernel, kernelName, ramdisk, ramdiskName: spec.ramdisk, args: spec.cmdline };
+}
+
 export async function loadSpec(
   spec: DomainSpec,
   progress: Progress = () => {},
   cache = new Cache(),
 ): Promise<DomainConfig> {
-  progress(`reading ${spec.kernel}`);
-  const [image, ramdisk] = await Promise.all([
-    readImage('kernel', spec.kernel),
-    spec.ramdisk === undefined ? undefined : readImage('ramdisk', spec.ramdisk),
-  ]);
+  const boot = await bootFiles(spec, progress);
   return {
     name: spec.name,
     uuid: spec.uuid,
@@ -70,11 +93,11 @@ export async function loadSpec(
     maxMemoryMiB: spec.maxmem,
     vcpus: spec.vcpus,
     maxVcpus: spec.maxvcpus,
-    kernel: kernelElf(image, spec.kernel, cache, progress),
-    kernelName: spec.kernel,
-    ramdisk,
-    ramdiskName: spec.ramdisk,
-    cmdline: spec.cmdline,
+    kernel: kernelElf(boot.kernel, boot.kernelName, cache, progress),
+    kernelName: boot.kernelName,
+    ramdisk: boot.ramdisk,
+    ramdiskName: boot.ramdiskName,
+    cmdline: boot.args,
     placement: {
       cpus: spec.cpus,
       cpusSoft: spec.cpus_soft,

@@ -58,8 +58,14 @@ export const DomainSpec = z.strictObject({
     .describe('MiB it may have at most; default: memory'),
   vcpus: z.int().min(1).max(MAX_VCPUS).default(1).describe('vCPUs online at the start'),
   maxvcpus: z.int().min(1).max(MAX_VCPUS).optional().describe('vCPUs there may be; default: vcpus'),
-  kernel: z.string().min(1).describe('absolute path of a bzImage or ELF file'),
+  kernel: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('absolute path of a bzImage or ELF file; with bootloader: a path in the guest'),
   ramdisk: z.string().min(1).optional().describe('absolute path'),
+  bootloader: z.enum(['pygrub']).optional().describe('finds the kernel in the first disk'),
+  bootloader_args: z.array(z.string()).optional(),
   cmdline: z.string().default('').describe("the kernel's command line"),
   cpus: z
     .union([CpuList, z.array(CpuList)])
@@ -135,6 +141,9 @@ export function parseSpec(input: unknown): DomainSpec {
   }
   if (spec.maxvcpus !== undefined && spec.maxvcpus < spec.vcpus) {
     problems.push({ key: 'maxvcpus', message: `${spec.maxvcpus} is less than vcpus = ${spec.vcpus}` });
+  }
+  if (spec.kernel === undefined && spec.bootloader === undefined) {
+    problems.push({ key: '', message: 'kernel= is missing: a PV guest needs one, or bootloader="pygrub"' });
   }
   if (problems.length > 0) throw new SpecError(problems);
   return spec;

@@ -8,7 +8,6 @@ const ROWS: readonly (readonly [feature: string, names: string])[] = [
   ['VNC', 'vncviewer'],
   ['changing media', 'cd-insert cd-eject'],
   ['block devices', 'block-attach block-list block-detach'],
-  ['network devices', 'network-attach network-list network-detach'],
   ['channels', 'channel-list'],
   ['virtual TPMs', 'vtpm-attach vtpm-list vtpm-detach'],
   ['virtual keyboards', 'vkb-attach vkb-list vkb-detach'],

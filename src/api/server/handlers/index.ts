@@ -1,7 +1,14 @@
 import { domainHandlers } from './domain.ts';
 import type { Handlers } from './handler.ts';
 import { hostHandlers } from './host.ts';
+import { networkHandlers } from './network.ts';
 import { schedulerHandlers } from './scheduler.ts';
 import { vcpuHandlers } from './vcpu.ts';
 
-export const HANDLERS: Handlers = { ...hostHandlers, ...domainHandlers, ...vcpuHandlers, ...schedulerHandlers };
+export const HANDLERS: Handlers = {
+  ...hostHandlers,
+  ...domainHandlers,
+  ...vcpuHandlers,
+  ...schedulerHandlers,
+  ...networkHandlers,
+};

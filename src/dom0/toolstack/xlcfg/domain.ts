@@ -39,9 +39,9 @@ export function parseDomainFile(source: string, { name, cwd }: DomainFileOptions
   spec.memory = r.file.has('memory') ? r.number('memory') : (spec.maxmem ?? DEFAULT_MEMORY);
   spec.cmdline = commandLine(r);
   for (const key of ['kernel', 'ramdisk']) {
-    if (typeof spec[key] === 'string') spec[key] = resolve(cwd, spec[key]);
+    // With a boot loader they are paths in the guest.
+    if (typeof spec[key] === 'string' && spec.bootloader === undefined) spec[key] = resolve(cwd, spec[key]);
   }
-  if (!r.file.has('kernel')) r.problem('', 'kernel= is missing: a PV guest needs one');
   if (r.file.has('disk')) spec.disk = disks(r, cwd);
   if (r.file.has('vif')) spec.vif = nics(r, cwd);
   if (r.problems.length > 0) throw new CfgError(name, r.problems);

@@ -73,6 +73,20 @@ const tscMode: KeyRow = (r, key, spec) => {
   else spec.tsc_mode = mode;
 };
 
+/** Named by its path or alone; Xen's other one, pvgrub, is a kernel. */
+const bootloader: KeyRow = (r, key, spec) => {
+  const value = r.string(key);
+  if (value === undefined) return;
+  if (value.replace(/^.*\//, '') === 'pygrub') spec.bootloader = 'pygrub';
+  else r.problem(key, `"${value}" is ${SUPPORT}; there is pygrub`);
+};
+
+/** A list, or one string of words. */
+const bootloaderArgs: KeyRow = (r, key, spec) => {
+  const value = r.stringOrStrings(key);
+  spec.bootloader_args = typeof value === 'string' ? value.split(/\s+/).filter((word) => word !== '') : value;
+};
+
 const rows = (row: KeyRow, names: string) => names.split(/\s+/).map((name) => [name, row] as const);
 
 export const KEYS: ReadonlyMap<string, KeyRow> = new Map([
@@ -86,11 +100,13 @@ export const KEYS: ReadonlyMap<string, KeyRow> = new Map([
   ['max_grant_version', grantVersion],
   ['passthrough', passthrough],
   ['tsc_mode', tscMode],
-  ...rows(unsupported, 'vnuma firmware seclabel init_seclabel bootloader cpuid mca_caps altp2m vmtrace_buf_kb'),
+  ['bootloader', bootloader],
+  ['bootloader_args', bootloaderArgs],
+  ...rows(unsupported, 'vnuma firmware seclabel init_seclabel cpuid mca_caps altp2m vmtrace_buf_kb'),
   ...rows(unsupported, 'period budget extratime latency slice llc_colors vif2 xenstore_feature_mask xenstore_quota'),
   ...rows(unsupportedIfOn, 'driver_domain e820_host vpmu xend_suspend_evtchn_compat vnc msr_relaxed'),
   ...rows(unsupportedUnlessEmpty, 'vtpm p9 pvcalls vfb channel usbctrl usbdev pci ioports iomem irqs vdispl vsnd vkb'),
-  ...rows(unsupportedUnlessEmpty, 'virtio bootloader_args'),
+  ...rows(unsupportedUnlessEmpty, 'virtio'),
   ...rows(armOnly, 'gic_version vuart device_tree dtdev tee nr_spis sve arm_sci trap_unmapped_accesses'),
   ...rows(pciOnly, 'pci_permissive pci_msitranslate pci_seize pci_power_mgmt rdm rdm_mem_boundary'),
   ...rows(hvmOnly, 'bootloader_restrict bootloader_user pvshim pvshim_path pvshim_cmdline pvshim_extra'),

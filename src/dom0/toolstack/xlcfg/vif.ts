@@ -6,7 +6,7 @@ import type { NicConfig } from '../devices/nic.ts';
 import { ToolstackError } from '../error.ts';
 import { parseNumber } from './reader.ts';
 
-export type ParsedVif = { -readonly [K in keyof NicConfig]: NicConfig[K] };
+export type ParsedVif = { -readonly [K in keyof Omit<NicConfig, 'forwards'>]: NicConfig[K] } & { forwards?: string[] };
 
 const SUPPORT = 'not supported yet; see docs/SUPPORT.md';
 const UNIT = { '': 1, K: 1e3, M: 1e6, G: 1e9 };
