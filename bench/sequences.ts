@@ -30,6 +30,8 @@ const images = await loadImages(options, process.cwd(), new Cache(), (l) => cons
 const host = await Host.create({
   memoryMiB: options.machineMemory,
   pcpus: 1,
+  // Only handlers count.
+  translationMiB: 0,
   parts,
   // A u32 for every 32 bytes up to the end of the arena.
   reserve: (at >>> 3) + 4096,

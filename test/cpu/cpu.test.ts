@@ -1,6 +1,6 @@
 /**
  * The recorded cases in both tiers: registers, flags, memory and exceptions as the real CPU had them. The translator makes a
- * module for each case, so by default it does one in XENOLITH_CPU_EVERY (16; 1 does all).
+ * module for each case, so by default it does one in XENOLITH_CPU_EVERY (32; 1 does all).
  */
 import { describe, expect, it } from 'vitest';
 import { formatCase, type Group } from './case.ts';
@@ -12,7 +12,7 @@ import { TranslatorDriver } from './translator-driver.ts';
 
 /** Differing cases told per instruction. */
 const SHOWN = 5;
-const EVERY = Number(process.env.XENOLITH_CPU_EVERY ?? 16);
+const EVERY = Number(process.env.XENOLITH_CPU_EVERY ?? 32);
 
 function run(driver: EngineDriver, groups: readonly Group[], every: number): string[] {
   const failures: string[] = [];

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { hex } from './case.ts';
 import { Streams, text } from './streams.ts';
 
-const COUNT = Number(process.env.XENOLITH_STREAMS ?? 1500);
+const COUNT = Number(process.env.XENOLITH_STREAMS ?? 400);
 const FIRST = Number(process.env.XENOLITH_STREAM_SEED ?? 1);
 
 it(`${COUNT} streams`, { timeout: 60_000 + COUNT * 50 }, () => {

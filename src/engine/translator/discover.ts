@@ -1,6 +1,7 @@
 /** Which instructions make a region: the basic blocks of one page that are reached from an entry, up to a limit. */
 import { type Decoded, InstructionDecoder, MAX_LENGTH } from '../decode/decode.ts';
 import type { Encoding } from '../semantics/table.ts';
+import { markDeadFlags } from './dead-flags.ts';
 import { Descriptions, type Instruction } from './prepare.ts';
 
 const PAGE = 4096;
@@ -109,6 +110,11 @@ export class Discovery {
   }
 
   private block(code: PageCode, start: number, leaders: ReadonlySet<number>, found: ReadonlySet<number>): Block {
+    const b = this.straight(code, start, leaders, found);
+    return { ...b, instructions: markDeadFlags(b.instructions) };
+  }
+
+  private straight(code: PageCode, start: number, leaders: ReadonlySet<number>, found: ReadonlySet<number>): Block {
     const instructions: Instruction[] = [];
     for (let o = start; ; ) {
       const i = code.at(o)!;

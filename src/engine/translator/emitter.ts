@@ -86,7 +86,7 @@ export class RegionEmitter extends IrEmitter {
       this.sideExit();
       this.f.end();
     }
-    if (wordsFirst(i.code.nodes)) this.flags.toWords();
+    if (wordsFirst(i.code.nodes) && !i.flagsDead) this.flags.toWords();
     const fell = this.body(i.code, i.uses);
     if (this.mayDrop && fell) {
       const f = this.f;
@@ -325,6 +325,7 @@ export class RegionEmitter extends IrEmitter {
   }
 
   private setFlags(n: Node & { k: 'flags' }): void {
+    if (this.at.flagsDead) return;
     const f = this.f;
     if (n.recipe && this.depth === 0) {
       const { a, b, r } = n.recipe;

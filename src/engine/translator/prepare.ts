@@ -6,6 +6,7 @@ import { type FormOf, forms } from '../semantics/forms.ts';
 import type { Code, Node } from '../semantics/ir.ts';
 import type { Encoding } from '../semantics/table.ts';
 import { countUses } from '../wasm/ir-emitter.ts';
+import { type FlagRole, flagRole } from './dead-flags.ts';
 import { type FlagStep, flagSteps } from './flag-steps.ts';
 import { fold } from './fold.ts';
 
@@ -30,6 +31,9 @@ export interface Instruction {
   readonly next: number;
   readonly ending: Ending;
   readonly flags: readonly FlagStep[];
+  readonly role: FlagRole;
+  /** Nobody sees its flags: they need not be made (dead-flags.ts). */
+  readonly flagsDead?: boolean;
 }
 
 /** Every node of a list and of the lists in it. */
@@ -60,9 +64,9 @@ function endingOf(nodes: readonly Node[]): Ending {
 }
 
 /** What follows from a description alone, with its decided `if`s. */
-type Facts = Pick<Instruction, 'code' | 'uses' | 'ending' | 'flags'>;
+type Facts = Pick<Instruction, 'code' | 'uses' | 'ending' | 'flags' | 'role'>;
 
-function factsOf(nodes: readonly Node[], code: Code): Facts {
+function factsOf(nodes: readonly Node[], code: Code, fpu: boolean): Facts {
   const uses = new Int32Array(code.values);
   countUses(nodes, uses, true);
   const flags = flagSteps(nodes, uses);
@@ -71,6 +75,7 @@ function factsOf(nodes: readonly Node[], code: Code): Facts {
     uses,
     ending: flags ? endingOf(nodes) : 'interpret',
     flags: flags ?? [],
+    role: flagRole(nodes, uses, fpu),
   };
 }
 
@@ -96,7 +101,12 @@ export class Descriptions {
       for (const form of forms(e)) {
         if (form.key !== d.key) continue;
         const code = describe(e, form);
-        this.known.set(id, { form, code, second: secondImmediate(form), facts: factsOf(code.nodes, code) });
+        this.known.set(id, {
+          form,
+          code,
+          second: secondImmediate(form),
+          facts: factsOf(code.nodes, code, !!e.insn.fpu),
+        });
       }
     }
     return this.known.get(id);
@@ -107,7 +117,8 @@ export class Descriptions {
     const found = this.find(d);
     if (!found) return undefined;
     const nodes = fold(found.code.nodes, d, found.second);
-    const facts = nodes === found.code.nodes ? found.facts : factsOf(nodes, found.code);
+    const facts =
+      nodes === found.code.nodes ? found.facts : factsOf(nodes, found.code, !!this.encodings[d.encoding].insn.fpu);
     const encoding = this.encodings[d.encoding];
     return { d, encoding, form: found.form.form, second: found.second, at, next: at + d.length, ...facts };
   }
