@@ -10,6 +10,7 @@ import { type GdbAddress, type GdbServer, GdbServers } from './gdbserver/gdbserv
 import type { EventChannels } from './kernel/evtchn.ts';
 import type { Hypercalls } from './kernel/hypercalls.ts';
 import { createDom0Kernel } from './kernel/kernel.ts';
+import { CrashRecords } from './toolstack/crash.ts';
 import { Devices } from './toolstack/devices/devices.ts';
 import type { Domain } from './toolstack/domain.ts';
 import { Guests } from './toolstack/guests.ts';
@@ -33,7 +34,7 @@ export interface HostOptions {
   readonly timing?: boolean;
   readonly parts?: MachineParts;
   readonly reserve?: number;
-  /** Where the logs of the consoles and of the hypervisor go; without it there are none. */
+  /** Where the logs of the consoles and of the hypervisor go, and what crashed domains leave; without it there are none. */
   readonly logDir?: string;
   /** Where xenstored listens for programs of the host (XENSTORED_PATH); without it, it does not. The folder must be there. */
   readonly storeSocket?: string;
@@ -50,6 +51,7 @@ export class Host {
   readonly consoles: XenConsoled;
   readonly toolstack: Toolstack;
   readonly guests: Guests;
+  readonly crashes: CrashRecords;
   readonly devices: Devices;
   readonly #events: EventChannels;
   readonly #gdb: GdbServers;
@@ -78,7 +80,8 @@ export class Host {
     this.devices = new Devices({ ...parts, machine, warn, domidOf });
     this.toolstack = new Toolstack({ ...parts, consoles: this.consoles, devices: this.devices });
     this.#gdb = new GdbServers(this.xen, this.#events);
-    this.guests = new Guests(this.toolstack, warn);
+    this.crashes = new CrashRecords({ xen: this.xen, dir: options.logDir, warn });
+    this.guests = new Guests(this.toolstack, warn, this.crashes);
     this.#events.start();
   }
 

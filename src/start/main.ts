@@ -157,7 +157,7 @@ class Run {
       this.#profile?.name(domain.domid, domain.name);
     };
     connect(first);
-    const { done } = supervise(host.toolstack, first, { started: connect });
+    const { done } = supervise(host.toolstack, first, { started: connect, crashes: host.crashes });
     first.unpause();
     const end = await Promise.race([done, this.#interrupted]);
     if (typeof end === 'number') return end;

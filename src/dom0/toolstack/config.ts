@@ -4,7 +4,14 @@ import type { DeviceConfig } from './devices/devices.ts';
 import { ToolstackError } from './error.ts';
 
 /** What happens when a domain ends (xl.cfg: on_poweroff, on_reboot, on_crash, …). */
-export const LIFECYCLE_ACTIONS = ['destroy', 'restart', 'rename-restart', 'preserve'] as const;
+export const LIFECYCLE_ACTIONS = [
+  'destroy',
+  'restart',
+  'rename-restart',
+  'preserve',
+  'coredump-destroy',
+  'coredump-restart',
+] as const;
 export type LifecycleAction = (typeof LIFECYCLE_ACTIONS)[number];
 
 export interface Placement {

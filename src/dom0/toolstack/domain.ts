@@ -136,6 +136,11 @@ export class Domain {
     }
   }
 
+  /** The toolstack has looked at why it crashed. */
+  tellCrash(cause: string): void {
+    this.toolstack.bus.emit({ type: 'domain.crashed', domid: this.domid, name: this.name, cause });
+  }
+
   private tell(state: DomainState, reason?: DomainEnd): void {
     this.toolstack.bus.emit({ type: 'domain.state', domid: this.domid, name: this.name, state, reason });
   }

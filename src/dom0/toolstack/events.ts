@@ -13,6 +13,8 @@ export type ToolstackEvent =
       readonly reason?: string;
     }
   | { readonly type: 'domain.renamed'; readonly domid: number; readonly name: string; readonly oldName: string }
+  /** It crashed, or its watchdog ran out; `cause` is the line of its console that says why, if one does. */
+  | { readonly type: 'domain.crashed'; readonly domid: number; readonly name: string; readonly cause: string }
   | { readonly type: 'domain.restarted'; readonly domid: number; readonly name: string; readonly oldDomid: number }
   | {
       readonly type: 'device.state';

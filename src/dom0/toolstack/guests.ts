@@ -3,6 +3,7 @@
  * that is watched over, restarted as its on_* settings say, and shut down in order when the host stops.
  */
 import type { DomainConfig } from './config.ts';
+import type { CrashRecords } from './crash.ts';
 import type { Domain } from './domain.ts';
 import { supervise } from './lifecycle.ts';
 import { loadSpec, type Progress } from './load.ts';
@@ -23,12 +24,14 @@ const POLL_MS = 50;
 export class Guests {
   readonly #toolstack: Toolstack;
   readonly #warn: (message: string) => void;
+  readonly #crashes: CrashRecords | undefined;
   #stopping = false;
 
   /** `warn`: told what went wrong without anybody waiting for it, such as a restart. */
-  constructor(toolstack: Toolstack, warn: (message: string) => void = () => {}) {
+  constructor(toolstack: Toolstack, warn: (message: string) => void = () => {}, crashes?: CrashRecords) {
     this.#toolstack = toolstack;
     this.#warn = warn;
+    this.#crashes = crashes;
   }
 
   /** Throws SpecError, ToolstackError, KernelError or HypercallError; nothing of the domain remains then. */
@@ -73,7 +76,12 @@ export class Guests {
 
   #monitor(domain: Domain): void {
     const next = async (d: Domain): Promise<DomainConfig> => (d.spec ? await loadSpec(d.spec) : d.config);
-    const { done } = supervise(this.#toolstack, domain, { next, stopping: () => this.#stopping });
+    const { done } = supervise(this.#toolstack, domain, {
+      next,
+      stopping: () => this.#stopping,
+      crashes: this.#crashes,
+      warn: this.#warn,
+    });
     done.catch((error: Error) => this.#warn(`${domain.name} could not be restarted: ${error.message}`));
   }
 }

@@ -1,6 +1,9 @@
 /** Carries out on_poweroff, on_reboot, on_crash: what `xl create` stays in the background for. */
+
 import type { DomainConfig, LifecycleAction } from './config.ts';
+import type { CrashRecords } from './crash.ts';
 import type { Domain, DomainEnd } from './domain.ts';
+import { RestartLimit } from './restarts.ts';
 import type { Toolstack } from './toolstack.ts';
 
 /** xl's defaults. */
@@ -42,20 +45,38 @@ export interface SuperviseOptions {
   readonly started?: (d: Domain) => void;
   /** What the successor is made from; default: the configuration of its predecessor. */
   readonly next?: (d: Domain) => Promise<DomainConfig>;
+  /** Keeps what a crashed domain leaves behind. */
+  readonly crashes?: CrashRecords;
+  /** Told that a domain is not restarted although it should be. */
+  readonly warn?: (message: string) => void;
   /** While it is true nothing is restarted (the host is stopping). */
   readonly stopping?: () => boolean;
 }
 
 /** Watches `first` and its successors. */
 export function supervise(toolstack: Toolstack, first: Domain, options: SuperviseOptions = {}): Supervision {
-  const { started, next = async (d) => d.config, stopping = () => false } = options;
+  const { started, next = async (d) => d.config, stopping = () => false, crashes, warn = () => {} } = options;
+  const limit = new RestartLimit();
   let current = first;
+  /** What to do with a domain that ended so; undefined: it is gone. */
+  const decide = async (d: Domain, end: DomainEnd): Promise<LifecycleAction | undefined> => {
+    if (d.gone) return undefined;
+    if (end === 'crash' || end === 'watchdog') crashes?.note(d, end);
+    const action = actionFor(d.config, end);
+    if (action === 'preserve' || action === 'destroy') return action;
+    if (action === 'coredump-destroy' || action === 'coredump-restart') await crashes?.dump(d);
+    if (d.gone) return undefined;
+    return action === 'coredump-destroy' || stopping() ? 'destroy' : action;
+  };
   const run = async (): Promise<DomainEnd> => {
     for (;;) {
+      const begun = performance.now();
       const end = await current.ended;
-      const action = actionFor(current.config, end);
-      if (current.gone || action === 'preserve') return end;
-      if (action === 'destroy' || stopping()) {
+      const action = await decide(current, end);
+      if (action === undefined || action === 'preserve') return end;
+      const pause = action === 'destroy' ? 0 : limit.after(end, performance.now() - begun);
+      if (pause === undefined) warn(`${current.name} crashes as soon as it starts: it is not restarted any more`);
+      if (action === 'destroy' || pause === undefined) {
         current.destroy();
         return end;
       }
@@ -63,6 +84,8 @@ export function supervise(toolstack: Toolstack, first: Domain, options: Supervis
       const { domid: oldDomid, spec } = current;
       if (action === 'rename-restart') current.rename(keptName(toolstack, config.name));
       else current.destroy();
+      if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
+      if (stopping()) return end;
       current = await toolstack.createWithDevices(config);
       current.spec = spec;
       toolstack.bus.emit({ type: 'domain.restarted', domid: current.domid, name: current.name, oldDomid });

@@ -98,6 +98,12 @@ export class Console {
     else this.#onInputRoom.push(callback);
   }
 
+  /** The latest output, at most `limit` bytes. */
+  recent(limit: number): Uint8Array {
+    const all = Buffer.concat(this.#history);
+    return all.subarray(Math.max(0, all.length - limit));
+  }
+
   /** Bytes of input that the guest has not room for yet. */
   get inputPending(): number {
     return this.#inputBytes;

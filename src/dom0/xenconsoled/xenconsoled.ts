@@ -82,4 +82,4 @@ export class XenConsoled {
 }
 
 /** A domain's name as part of a file name. */
-const fileName = (name: string) => name.replaceAll(/[^A-Za-z0-9._-]/g, '_');
+export const fileName = (name: string) => name.replaceAll(/[^A-Za-z0-9._-]/g, '_');
