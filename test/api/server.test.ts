@@ -159,12 +159,13 @@ describe('events', () => {
       ['console', ''],
       ['domain.state', 'running'],
       ['domain.state', 'shutdown'],
+      ['domain.crashed', ''],
       ['console', ''],
       ['domain.state', 'destroyed'],
     ]);
     expect(seen[3]).toMatchObject({ domid, name: 'one', reason: 'crash' });
     const again: NumberedEvent[] = [];
-    for await (const event of client.events({ after: seen[1].id })) if (again.push(event) === 4) break;
+    for await (const event of client.events({ after: seen[1].id })) if (again.push(event) === 5) break;
     expect(again).toEqual(seen.slice(2));
   });
 });
