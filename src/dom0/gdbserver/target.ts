@@ -139,6 +139,7 @@ export class DebugTarget {
   }
 
   #context(vcpu: number): Context | undefined {
+    if (vcpu < 0 || vcpu >= this.#maxVcpus) return undefined;
     const known = this.#contexts.get(vcpu);
     if (known) return known;
     try {
