@@ -21,6 +21,7 @@ import { measureMicro, microTable } from './micro.ts';
 import { buildPrograms, runNative, withPrograms } from './programs.ts';
 import { type Baseline, geometricMean, type Result, regressions, summarise, table } from './report.ts';
 import { type Files, QEMU, ROOT, type Side, xenolith } from './sides.ts';
+import { measureStore, storeTable } from './xenstored.ts';
 
 const HELP = `usage: npm run bench -- [options] [-- options of npm start]
 
@@ -30,6 +31,7 @@ const HELP = `usage: npm run bench -- [options] [-- options of npm start]
   --only SIDE        qemu or xenolith alone
   --flavour NAME     which of Debian's kernels: cloud or generic (default: cloud)
   --micro            instead: the hypervisor's hot paths in nanoseconds (bench/micro.ts)
+  --xenstored        instead: reads a second from xenstored over its socket (bench/xenstored.ts)
   --json FILE        where the figures go (default: build/bench.json)
   --check            fail if a ratio is below bench/baseline.json's by more than its tolerance
   --bless            write this run's ratios to bench/baseline.json
@@ -51,6 +53,7 @@ function options() {
       only: { type: 'string' },
       flavour: { type: 'string', default: 'cloud' },
       micro: { type: 'boolean', default: false },
+      xenstored: { type: 'boolean', default: false },
       json: { type: 'string', default: join(ROOT, 'build/bench.json') },
       check: { type: 'boolean', default: false },
       bless: { type: 'boolean', default: false },
@@ -189,6 +192,10 @@ async function main(): Promise<number> {
   }
   if (o.micro) {
     for (const text of microTable(await measureMicro())) console.log(text);
+    return 0;
+  }
+  if (o.xenstored) {
+    for (const text of storeTable(await measureStore())) console.log(text);
     return 0;
   }
   const dir = mkdtempSync(join(tmpdir(), 'xenolith-bench-'));

@@ -13,6 +13,7 @@ import { createDom0Kernel } from './kernel/kernel.ts';
 import { CrashRecords } from './toolstack/crash.ts';
 import { Devices } from './toolstack/devices/devices.ts';
 import type { Domain } from './toolstack/domain.ts';
+import { ToolstackError } from './toolstack/error.ts';
 import { Guests } from './toolstack/guests.ts';
 import { Toolstack } from './toolstack/toolstack.ts';
 import { TRANSLATIONS_LIMIT, type TranslationStore } from './translations.ts';
@@ -127,11 +128,15 @@ export class Host {
     this.machine.onFailure(callback);
   }
 
-  /** Lets gdb debug the domain's kernel, until it ends or the server is closed. */
+  /** Lets gdb debug the domain's kernel, until it ends or the server is closed. ToolstackError: it cannot listen there. */
   async debug(domain: Domain, address: GdbAddress): Promise<GdbServer> {
     const { domid, config } = domain;
     const maxVcpus = config.maxVcpus ?? config.vcpus;
     const server = await this.#gdb.open({ domid, maxVcpus, kill: () => domain.destroy() }, address);
+    if (domain.gone) {
+      server.close();
+      throw new ToolstackError(`domain ${domain.name} is gone`);
+    }
     void domain.ended.then(() => server.shutdown());
     domain.onDestroy(() => server.exited());
     return server;

@@ -14,6 +14,7 @@ import { dmesg } from './commands/dmesg.ts';
 import { domid } from './commands/domid.ts';
 import { domname } from './commands/domname.ts';
 import { dumpCoreCommand } from './commands/dump-core.ts';
+import { gdbsx } from './commands/gdbsx.ts';
 import { help } from './commands/help.ts';
 import { host } from './commands/host.ts';
 import { image } from './commands/image.ts';
@@ -51,6 +52,7 @@ export const COMMANDS: readonly Command[] = [
   unpause,
   consoleCommand,
   dumpCoreCommand,
+  gdbsx,
   memMax,
   memSet,
   buttonPress,

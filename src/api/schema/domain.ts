@@ -72,6 +72,16 @@ export const domainCalls = {
     result: z.strictObject({ bytes: z.int() }),
     progress: true,
   }),
+  'domain.debug': call({
+    summary: 'opens a gdb server for its kernel, until it ends; whoever can connect can do anything to it',
+    params: z.strictObject({
+      domain: Which,
+      at: z
+        .union([z.int().min(0).max(65535), z.string().regex(/^\//)])
+        .describe('a TCP port of 127.0.0.1 (0: any that is free), or the absolute path of a unix socket'),
+    }),
+    result: z.strictObject({ address: z.string().describe('for gdb’s `target remote`') }),
+  }),
   'domain.rename': call({
     summary: 'gives it another name',
     params: z.strictObject({ domain: Which, name: DomainSpec.shape.name }),

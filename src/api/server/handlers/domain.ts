@@ -41,6 +41,10 @@ export const domainHandlers: Handlers<keyof typeof domainCalls> = {
   'domain.dumpCore': async (context, { domain, file }) => ({
     bytes: await dumpCore(context.host.xen, guest(context, domain), file, context.progress),
   }),
+  'domain.debug': async (context, { domain, at }) => {
+    const where = typeof at === 'number' ? { port: at } : { path: at };
+    return { address: (await context.host.debug(guest(context, domain), where)).address };
+  },
   'domain.rename': (context, { domain, name }) => {
     guest(context, domain).rename(name);
     return {};
