@@ -31,7 +31,7 @@ it('panic, core and restart', async () => {
   expect(warnings[0]).toMatch(/^domain guest \(1\) ended: crash: Kernel panic - not syncing: sysrq triggered crash/);
   expect(readFileSync(join(dir, 'guest-guest.crash'), 'utf8')).toMatch(/Kernel panic[\s\S]*Call Trace/);
   const core = join(dir, 'dump/guest.core');
-  const said = execFileSync('gdb', ['-nx', '-batch', '-ex', 'info registers rip', core], { encoding: 'utf8' });
+  const said = execFileSync('gdb', ['-nx', '-batch', '-ex', 'info registers rip', '-c', core], { encoding: 'utf8' });
   expect(said).toMatch(/rip\s+0xffffffff8/);
   expect(supervision.domain.domid).toBe(2);
   expect(supervision.domain.info()).toMatchObject({ shutdown: false });

@@ -1,5 +1,6 @@
 /** What a domain is to be: the typed form of an xl.cfg file (xl.cfg.5), as far as PV domains go. */
 import { MAX_GUEST_CMDLINE } from '../../abi/xen.ts';
+import { type ChannelConfig, MAX_CHANNELS } from '../xenconsoled/channels.ts';
 import type { DeviceConfig } from './devices/devices.ts';
 import { ToolstackError } from './error.ts';
 
@@ -57,6 +58,8 @@ export interface DomainConfig extends DeviceConfig {
   readonly tscMode?: number;
   /** Seconds that its wall clock is ahead of UTC. */
   readonly timeOffset?: number;
+  /** Consoles besides the first. */
+  readonly channels?: readonly ChannelConfig[];
   readonly onPoweroff?: LifecycleAction;
   readonly onReboot?: LifecycleAction;
   readonly onCrash?: LifecycleAction;
@@ -85,10 +88,22 @@ export function checkConfig(c: DomainConfig): void {
   whole('maxmem', c.maxMemoryMiB ?? c.memoryMiB, c.memoryMiB, 1 << 20);
   whole('maxvcpus', c.maxVcpus ?? c.vcpus, 1, MAX_VCPUS);
   whole('vcpus', c.vcpus, 1, c.maxVcpus ?? c.vcpus);
+  checkChannels(c.channels ?? []);
   const length = new TextEncoder().encode(c.cmdline).length;
   if (length >= MAX_GUEST_CMDLINE || c.cmdline.includes('\0')) {
     throw new ToolstackError(
       `the kernel’s command line has ${length} bytes; at most ${MAX_GUEST_CMDLINE - 1} are possible, none of them 0`,
+    );
+  }
+}
+
+function checkChannels(channels: readonly ChannelConfig[]): void {
+  if (channels.length > MAX_CHANNELS) throw new ToolstackError(`channel: a domain has at most ${MAX_CHANNELS}`);
+  const names = channels.map((c) => c.name);
+  const bad = names.find((name, i) => !/^[A-Za-z0-9._-]{1,64}$/.test(name) || names.indexOf(name) !== i);
+  if (bad !== undefined) {
+    throw new ToolstackError(
+      `channel name = "${bad}": each needs its own name of up to 64 letters, digits, ".", "_", "-"`,
     );
   }
 }

@@ -1,6 +1,7 @@
 /** A running domain, as the toolstack keeps it. */
 import { SHUTDOWN } from '../../abi/sched.ts';
 import type { DomainInfo } from '../kernel/hypercalls/domctl.ts';
+import type { Channel } from '../xenconsoled/channels.ts';
 import type { Console } from '../xenconsoled/xenconsoled.ts';
 import type { DomainConfig } from './config.ts';
 import { ToolstackError } from './error.ts';
@@ -29,6 +30,8 @@ export class Domain {
   readonly uuid: string;
   readonly config: DomainConfig;
   readonly console: Console;
+  /** Its other consoles, as configured and in that order. */
+  readonly channels: readonly Channel[];
   /** What the user asked for, where that came as a spec. Its next incarnation is made from it (xl config-update). */
   spec: DomainSpec | undefined;
   /** Resolves when the domain has shut down by itself, crashed, or was destroyed. It still exists unless destroyed. */
@@ -42,13 +45,21 @@ export class Domain {
   /** Made by Toolstack.create. `undo`: what takes the domain apart, to be run last to first. */
   constructor(
     toolstack: Toolstack,
-    made: { domid: number; uuid: string; config: DomainConfig; console: Console; undo: (() => void)[] },
+    made: {
+      domid: number;
+      uuid: string;
+      config: DomainConfig;
+      console: Console;
+      channels: readonly Channel[];
+      undo: (() => void)[];
+    },
   ) {
     this.toolstack = toolstack;
     this.domid = made.domid;
     this.uuid = made.uuid;
     this.config = made.config;
     this.console = made.console;
+    this.channels = made.channels;
     this.undo = made.undo;
     this.currentName = made.config.name;
     this.ended = new Promise((resolve) => {

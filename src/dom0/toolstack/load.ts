@@ -115,6 +115,7 @@ export async function loadSpec(
     timeOffset: (spec.rtc_timeoffset ?? 0) + (spec.localtime ? -60 * new Date().getTimezoneOffset() : 0),
     disks: spec.disk,
     nics: spec.vif,
+    channels: spec.channel,
     onPoweroff: spec.on_poweroff,
     onReboot: spec.on_reboot,
     onCrash: spec.on_crash,

@@ -92,6 +92,10 @@ export const DomainSpec = z.strictObject({
   max_grant_version: z.int().min(1).max(2).optional(),
   disk: z.array(DiskSpec).max(128).optional(),
   vif: z.array(NicSpec).max(128).optional(),
+  channel: z
+    .array(z.strictObject({ name: z.string().min(1) }))
+    .optional()
+    .describe('consoles besides the first, each with a pty'),
   max_grant_frames: z
     .int()
     .min(1)

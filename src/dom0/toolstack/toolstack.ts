@@ -8,6 +8,7 @@ import { PHYSCAP } from '../../abi/sysctl.ts';
 import { VIRQ } from '../../abi/xen.ts';
 import type { EventChannels } from '../kernel/evtchn.ts';
 import { HypercallError, type Hypercalls } from '../kernel/hypercalls.ts';
+import { Channel, type Serve } from '../xenconsoled/channels.ts';
 import type { XenConsoled } from '../xenconsoled/xenconsoled.ts';
 import type { XenStore } from '../xenstored/xenstored.ts';
 import { buildPv, type PvDomain, planPv } from './builder/pv-builder.ts';
@@ -169,9 +170,10 @@ export class Toolstack {
       });
       writeRings(this.store, domid, { storePort, consolePort, ...built });
       const console = this.attach(domid, config.name, built, storePort, consolePort, undo);
+      const channels = this.channels(domid, config, undo);
       undo.push(() => ifThere(() => this.xen.domctl.pauseDomain(domid)));
       undo.push(() => void this.devices?.detachAll(domid));
-      const domain = new Domain(this, { domid, uuid, config, console, undo });
+      const domain = new Domain(this, { domid, uuid, config, console, channels, undo });
       this.domains.set(domid, domain);
       this.bus.emit({ type: 'domain.created', domid, name: config.name, uuid });
       this.bus.emit({ type: 'console', domid, name: config.name, open: true });
@@ -269,5 +271,17 @@ export class Toolstack {
     const console = this.consoles.introduce(domid, name, consoleRing);
     undo.push(() => this.consoles.release(domid));
     return console;
+  }
+
+  /** Consoles besides the first: they wait for the guest's driver. */
+  private channels(domid: number, config: DomainConfig, undo: (() => void)[]): Channel[] {
+    const { xen, events, store, consoles } = this;
+    return (config.channels ?? []).map((c, i) => {
+      const id = { kind: 'console', domid, backendDomid: CONTROL_DOMAIN, devid: i + 1 };
+      const serve: Serve = (page) => consoles.serve(`${config.name}-${c.name}`, page);
+      const channel = new Channel({ xen, events, store }, id, c, serve);
+      undo.push(() => channel.close());
+      return channel;
+    });
   }
 }

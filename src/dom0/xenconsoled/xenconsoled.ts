@@ -1,5 +1,6 @@
 /** xenconsoled: the consoles of all domains. Follows Xen's tools/console/daemon. */
 import { join } from 'node:path';
+import type { Served } from './channels.ts';
 import { Console } from './console.ts';
 import { DEFAULT_LOG_LIMIT, LogFile } from './log.ts';
 import { Pty } from './pty.ts';
@@ -24,7 +25,7 @@ export interface XenConsoledOptions {
 
 export class XenConsoled {
   readonly #options: XenConsoledOptions;
-  readonly #consoles = new Map<number, { console: Console; pty: Pty | undefined }>();
+  readonly #consoles = new Map<number, Served>();
   readonly #hypervisorLog: LogFile | undefined;
 
   constructor(options: XenConsoledOptions = {}) {
@@ -40,13 +41,23 @@ export class XenConsoled {
   /** Serves a domain's console from now on. The page must stay the domain's until `release`. */
   introduce(domid: number, name: string, page: ConsolePage): Console {
     this.release(domid);
+    const served = this.serve(name, page);
+    this.#consoles.set(domid, served);
+    if (served.tty !== undefined) this.#options.onTty?.(domid, served.tty);
+    served.console.event();
+    return served.console;
+  }
+
+  /** A console besides a domain's first, with a log and a pty of its own; the page is left alone once it is closed. */
+  serve(name: string, page: ConsolePage): Served {
     const { unlimited, onTty } = this.#options;
     const console = new Console(page, { log: this.#open(`guest-${fileName(name)}.log`), unlimited });
     const pty = onTty && Pty.open(console);
-    this.#consoles.set(domid, { console, pty });
-    if (pty) onTty(domid, pty.path);
-    console.event();
-    return console;
+    const close = () => {
+      console.close();
+      pty?.close();
+    };
+    return { console, tty: pty?.path, close };
   }
 
   /** The domain signalled its console's event channel. */
@@ -63,8 +74,7 @@ export class XenConsoled {
     const served = this.#consoles.get(domid);
     if (!served) return;
     this.#consoles.delete(domid);
-    served.console.close();
-    served.pty?.close();
+    served.close();
   }
 
   /** No console is served any more. */

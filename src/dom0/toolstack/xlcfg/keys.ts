@@ -3,6 +3,7 @@
  * the user is told that it is ignored.
  */
 import type { DomainSpecInput } from '../spec.ts';
+import { parseChannel } from './channel.ts';
 import type { CfgReader } from './reader.ts';
 
 type Spec = { -readonly [K in keyof DomainSpecInput]?: unknown };
@@ -24,6 +25,11 @@ const boolean: KeyRow = (r, key, spec) => {
 };
 const cpus: KeyRow = (r, key, spec) => {
   spec[key as keyof Spec] = r.stringOrStrings(key);
+};
+
+const channel: KeyRow = (r, key, spec) => {
+  const parsed = r.strings(key)?.map((text) => parseChannel(text, (message) => r.problem(key, message)));
+  spec.channel = parsed?.filter((c) => c !== undefined);
 };
 
 /** Read together with others, in domain.ts. */
@@ -99,13 +105,14 @@ export const KEYS: ReadonlyMap<string, KeyRow> = new Map([
   ...rows(elsewhere, 'type builder memory cmdline root extra disk vif'),
   ['max_grant_version', grantVersion],
   ['passthrough', passthrough],
+  ['channel', channel],
   ['tsc_mode', tscMode],
   ['bootloader', bootloader],
   ['bootloader_args', bootloaderArgs],
   ...rows(unsupported, 'vnuma firmware seclabel init_seclabel cpuid mca_caps altp2m vmtrace_buf_kb'),
   ...rows(unsupported, 'period budget extratime latency slice llc_colors vif2 xenstore_feature_mask xenstore_quota'),
   ...rows(unsupportedIfOn, 'driver_domain e820_host vpmu xend_suspend_evtchn_compat vnc msr_relaxed'),
-  ...rows(unsupportedUnlessEmpty, 'vtpm p9 pvcalls vfb channel usbctrl usbdev pci ioports iomem irqs vdispl vsnd vkb'),
+  ...rows(unsupportedUnlessEmpty, 'vtpm p9 pvcalls vfb usbctrl usbdev pci ioports iomem irqs vdispl vsnd vkb'),
   ...rows(unsupportedUnlessEmpty, 'virtio'),
   ...rows(armOnly, 'gic_version vuart device_tree dtdev tee nr_spis sve arm_sci trap_unmapped_accesses'),
   ...rows(pciOnly, 'pci_permissive pci_msitranslate pci_seize pci_power_mgmt rdm rdm_mem_boundary'),
