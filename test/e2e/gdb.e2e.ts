@@ -150,6 +150,13 @@ it('steps instruction by instruction, through the breakpoint', async () => {
   expect(await gdb.ask('p/x $rsp')).not.toBe(before); // the function has set up its frame
 });
 
+it('watches memory, by steps', async () => {
+  await gdb.ask('set can-use-hw-watchpoints 0');
+  expect(await gdb.ask('watch -l *(long*)($rsp - 8)')).toMatch(/^Watchpoint 2/);
+  expect(await gdb.ask('continue')).toMatch(/Watchpoint 2[\s\S]*Old value[\s\S]*New value/); // a call or a push
+  await gdb.ask('delete 2');
+});
+
 it('reads and writes memory and registers', async () => {
   expect(await gdb.ask(`x/s ${address('linux_banner')}`)).toMatch(/"Linux version 6\.1\./);
   expect(await gdb.ask('x/x 0xffff800000000000')).toMatch(/Cannot access memory/);
