@@ -13,6 +13,7 @@ _xl() {
     'unpause:Unpause a paused domain'
     'console:Attach to domain'\''s console'
     'dump-core:Core dump a domain'
+    'gdbsx:Let gdb debug a domain'\''s kernel'
     'mem-max:Set the maximum amount reservation for a domain'
     'mem-set:Set the current memory usage for a domain'
     'button-press:Indicate an ACPI button press to the domain'
@@ -116,6 +117,7 @@ _xl() {
     unpause) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
     console) if [[ $PREFIX == -* ]]; then compadd -- -t -n -e; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
     dump-core) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
+    gdbsx) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
     mem-max) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
     mem-set) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
     button-press) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
