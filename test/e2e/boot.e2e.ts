@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { CpuProfile } from '../../src/dom0/profile/cpuprofile.ts';
 import { Command, run } from './command.ts';
 
 /** What a healthy kernel does not print. */
@@ -27,7 +28,17 @@ describe.each(['cloud', 'generic'])("Debian's %s kernel", (flavour) => {
   });
 
   it('knows where it is, and finds nothing wrong', async () => {
-    const command = new Command([...args, '--log-dir', logs, '--name', `log-${flavour}`, '--stats']);
+    const profile = join(logs, `${flavour}.cpuprofile`);
+    const command = new Command([
+      ...args,
+      '--log-dir',
+      logs,
+      '--name',
+      `log-${flavour}`,
+      '--stats',
+      '--profile',
+      profile,
+    ]);
     await command.expect(PROMPT);
     const dmesg = await command.shell('dmesg');
     expect(dmesg).toContain('Hypervisor detected: Xen PV');
@@ -51,6 +62,16 @@ describe.each(['cloud', 'generic'])("Debian's %s kernel", (flavour) => {
     expect(result.stderr).toMatch(/time to \/init: \d+\.\d+ s/);
     expect(result.stderr).toMatch(/hypercalls: [\d,]+/);
     expect(result.stderr).toMatch(/guest instructions: [\d,]{9,}/);
+    expect(result.stderr).toMatch(/time in guest code: \d+\.\d\d s/);
+    // The profile has names of the kernel's functions, who makes hypercalls, and as much time as the run took.
+    const { nodes, samples, timeDeltas } = JSON.parse(readFileSync(profile, 'utf8')) as CpuProfile;
+    const frames = nodes.map((node) => node.callFrame.functionName);
+    expect(frames).toContain('xen_vmalloc_p2m_tree');
+    expect(frames).toContain('hypercall mmu_update');
+    expect(frames).toContain('(idle)');
+    expect(samples.length).toBe(timeDeltas.length);
+    const seconds = timeDeltas.reduce((sum, us) => sum + us, 0) / 1e6;
+    expect(seconds).toBeGreaterThan(3);
     const log = readFileSync(join(logs, `guest-log-${flavour}.log`), 'latin1');
     expect(log).toContain('Linux version 6.1');
     expect(log).toMatch(/reboot: (System halted|Power down)/);
