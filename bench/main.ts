@@ -15,6 +15,7 @@ import { Cache } from '../src/dom0/toolstack/cache.ts';
 import { partSizes } from '../src/machine/parts.ts';
 import { loadImages } from '../src/start/images.ts';
 import { parseOptions } from '../src/start/options.ts';
+import { domainsTable, measureDomains } from './domains.ts';
 import { Guest, type Measured } from './guest.ts';
 import { BOOT, chooseLines, LINES, type Line } from './lines.ts';
 import { measureMicro, microTable } from './micro.ts';
@@ -32,6 +33,7 @@ const HELP = `usage: npm run bench -- [options] [-- options of npm start]
   --flavour NAME     which of Debian's kernels: cloud or generic (default: cloud)
   --micro            instead: the hypervisor's hot paths in nanoseconds (bench/micro.ts)
   --xenstored        instead: reads a second from xenstored over its socket (bench/xenstored.ts)
+  --domains          instead: 1, 8, 32 and 128 domains doing the same total work (bench/domains.ts)
   --json FILE        where the figures go (default: build/bench.json)
   --check            fail if a ratio is below bench/baseline.json's by more than its tolerance
   --bless            write this run's ratios to bench/baseline.json
@@ -54,6 +56,7 @@ function options() {
       flavour: { type: 'string', default: 'cloud' },
       micro: { type: 'boolean', default: false },
       xenstored: { type: 'boolean', default: false },
+      domains: { type: 'boolean', default: false },
       json: { type: 'string', default: join(ROOT, 'build/bench.json') },
       check: { type: 'boolean', default: false },
       bless: { type: 'boolean', default: false },
@@ -188,6 +191,10 @@ async function main(): Promise<number> {
   if (o.help || o.list) {
     if (o.help) console.log(HELP);
     else for (const line of LINES) console.log(`${line.group.padEnd(16)}${line.name.padEnd(12)}${line.what}`);
+    return 0;
+  }
+  if (o.domains) {
+    console.log(domainsTable(await measureDomains(o.runs, o.quick ? 256 : 1280)));
     return 0;
   }
   if (o.micro) {

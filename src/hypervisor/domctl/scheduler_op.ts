@@ -3,7 +3,7 @@ import { DOMCTL_SCHEDOP, DomctlSchedulerOp, ERRNO, SYSCTL_SCHEDOP, SysctlSchedul
 import { Domain } from "../domain";
 import { cpupool_find } from "../sched/cpupool";
 import { sched_lock } from "../sched/sched";
-import { sched_getinfo, sched_pool_getinfo, sched_pool_putinfo, sched_putinfo } from "../sched/scheduler";
+import { sched_getinfo, sched_pool_getinfo, sched_pool_putinfo, sched_putinfo, sched_vcpuinfo } from "../sched/scheduler";
 import { spin_lock, spin_unlock } from "../spinlock";
 import { NOW } from "../time/clock";
 
@@ -11,6 +11,7 @@ import { NOW } from "../time/clock";
 export function domain_scheduler_op(d: Domain, u: usize): i64 {
   const at = u + DomctlSchedulerOp.u;
   const cmd = load<u32>(u, DomctlSchedulerOp.cmd);
+  if (cmd == DOMCTL_SCHEDOP.putvcpuinfo || cmd == DOMCTL_SCHEDOP.getvcpuinfo) return vcpus(d, u, cmd == DOMCTL_SCHEDOP.putvcpuinfo);
   const now = NOW();
   let rc: i64 = -ERRNO.EINVAL;
   spin_lock(sched_lock());
@@ -22,16 +23,21 @@ export function domain_scheduler_op(d: Domain, u: usize): i64 {
       case DOMCTL_SCHEDOP.putinfo:
         rc = sched_putinfo(d, at, now);
         break;
-      case DOMCTL_SCHEDOP.putvcpuinfo:
-      case DOMCTL_SCHEDOP.getvcpuinfo:
-        // Parameters of single vCPUs are rtds's.
-        break;
       default:
         rc = -ERRNO.ENOSYS;
     }
   }
   spin_unlock(sched_lock());
   return rc;
+}
+
+/** Parameters of single vCPUs: rtds's. */
+function vcpus(d: Domain, u: usize, put: bool): i64 {
+  const sched_id = load<u32>(u, DomctlSchedulerOp.sched_id);
+  spin_lock(sched_lock());
+  const same = changetype<usize>(d.pool) != 0 && sched_id == d.pool.sched_id;
+  spin_unlock(sched_lock());
+  return same ? sched_vcpuinfo(d, sched_id, u + DomctlSchedulerOp.u, put) : -ERRNO.EINVAL;
 }
 
 export function pool_scheduler_op(u: usize): i64 {

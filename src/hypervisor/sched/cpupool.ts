@@ -235,7 +235,7 @@ export function cpupool_move_domain(d: Domain, id: u32): i64 {
   spin_lock(sched_lock());
   const ok = c.cpus != 0;
   if (ok) {
-    domain_leave(d, now);
+    domain_leave(d);
     domain_enter(d, c, now);
   }
   spin_unlock(sched_lock());

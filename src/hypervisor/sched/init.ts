@@ -30,9 +30,8 @@ export function sched_domain_create(d: Domain, pool_id: u32): bool {
 export function sched_domain_destroy(d: Domain): void {
   if (d.sched == 0) return;
   if (changetype<usize>(d.pool) != 0) {
-    const now = NOW();
     spin_lock(sched_lock());
-    domain_leave(d, now);
+    domain_leave(d);
     spin_unlock(sched_lock());
     kill_timer(domain_timer(d));
   }
@@ -79,10 +78,10 @@ export function domain_enter(d: Domain, c: CpuPool, now: u64): void {
 }
 
 /** d, none of whose vCPUs runs or waits, leaves its pool. sched_lock is held. */
-export function domain_leave(d: Domain, now: u64): void {
+export function domain_leave(d: Domain): void {
   for (let i: u32 = 0; i < d.max_vcpus; i++) {
     const v = domain_vcpu(d, i);
-    if (changetype<usize>(v) != 0 && !d.is_ts) sched_vcpu_remove(v, now);
+    if (changetype<usize>(v) != 0 && !d.is_ts) sched_vcpu_remove(v);
   }
   stop_timer(domain_timer(d));
   d.pool.n_dom -= 1;

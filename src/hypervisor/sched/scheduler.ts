@@ -8,13 +8,20 @@ import { Domain, Vcpu } from "../domain";
 import { panic } from "../log";
 import { PerCpu } from "../state";
 import { CpuPool } from "./unit";
+import * as credit from "./credit";
+import { credit_account } from "./credit_acct";
 import * as credit2 from "./credit2";
 import { credit2_replenish } from "./credit2_cap";
+import * as none from "./null";
+import * as rtds from "./rtds";
 
 /** Is there such a scheduler? */
 export function sched_known(id: u32): bool {
   switch (id) {
+    case XEN_SCHEDULER.CREDIT:
     case XEN_SCHEDULER.CREDIT2:
+    case XEN_SCHEDULER.RTDS:
+    case XEN_SCHEDULER.NULL:
       return true;
     default:
       return false;
@@ -29,6 +36,9 @@ function unknown(): void {
 export function sched_pool_init(pool: CpuPool): bool {
   switch (pool.sched_id) {
     case XEN_SCHEDULER.CREDIT2: return credit2.credit2_pool_init(pool);
+    case XEN_SCHEDULER.CREDIT: return credit.credit_pool_init(pool);
+    case XEN_SCHEDULER.RTDS: return rtds.rtds_pool_init(pool);
+    case XEN_SCHEDULER.NULL: return none.null_pool_init(pool);
     default:
       unknown();
       return false;
@@ -39,6 +49,9 @@ export function sched_pool_init(pool: CpuPool): bool {
 export function sched_pool_free(pool: CpuPool): void {
   switch (pool.sched_id) {
     case XEN_SCHEDULER.CREDIT2: return credit2.credit2_pool_free(pool);
+    case XEN_SCHEDULER.CREDIT: return credit.credit_pool_free(pool);
+    case XEN_SCHEDULER.RTDS: return rtds.rtds_pool_free(pool);
+    case XEN_SCHEDULER.NULL: return none.null_pool_free(pool);
     default: unknown();
   }
 }
@@ -47,6 +60,9 @@ export function sched_pool_free(pool: CpuPool): void {
 export function sched_cpu_add(pool: CpuPool, cpu: u32): void {
   switch (pool.sched_id) {
     case XEN_SCHEDULER.CREDIT2: return credit2.credit2_cpu_add(pool, cpu);
+    case XEN_SCHEDULER.CREDIT: return credit.credit_cpu_add(pool, cpu);
+    case XEN_SCHEDULER.RTDS: return;
+    case XEN_SCHEDULER.NULL: return none.null_cpu_add(pool, cpu);
     default: unknown();
   }
 }
@@ -55,6 +71,9 @@ export function sched_cpu_add(pool: CpuPool, cpu: u32): void {
 export function sched_cpu_remove(pool: CpuPool, cpu: u32): void {
   switch (pool.sched_id) {
     case XEN_SCHEDULER.CREDIT2: return credit2.credit2_cpu_remove(pool, cpu);
+    case XEN_SCHEDULER.CREDIT: return credit.credit_cpu_remove(pool, cpu);
+    case XEN_SCHEDULER.RTDS: return;
+    case XEN_SCHEDULER.NULL: return none.null_cpu_remove(pool, cpu);
     default: unknown();
   }
 }
@@ -63,6 +82,9 @@ export function sched_cpu_remove(pool: CpuPool, cpu: u32): void {
 export function sched_domain_init(d: Domain): void {
   switch (d.pool.sched_id) {
     case XEN_SCHEDULER.CREDIT2: return credit2.credit2_domain_init(d);
+    case XEN_SCHEDULER.CREDIT: return credit.credit_domain_init(d);
+    case XEN_SCHEDULER.RTDS: return;
+    case XEN_SCHEDULER.NULL: return;
     default: unknown();
   }
 }
@@ -71,14 +93,20 @@ export function sched_domain_init(d: Domain): void {
 export function sched_vcpu_insert(v: Vcpu, now: u64): void {
   switch (v.domain.pool.sched_id) {
     case XEN_SCHEDULER.CREDIT2: return credit2.credit2_vcpu_insert(v, now);
+    case XEN_SCHEDULER.CREDIT: return credit.credit_vcpu_insert(v);
+    case XEN_SCHEDULER.RTDS: return rtds.rtds_vcpu_insert(v, now);
+    case XEN_SCHEDULER.NULL: return none.null_place(v);
     default: unknown();
   }
 }
 
 /** v, neither running nor waiting, leaves its pool. */
-export function sched_vcpu_remove(v: Vcpu, now: u64): void {
+export function sched_vcpu_remove(v: Vcpu): void {
   switch (v.domain.pool.sched_id) {
     case XEN_SCHEDULER.CREDIT2: return credit2.credit2_vcpu_remove(v);
+    case XEN_SCHEDULER.CREDIT: return credit.credit_vcpu_remove(v);
+    case XEN_SCHEDULER.RTDS: return;
+    case XEN_SCHEDULER.NULL: return none.null_vcpu_remove(v);
     default: unknown();
   }
 }
@@ -87,6 +115,9 @@ export function sched_vcpu_remove(v: Vcpu, now: u64): void {
 export function sched_place(v: Vcpu, now: u64): void {
   switch (v.domain.pool.sched_id) {
     case XEN_SCHEDULER.CREDIT2: return credit2.credit2_place(v, now);
+    case XEN_SCHEDULER.CREDIT: return credit.credit_place(v);
+    case XEN_SCHEDULER.RTDS: return rtds.rtds_place(v);
+    case XEN_SCHEDULER.NULL: return none.null_place(v);
     default: unknown();
   }
 }
@@ -95,6 +126,9 @@ export function sched_place(v: Vcpu, now: u64): void {
 export function sched_wake(v: Vcpu, now: u64): void {
   switch (v.domain.pool.sched_id) {
     case XEN_SCHEDULER.CREDIT2: return credit2.credit2_wake(v, now);
+    case XEN_SCHEDULER.CREDIT: return credit.credit_wake(v);
+    case XEN_SCHEDULER.RTDS: return rtds.rtds_wake(v, now);
+    case XEN_SCHEDULER.NULL: return none.null_wake(v);
     default: unknown();
   }
 }
@@ -103,6 +137,9 @@ export function sched_wake(v: Vcpu, now: u64): void {
 export function sched_sleep(v: Vcpu, now: u64): void {
   switch (v.domain.pool.sched_id) {
     case XEN_SCHEDULER.CREDIT2: return credit2.credit2_sleep(v, now);
+    case XEN_SCHEDULER.CREDIT: return credit.credit_sleep(v);
+    case XEN_SCHEDULER.RTDS: return rtds.rtds_sleep(v);
+    case XEN_SCHEDULER.NULL: return none.null_sleep(v);
     default: unknown();
   }
 }
@@ -111,6 +148,9 @@ export function sched_sleep(v: Vcpu, now: u64): void {
 export function sched_switched_out(v: Vcpu, now: u64): void {
   switch (v.domain.pool.sched_id) {
     case XEN_SCHEDULER.CREDIT2: return credit2.credit2_switched_out(v, now);
+    case XEN_SCHEDULER.CREDIT: return credit.credit_switched_out(v, now);
+    case XEN_SCHEDULER.RTDS: return rtds.rtds_switched_out(v, now);
+    case XEN_SCHEDULER.NULL: return;
     default: unknown();
   }
 }
@@ -123,6 +163,9 @@ export function sched_switched_out(v: Vcpu, now: u64): void {
 export function sched_choose(p: PerCpu, prev: Vcpu, stays: bool, now: u64): Vcpu {
   switch (p.sched.pool.sched_id) {
     case XEN_SCHEDULER.CREDIT2: return credit2.credit2_schedule(p, prev, stays, now);
+    case XEN_SCHEDULER.CREDIT: return credit.credit_schedule(p, prev, stays, now);
+    case XEN_SCHEDULER.RTDS: return rtds.rtds_schedule(p, prev, stays, now);
+    case XEN_SCHEDULER.NULL: return none.null_schedule(p, prev, stays);
     default:
       unknown();
       return prev;
@@ -133,12 +176,25 @@ export function sched_choose(p: PerCpu, prev: Vcpu, stays: bool, now: u64): Vcpu
 export function sched_getinfo(d: Domain, at: usize): i64 {
   switch (d.pool.sched_id) {
     case XEN_SCHEDULER.CREDIT2: return credit2.credit2_getinfo(d, at);
+    case XEN_SCHEDULER.CREDIT: return credit.credit_getinfo(d, at);
+    case XEN_SCHEDULER.RTDS: return rtds.rtds_getinfo(at);
     default: return -ERRNO.EINVAL;
   }
 }
 export function sched_putinfo(d: Domain, at: usize, now: u64): i64 {
   switch (d.pool.sched_id) {
     case XEN_SCHEDULER.CREDIT2: return credit2.credit2_putinfo(d, at, now);
+    case XEN_SCHEDULER.CREDIT: return credit.credit_putinfo(d, at, now);
+    case XEN_SCHEDULER.RTDS: return rtds.rtds_putinfo(d, at);
+    default: return -ERRNO.EINVAL;
+  }
+}
+
+
+/** The same of single vCPUs, in an array that the DomctlSchedV at u names. No lock is held. */
+export function sched_vcpuinfo(d: Domain, sched_id: u32, u: usize, put: bool): i64 {
+  switch (sched_id) {
+    case XEN_SCHEDULER.RTDS: return rtds.rtds_vcpuinfo(d, u, put);
     default: return -ERRNO.EINVAL;
   }
 }
@@ -147,12 +203,14 @@ export function sched_putinfo(d: Domain, at: usize, now: u64): i64 {
 export function sched_pool_getinfo(pool: CpuPool, at: usize): i64 {
   switch (pool.sched_id) {
     case XEN_SCHEDULER.CREDIT2: return credit2.credit2_pool_getinfo(pool, at);
+    case XEN_SCHEDULER.CREDIT: return credit.credit_pool_getinfo(pool, at);
     default: return -ERRNO.EOPNOTSUPP;
   }
 }
 export function sched_pool_putinfo(pool: CpuPool, at: usize): i64 {
   switch (pool.sched_id) {
     case XEN_SCHEDULER.CREDIT2: return credit2.credit2_pool_putinfo(pool, at);
+    case XEN_SCHEDULER.CREDIT: return credit.credit_pool_putinfo(pool, at);
     default: return -ERRNO.EOPNOTSUPP;
   }
 }
@@ -168,6 +226,8 @@ export function sched_domain_timer(d: Domain, now: u64): void {
 /** The pool's timer has fired. */
 export function sched_pool_timer(pool: CpuPool, now: u64): void {
   switch (pool.sched_id) {
+    case XEN_SCHEDULER.CREDIT: return credit_account(pool, now);
+    case XEN_SCHEDULER.RTDS: return rtds.rtds_replenish(pool, now);
     default: return;
   }
 }

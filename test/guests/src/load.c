@@ -43,9 +43,9 @@ static u64 unit(u64 x) {
 }
 
 static void sleep_until(u64 at) {
-  HC1(set_timer_op, at);
   upcalls_off();
   while (now() < at) {
+    HC1(set_timer_op, at);
     HC2(sched_op, SCHED_block, 0);
     upcalls_off();
   }
@@ -70,8 +70,11 @@ static void io(u32 n) {
 
 static void acknowledge(struct regs *r) {
   (void)r;
+  /* In this order: what Xen sets meanwhile makes another upcall. */
   shared->vcpu_info[0].evtchn_upcall_pending = 0;
+  __asm__ volatile("" ::: "memory");
   shared->vcpu_info[0].evtchn_pending_sel = 0;
+  __asm__ volatile("" ::: "memory");
   for (u32 i = 0; i < 64; i++) shared->evtchn_pending[i] = 0;
 }
 
@@ -82,6 +85,7 @@ void test_main(void) {
   } v = {VIRQ_TIMER, 0, 0};
   HC2(event_channel_op, EVTCHN_bind_virq, P(&v));
   on_event = acknowledge;
+  set_mask(v.port, false);
   const char *n;
   if (after("busy"))
     for (u64 x = 1;;) x = unit(x);

@@ -20,7 +20,7 @@ import type { StructView } from '../memory.ts';
 export type WeightedScheduler = typeof XEN_SCHEDULER.CREDIT | typeof XEN_SCHEDULER.CREDIT2;
 
 export interface WeightParams {
-  /** 1 to 65535, 256 by default: share of the CPU beside others, for each vCPU (credit2) or the domain (credit). */
+  /** 1 to 65535, 256 by default: share of the CPU beside others, of each vCPU. */
   readonly weight: number;
   /** Most CPU it gets, in percent of one pCPU; 0: no limit. */
   readonly cap: number;
