@@ -37,15 +37,20 @@ _xl() {
     'claims:List outstanding claim information about all domains'
     'cpupool-create:Create a new CPU pool'
     'cpupool-list:List CPU pools on host'
+    'block-attach:Create a new virtual block device'
+    'block-list:List virtual block devices for a domain'
+    'block-detach:Destroy a domain'\''s virtual block device'
+    'cd-insert:Insert a cdrom into a guest'\''s cd drive'
+    'cd-eject:Eject a cdrom from a guest'\''s cd drive'
+    'network-attach:Create a new virtual network device'
+    'network-list:List virtual network interfaces for a domain'
+    'network-detach:Destroy a domain'\''s virtual network device'
     'cpupool-destroy:Deactivates a CPU pool'
     'cpupool-rename:Renames a CPU pool'
     'cpupool-cpu-add:Adds a CPU to a CPU pool'
     'cpupool-cpu-remove:Removes a CPU from a CPU pool'
     'cpupool-migrate:Moves a domain into a CPU pool'
     'cpupool-numa-split:Splits up the machine into one CPU pool per NUMA node'
-    'network-attach:Create a new virtual network device'
-    'network-list:List virtual network interfaces for a domain'
-    'network-detach:Destroy a domain'\''s virtual network device'
     'image:Make a disk with an operating system to boot from'
     'host:Start, stop or look at the process that holds the machine'
     'help:Print help about xl or one of its commands'
@@ -63,11 +68,6 @@ _xl() {
     'pci-assignable-remove:Not supported yet  PCI pass-through'
     'pci-assignable-list:Not supported yet  PCI pass-through'
     'vncviewer:Not supported yet  VNC'
-    'cd-insert:Not supported yet  changing media'
-    'cd-eject:Not supported yet  changing media'
-    'block-attach:Not supported yet  block devices'
-    'block-list:Not supported yet  block devices'
-    'block-detach:Not supported yet  block devices'
     'channel-list:Not supported yet  channels'
     'vtpm-attach:Not supported yet  virtual TPMs'
     'vtpm-list:Not supported yet  virtual TPMs'
@@ -141,17 +141,22 @@ _xl() {
     claims) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     cpupool-create) if [[ $PREFIX == -* ]]; then compadd -- -f --defconfig -n --dryrun; else _files; fi ;;
     cpupool-list) if [[ $PREFIX == -* ]]; then compadd -- -c --cpus; else true; fi ;;
+    block-attach) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
+    block-list) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
+    block-detach) if [[ $PREFIX == -* ]]; then compadd -- -f --force; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
+    cd-insert) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
+    cd-eject) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
+    network-attach) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
+    network-list) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
+    network-detach) if [[ $PREFIX == -* ]]; then compadd -- --force; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
     cpupool-destroy) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     cpupool-rename) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     cpupool-cpu-add) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     cpupool-cpu-remove) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     cpupool-migrate) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
     cpupool-numa-split) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
-    network-attach) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
-    network-list) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
-    network-detach) if [[ $PREFIX == -* ]]; then compadd -- --force; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
     image) if [[ $PREFIX == -* ]]; then compadd -- --size --suite --flavour --mirror --packages --hostname --user --password-file --ssh-key; else true; fi ;;
-    host) if [[ $PREFIX == -* ]]; then compadd -- --memory --pcpus --shutdown-timeout; else compadd -- start stop status run; fi ;;
+    host) if [[ $PREFIX == -* ]]; then compadd -- --memory --pcpus --tcp --shutdown-timeout; else compadd -- start stop status run; fi ;;
     help) if [[ $PREFIX == -* ]]; then compadd -- --long; else _describe command commands; fi ;;
     save) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     restore) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
@@ -167,11 +172,6 @@ _xl() {
     pci-assignable-remove) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     pci-assignable-list) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     vncviewer) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
-    cd-insert) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
-    cd-eject) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
-    block-attach) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
-    block-list) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
-    block-detach) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     channel-list) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     vtpm-attach) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     vtpm-list) if [[ $PREFIX == -* ]]; then true; else true; fi ;;

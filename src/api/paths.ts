@@ -16,6 +16,8 @@ export interface HostPaths {
   readonly socket: string;
   /** xenstored, for programs of the host: XENSTORED_PATH of Xen's tools. */
   readonly storeSocket: string;
+  /** What clients over TCP must show. */
+  readonly token: string;
   /** What the host process prints. */
   readonly log: string;
   /** Logs of consoles and of the hypervisor. */
@@ -36,6 +38,7 @@ export function hostPaths(env: NodeJS.ProcessEnv = process.env): HostPaths {
     dir,
     socket,
     storeSocket: join(dir, 'xenstored.sock'),
+    token: join(dir, 'token'),
     log: join(dir, 'host.log'),
     logDir: join(dir, 'log'),
   };

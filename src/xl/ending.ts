@@ -40,7 +40,7 @@ export function endingCommand({ name, how, doing, options }: Ending): Command {
 
 async function chosen(client: Client, args: Arguments): Promise<DomainInfo[]> {
   const [word] = args.positionals;
-  if (args.has('all')) return (await client.call('domain.list', {})).filter((d) => d.domid !== 0);
+  if (args.has('all')) return (await client.call('domain.list', {})).filter((d) => !d.neverStop);
   if (word === undefined) throw new CommandError('You must specify -a or a domain id.\n');
   const domain = await findDomain(client, word);
   if (domain.domid === 0) throw new CommandError('domain 0 is the host: `xl host stop` ends it');

@@ -1,5 +1,6 @@
 /** The commands of xl, in the order of `xl help`. */
 import type { Command } from './command.ts';
+import { blockCommands } from './commands/block.ts';
 import { buttonPress } from './commands/button-press.ts';
 import { claims } from './commands/claims.ts';
 import { configUpdate } from './commands/config-update.ts';
@@ -76,8 +77,9 @@ export const COMMANDS: readonly Command[] = [
   claims,
   cpupoolCreate,
   cpupoolList,
-  ...cpupoolCommands,
+  ...blockCommands,
   ...networkCommands,
+  ...cpupoolCommands,
   image,
   host,
   help,

@@ -71,6 +71,7 @@ describe('paths', () => {
       dir: '/tmp/a',
       socket: '/tmp/a/b.sock',
       storeSocket: '/tmp/a/xenstored.sock',
+      token: '/tmp/a/token',
       log: '/tmp/a/host.log',
       logDir: '/tmp/a/log',
     });

@@ -1,6 +1,7 @@
 /** The control API on the real hypervisor, through the client that xl uses. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -86,8 +87,15 @@ describe('calls', () => {
     expect(made.name).toBe('one');
     expect(told.length).toBeGreaterThan(0);
     const [dom0, one] = await client.call('domain.list', {});
-    expect(dom0).toMatchObject({ domid: 0, name: 'Domain-0' });
-    expect(one).toMatchObject({ domid: made.domid, name: 'one', paused: true, memoryKiB: 8192, uuid: made.uuid });
+    expect(dom0).toMatchObject({ domid: 0, name: 'Domain-0', neverStop: true });
+    expect(one).toMatchObject({
+      domid: made.domid,
+      name: 'one',
+      paused: true,
+      neverStop: false,
+      memoryKiB: 8192,
+      uuid: made.uuid,
+    });
     await client.call('domain.unpause', { domain: 'one' });
     expect((await client.call('domain.info', { domain: made.domid })).paused).toBe(false);
     await client.call('domain.rename', { domain: 'one', name: 'two' });
@@ -137,6 +145,51 @@ describe('calls', () => {
     const nobody = new Client(join(dir, 'nobody.sock'));
     await expect(nobody.call('domain.list', {})).rejects.toThrow(NoHostError);
     await expect(nobody.console(1)).rejects.toThrow(NoHostError);
+  });
+});
+
+describe('beside the calls there are', () => {
+  it('health, and figures for Prometheus', async () => {
+    expect(await raw('/health', 'GET')).toEqual({ status: 200, text: '{"status":"ok"}' });
+    await client.call('domain.create', { config: config('a"b') });
+    const { text } = await raw('/metrics', 'GET');
+    expect(text).toContain('# TYPE xenolith_domain_memory_bytes gauge\n');
+    expect(text).toMatch(/^xenolith_domain_memory_bytes\{domid="\d+",name="a\\"b"\} 8388608$/m);
+    expect(text).toMatch(/^xenolith_domains 2$/m);
+    for (const line of text.trimEnd().split('\n'))
+      expect(line).toMatch(/^(# (HELP|TYPE) \w+ .+|\w+(\{.*\})? [\d.e+-]+)$/);
+    expect((await raw('/metrics')).status).toBe(405);
+  });
+
+  it('a description of every call', async () => {
+    const { text } = await raw('/v1/openapi.json', 'GET');
+    const api = JSON.parse(text);
+    expect(api.openapi).toBe('3.1.0');
+    for (const name of Object.keys(CALLS)) {
+      const { post } = api.paths[callPath(name as never)];
+      expect(post.operationId).toBe(name);
+      expect(post.requestBody.content['application/json'].schema.type).toBe('object');
+    }
+    const { properties } = api.paths['/v1/domain/create'].post.requestBody.content['application/json'].schema;
+    expect(properties.config.properties.memory).toMatchObject({ type: 'integer', minimum: 1 });
+    expect(properties.config.required).toEqual(expect.arrayContaining(['name', 'memory']));
+  });
+
+  it('a token, where one is asked for', async () => {
+    const process = { started: 1, socket: 's', state: 'running' as const, stop: () => {} };
+    const guarded = createApiServer({ host: Promise.resolve(host), process, warn: () => {}, token: 'secret' });
+    guarded.listen(0, '127.0.0.1');
+    await new Promise((resolve) => guarded.once('listening', resolve));
+    const { port } = guarded.address() as AddressInfo;
+    const get = (path: string, token?: string) =>
+      fetch(`http://127.0.0.1:${port}${path}`, { headers: token ? { Authorization: `Bearer ${token}` } : {} });
+    for (const path of ['/metrics', '/v1/events', '/health', '/nothing']) {
+      expect((await get(path)).status).toBe(401);
+      expect((await get(path, 'wrong')).status).toBe(401);
+    }
+    expect((await get('/health', 'secret')).status).toBe(200);
+    guarded.close();
+    guarded.closeAllConnections();
   });
 });
 

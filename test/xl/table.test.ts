@@ -100,6 +100,7 @@ describe('numbers', () => {
       vcpusOnline: 2,
       vcpusMax: 2,
       cpupool: 0,
+      neverStop: false,
       startTime: 0,
     };
     const poolNames = new Map([[0, 'Pool-0']]);

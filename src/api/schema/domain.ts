@@ -27,6 +27,7 @@ export const DomainInfo = z.strictObject({
   vcpusOnline: z.int(),
   vcpusMax: z.int(),
   cpupool: z.int(),
+  neverStop: z.boolean().describe('the control domain, driver domains: not a guest'),
   startTime: z.number().describe('seconds since 1970'),
 });
 export type DomainInfo = z.infer<typeof DomainInfo>;

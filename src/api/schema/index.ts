@@ -1,12 +1,20 @@
 /** Every call of the control API. Server, client and the OpenAPI description are made from this table. */
 import type { z } from 'zod';
+import { diskCalls } from './disk.ts';
 import { domainCalls } from './domain.ts';
 import { hostCalls } from './host.ts';
 import { networkCalls } from './network.ts';
 import { schedulerCalls } from './scheduler.ts';
 import { vcpuCalls } from './vcpu.ts';
 
-export const CALLS = { ...hostCalls, ...domainCalls, ...vcpuCalls, ...schedulerCalls, ...networkCalls };
+export const CALLS = {
+  ...hostCalls,
+  ...domainCalls,
+  ...vcpuCalls,
+  ...schedulerCalls,
+  ...diskCalls,
+  ...networkCalls,
+};
 
 export type CallName = keyof typeof CALLS;
 /** As a client writes them, and as the server sees them with their defaults. */
@@ -18,6 +26,10 @@ export type Result<N extends CallName> = z.output<(typeof CALLS)[N]['result']>;
 export const API_PREFIX = '/v1/';
 export const callPath = (name: CallName) => `${API_PREFIX}${name.replace('.', '/')}`;
 export const EVENTS_PATH = `${API_PREFIX}events`;
+/** Health, figures for Prometheus, the description: plain GETs. */
+export const HEALTH_PATH = '/health';
+export const METRICS_PATH = '/metrics';
+export const OPENAPI_PATH = `${API_PREFIX}openapi.json`;
 export const CONSOLE_PATH = `${API_PREFIX}console`;
 /** Protocol that a console's connection is upgraded to: plain bytes both ways. */
 export const CONSOLE_PROTOCOL = 'xenolith-console';

@@ -3,7 +3,9 @@
  * breaks. SIGTERM, SIGHUP and SIGINT, and the call `host.stop`, give guests a clean shutdown within a limit; a second signal
  * ends it at once.
  */
-import { mkdirSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Host, type HostOptions } from '../../dom0/host.ts';
 import { Cache } from '../../dom0/toolstack/cache.ts';
@@ -17,6 +19,8 @@ export interface DaemonOptions extends Omit<HostOptions, 'warn' | 'logDir' | 'st
   readonly paths: HostPaths;
   /** What guests get to shut down in, in ms. */
   readonly shutdownMs?: number;
+  /** Serve the control API on this port of 127.0.0.1 too, to those who have the token in `paths.token`. */
+  readonly tcpPort?: number;
   /** Called when clients can be served. */
   readonly ready?: () => void;
   readonly warn: (message: string) => void;
@@ -46,6 +50,7 @@ export async function runHost(options: DaemonOptions): Promise<number> {
   made.promise.catch(() => {}); // told below
   const server = createApiServer({ host: made.promise, process: status, warn });
   const giveBack = await claimSocket(server, paths.socket);
+  let tcp: ReturnType<typeof createApiServer> | undefined;
   let signals = 0;
   const onSignal = () => {
     if (++signals > 1) {
@@ -67,6 +72,7 @@ export async function runHost(options: DaemonOptions): Promise<number> {
     });
     host.onFailure((failure) => stop({ failure }));
     made.resolve(host);
+    if (options.tcpPort !== undefined) tcp = await serveTcp(options, made.promise, status);
     options.ready?.();
     const { timeoutMs = options.shutdownMs ?? DEFAULT_SHUTDOWN_MS, failure } = await stopped;
     status.state = failure ? 'failed' : 'stopping';
@@ -83,9 +89,20 @@ export async function runHost(options: DaemonOptions): Promise<number> {
     throw error;
   } finally {
     giveBack();
-    await closeServer(server);
+    await Promise.all([closeServer(server), tcp && closeServer(tcp)]);
     for (const signal of SIGNALS) process.off(signal, onSignal);
   }
+}
+
+/** A new token each time, for whoever can read the file. */
+async function serveTcp(options: DaemonOptions, host: Promise<Host>, process: HostProcess) {
+  const token = randomBytes(32).toString('hex');
+  rmSync(options.paths.token, { force: true });
+  writeFileSync(options.paths.token, `${token}\n`, { mode: 0o600 });
+  const server = createApiServer({ host, process, warn: options.warn, token });
+  server.listen(options.tcpPort, '127.0.0.1');
+  await once(server, 'listening');
+  return server;
 }
 
 async function closeServer(server: ReturnType<typeof createApiServer>): Promise<void> {

@@ -2,15 +2,28 @@
  * The control API over HTTP: `POST /v1/<group>/<call>` with JSON for synchronous control (schema/index.ts), `GET /v1/events`
  * for what happens (events.ts), and consoles as upgraded byte streams (console.ts). Where it listens is the caller's choice.
  */
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Host } from '../../dom0/host.ts';
-import { API_PREFIX, CALLS, type CallName, CONSOLE_PATH, callPath, EVENTS_PATH } from '../schema/index.ts';
+import {
+  API_PREFIX,
+  CALLS,
+  type CallName,
+  CONSOLE_PATH,
+  callPath,
+  EVENTS_PATH,
+  HEALTH_PATH,
+  METRICS_PATH,
+  OPENAPI_PATH,
+} from '../schema/index.ts';
 import { serveConsole } from './console.ts';
 import { describeError, RequestError } from './errors.ts';
 import { serveEvents } from './events.ts';
 import type { CallContext, HostProcess } from './handlers/handler.ts';
 import { HANDLERS } from './handlers/index.ts';
+import { metrics } from './metrics.ts';
+import { openApi } from './openapi.ts';
 
 /** Largest body of a request. */
 const MAX_BODY = 1 << 20;
@@ -25,6 +38,8 @@ export interface ApiOptions {
   readonly host: Promise<Host>;
   readonly process: HostProcess;
   readonly warn: (message: string) => void;
+  /** Clients must show it (Authorization: Bearer …): for a server that others than this user can reach. */
+  readonly token?: string;
 }
 
 export function createApiServer(options: ApiOptions): Server {
@@ -34,7 +49,10 @@ export function createApiServer(options: ApiOptions): Server {
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => {}); // a client that went away
     options.host
-      .then((host) => serveConsole(host, new URL(request.url ?? '/', 'http://host'), request, socket, head))
+      .then((host) => {
+        checkToken(options, request);
+        serveConsole(host, new URL(request.url ?? '/', 'http://host'), request, socket, head);
+      })
       .catch((error) => {
         const { status, body } = describeError(error);
         const text = JSON.stringify({ error: body });
@@ -46,9 +64,34 @@ export function createApiServer(options: ApiOptions): Server {
   return server;
 }
 
+/** Compares in a time that does not tell how much of the token was right. */
+function checkToken({ token }: ApiOptions, request: IncomingMessage): void {
+  if (token === undefined) return;
+  const hash = (text: string) => createHash('sha256').update(text).digest();
+  const given = request.headers.authorization ?? '';
+  if (!timingSafeEqual(hash(given), hash(`Bearer ${token}`))) {
+    throw new RequestError(401, 'this needs the host’s token: Authorization: Bearer …');
+  }
+}
+
+/** What is read without parameters, and how it is made. */
+const PLAIN: Readonly<Record<string, { type: string; text: (host: Host) => string }>> = {
+  [HEALTH_PATH]: { type: JSON_TYPE, text: () => JSON.stringify({ status: 'ok' }) },
+  [METRICS_PATH]: { type: 'text/plain; version=0.0.4; charset=utf-8', text: metrics },
+  [OPENAPI_PATH]: { type: JSON_TYPE, text: () => JSON.stringify(openApi()) },
+};
+
 async function answer(options: ApiOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  checkToken(options, request);
   const url = new URL(request.url ?? '/', 'http://host');
   const host = await options.host;
+  if (Object.hasOwn(PLAIN, url.pathname)) {
+    if (request.method !== 'GET') throw new RequestError(405, `${url.pathname} takes GET`);
+    const { type, text } = PLAIN[url.pathname];
+    response.writeHead(200, { 'Content-Type': type });
+    response.end(text(host));
+    return;
+  }
   if (url.pathname === EVENTS_PATH) {
     if (request.method !== 'GET') throw new RequestError(405, `${EVENTS_PATH} takes GET`);
     return serveEvents(host, request, response);

@@ -22,6 +22,8 @@ export interface DominfoEntry {
   readonly vcpusOnline: number;
   readonly vcpusMax: number;
   readonly cpupool: number;
+  /** It serves others, as driver domains do: not one of those that `xl shutdown -a` ends. */
+  readonly neverStop: boolean;
   /** Seconds since 1970. */
   readonly startTime: number;
 }
@@ -53,6 +55,7 @@ export function dominfo(toolstack: Toolstack, info: XenDomainInfo): DominfoEntry
     vcpusOnline: info.onlineVcpus,
     vcpusMax: info.maxVcpuId + 1,
     cpupool: info.cpupool,
+    neverStop: !toolstack.list().some((d) => d.domid === info.domid),
     startTime: Number(toolstack.store.tryRead(`${vmPath(uuid)}/start_time`) ?? toolstack.startTime),
   };
 }

@@ -12,6 +12,7 @@ interface MachineArguments {
   memoryMiB?: number;
   pcpus?: number;
   shutdownMs?: number;
+  tcpPort?: number;
 }
 
 /** Value, bounds, unit of each option. */
@@ -19,6 +20,7 @@ const NUMBERS: readonly [option: string, key: keyof MachineArguments, min: numbe
   ['memory', 'memoryMiB', 128, 4096, 1],
   ['pcpus', 'pcpus', 1, 64, 1],
   ['shutdown-timeout', 'shutdownMs', 0, 3600, 1000],
+  ['tcp', 'tcpPort', 1, 65535, 1],
 ];
 
 function machineArguments(args: Arguments): MachineArguments {
@@ -128,6 +130,11 @@ export const host: Command = {
   options: [
     { long: 'memory', value: 'MiB', help: 'memory of the machine, 128 to 4096 (default)' },
     { long: 'pcpus', value: 'N', help: 'its processors (default: one less than the computer has)' },
+    {
+      long: 'tcp',
+      value: 'PORT',
+      help: 'serve the control API on 127.0.0.1 too, with the token of the file beside the socket',
+    },
     { long: 'shutdown-timeout', value: 'SECONDS', help: 'what guests get to shut down in (default: 30)' },
   ],
   notes: 'Other commands start a host that is not there. `run` does the same in the foreground.',

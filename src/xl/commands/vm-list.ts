@@ -7,8 +7,8 @@ export const vmList: Command = {
   async run({ client, print }) {
     const c = await client();
     print('UUID                                  ID    name');
-    for (const { domid, uuid, name } of await c.call('domain.list', {})) {
-      if (domid !== 0) print(`${uuid}  ${domid}    ${name.padEnd(30)}`);
+    for (const { domid, uuid, name, neverStop } of await c.call('domain.list', {})) {
+      if (!neverStop) print(`${uuid}  ${domid}    ${name.padEnd(30)}`);
     }
     return EXIT.SUCCESS;
   },

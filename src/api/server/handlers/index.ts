@@ -1,3 +1,4 @@
+import { diskHandlers } from './disk.ts';
 import { domainHandlers } from './domain.ts';
 import type { Handlers } from './handler.ts';
 import { hostHandlers } from './host.ts';
@@ -11,4 +12,5 @@ export const HANDLERS: Handlers = {
   ...vcpuHandlers,
   ...schedulerHandlers,
   ...networkHandlers,
+  ...diskHandlers,
 };
