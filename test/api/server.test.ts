@@ -223,6 +223,17 @@ describe('events', () => {
   });
 });
 
+describe('a debugger', () => {
+  it('is given an address, or told why not', async () => {
+    await client.call('domain.create', { config: config('one') });
+    const { address } = await client.call('domain.debug', { domain: 'one', at: 0 });
+    expect(address).toMatch(/^127\.0\.0\.1:\d+$/);
+    await expect(client.call('domain.debug', { domain: 'one', at: '/none/such/gdb' })).rejects.toThrow(/gdb cannot/);
+    await expect(client.call('domain.debug', { domain: 'other', at: 0 })).rejects.toThrow(/no domain named other/);
+    await client.call('domain.destroy', { domain: 'one' });
+  });
+});
+
 describe('a console', () => {
   it('is upgraded to bytes, and ends with its domain', async () => {
     const { domid } = await client.call('domain.create', { config: config('one') });
