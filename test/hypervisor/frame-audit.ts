@@ -38,7 +38,7 @@ export interface FrameInfo {
   readonly owner: number;
 }
 
-export function frameInfo(m: MmMachine, mfn: number): FrameInfo {
+export function frameInfo(m: { readonly view: DataView }, mfn: number): FrameInfo {
   const heap = m.view.getUint32(MACHINE_INFO_ADDRESS + MachineInfo.off.heap_start, true);
   const at = heap + PAGE + mfn * INFO_SIZE;
   const c = m.view.getUint32(at + COUNT_INFO, true);
