@@ -18,6 +18,9 @@ export let scratch: usize = 0;
 /** Bytes used of the log line under construction at scratch. */
 export let log_len: u32 = 0;
 
+/** Looks of long hypercalls whether they should make way (hypercalls/continuation.ts). */
+export let preempt_checks: u32 = 0;
+
 export function set_slot(s: u32, kind: u32): void {
   slot = s;
   slot_kind = kind;
@@ -36,4 +39,8 @@ export function set_log_len(n: u32): void {
 }
 export function add_locks_held(n: i32): void {
   locks_held += n;
+}
+/** One more look; how many there were. */
+export function count_preempt_check(): u32 {
+  return preempt_checks++;
 }

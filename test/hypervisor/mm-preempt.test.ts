@@ -140,6 +140,25 @@ describe('a tree of tables', () => {
   });
 });
 
+test('a guest that does nothing but long hypercalls makes way for timers all the same', () => {
+  const m = new MmMachine();
+  const g = makeGuest(m, 256);
+  const c = new GuestCalls(m, g);
+  start(m, g);
+  m.guest(function* () {
+    for (let i = 64; i < 256; i++) yield* c.call(HYPERCALL.update_va_mapping, va(i), 0, 0);
+    const { root } = tree(m, g, 64, 4);
+    yield* c.call(HYPERCALL.set_timer_op, BigInt(Math.round(performance.now() * 1e6)) + 1_000_000n);
+    // Nobody asks for the pCPU but the clock.
+    const end = performance.now() + 10_000;
+    while (m.continuations === 0 && performance.now() < end) {
+      expect(yield* c.mmuext(MMUEXT.PIN_L4_TABLE, root)).toBe(0);
+      expect(yield* c.mmuext(MMUEXT.UNPIN_TABLE, root)).toBe(0);
+    }
+  });
+  expect(m.continuations).toBeGreaterThan(0);
+});
+
 /** Pages of each level that the random guest plays with. */
 const LEVEL = 8;
 const STEPS = Number(process.env.MM_PREEMPT_STEPS ?? 1200);

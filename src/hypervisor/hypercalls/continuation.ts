@@ -2,9 +2,11 @@
 // is left: the guest's rip goes back to its syscall instruction, or the multicall entry is rewritten.
 import { CpuState, GPR, MulticallEntry } from "../abi";
 import { set_gpr } from "../domain";
-import { current, slot_kind } from "../percpu";
-import { this_cpu } from "../state";
+import { count_preempt_check, current, slot_kind } from "../percpu";
+import { raise_softirq, SOFTIRQ_TIMER, this_cpu } from "../state";
 import { local_events_need_delivery } from "../sched/poll";
+import { sched_deadline } from "../sched/sched";
+import { NOW } from "../time/clock";
 
 /** Bits of Vcpu.mc_flags. */
 export const MCF_in_multicall: u32 = 1;
@@ -13,10 +15,22 @@ export const MCF_call_preempted: u32 = 2;
 /** Length of `syscall`. */
 const SYSCALL_LENGTH: u64 = 2;
 
-/** Should a long operation of the current vCPU make way? Never on a TypeScript domain's thread, which runs nothing else. */
+/** Looks between two looks at the clock, which costs as much as a small piece of work. */
+const CLOCK_EVERY: u32 = 16;
+
+/**
+ * Should a long operation of the current vCPU make way? Never on a TypeScript domain's thread, which runs nothing else. Work
+ * in the hypervisor takes no fuel, so timers and the end of the time slice are looked for here.
+ */
 export function hypercall_preempt_check(): bool {
   if (slot_kind != 0) return false;
-  return this_cpu().softirq != 0 || local_events_need_delivery(current);
+  const p = this_cpu();
+  if (count_preempt_check() % CLOCK_EVERY == 0) {
+    const now = NOW();
+    // The pCPU's loop looks at both when it is there.
+    if ((p.timer_next != 0 && p.timer_next <= now) || sched_deadline() <= now) raise_softirq(p, SOFTIRQ_TIMER);
+  }
+  return p.softirq != 0 || local_events_need_delivery(current);
 }
 
 /** Arranges for the hypercall to be made again with these arguments; returns what the present call is to return. */
