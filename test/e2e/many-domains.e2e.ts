@@ -130,14 +130,20 @@ describe('credit2 in real time', () => {
 
   it('an I/O-bound domain wakes in time beside busy ones', () =>
     onHost({ memoryMiB: 1024, pcpus: 1 }, async (host) => {
+      const late = async (name: string) => {
+        const g = createLoad(host, name, `io ${FULL ? 1500 : 200}`);
+        g.domain.unpause();
+        await g.domain.ended;
+        console.log(`${name}: ${g.output().trim().split('\n').at(-1)}`);
+        const [, median, p99] = /late: (\d+) median, (\d+) p99 us/.exec(g.output())!.map(Number);
+        return { median, p99 };
+      };
+      // The host may be late as well: what counts is how much later it is for the others' sake.
+      const alone = await late('alone');
       for (let i = 0; i < 3; i++) createLoad(host, `busy${i}`, 'busy').domain.unpause();
-      const g = createLoad(host, 'io', `io ${FULL ? 1500 : 300}`);
-      g.domain.unpause();
-      await g.domain.ended;
-      console.log(g.output().trim());
-      const [, median, p99] = /late: (\d+) median, (\d+) p99 us/.exec(g.output())!.map(Number);
-      expect(median).toBeLessThan(5000);
-      if (FULL) expect(p99).toBeLessThan(5000);
+      const beside = await late('beside three busy ones');
+      expect(beside.median - alone.median).toBeLessThan(FULL ? 5000 : 20_000);
+      if (FULL) expect(beside.p99).toBeLessThan(5000);
     }));
 });
 
