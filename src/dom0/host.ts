@@ -34,6 +34,7 @@ export interface HostOptions {
   /** As in MachineOptions: times for `stats`, other modules than build/'s, memory for instruments. */
   readonly timing?: boolean;
   readonly parts?: MachineParts;
+  readonly checkLocks?: boolean;
   readonly reserve?: number;
   /** Where the logs of the consoles and of the hypervisor go, and what crashed domains leave; without it there are none. */
   readonly logDir?: string;
@@ -87,7 +88,7 @@ export class Host {
   }
 
   static async create(options: HostOptions = {}): Promise<Host> {
-    const { memoryMiB, pcpus, deterministic, translationMiB, timing, parts, reserve } = options;
+    const { memoryMiB, pcpus, deterministic, translationMiB, timing, parts, checkLocks, reserve } = options;
     // A deterministic run owes nothing to an earlier one.
     const store = deterministic ? undefined : options.translations;
     const early: string[] = [];
@@ -107,6 +108,7 @@ export class Host {
       timing,
       log,
       parts,
+      checkLocks,
       reserve,
     });
     try {

@@ -7,11 +7,12 @@ import { BUG_ON, log_dec, log_end, log_start, log_str, log_text, panic } from ".
 import { alloc_xenheap_page, alloc_xenheap_pages, free_frames, mm_boot, total_frames } from "./mm/heap";
 import { share_m2p_with_privileged_guests } from "./mm/m2p";
 import { xfree, xzalloc } from "./mm/xmalloc";
-import { set_current, set_scratch, set_shared, set_slot } from "./percpu";
+import { set_check_locks, set_current, set_scratch, set_shared, set_slot } from "./percpu";
 import { cpupools_boot } from "./sched/cpupool";
 import { SCHED_CPU_SIZE, SchedCpu } from "./sched/unit";
 import { SHOOT_RING_SIZE } from "./shootdown";
-import { spin_lock_init } from "./spinlock";
+import { LOCK_current, LOCK_domlist, LOCK_sched, LOCK_shootdown, LOCK_timer, LOCK_virq_handlers } from "./locks";
+import { HELD_SIZE, spin_lock_init } from "./spinlock";
 import { Hypervisor, MAX_PCPUS, PERCPU_STRIDE, PerCpu, percpu_of, xen } from "./state";
 
 /** Idle spin of a new pCPU (ns), and guess at the cost of a guest instruction (ps). */
@@ -38,9 +39,9 @@ export function boot_machine(pcpus: u32): void {
   set_shared(changetype<usize>(x));
   store<u32>(MACHINE_INFO_ADDRESS, changetype<usize>(x), MachineInfo.hypervisor);
   const base = changetype<usize>(x);
-  spin_lock_init(base + offsetof<Hypervisor>("domlist_lock"), "domlist");
-  spin_lock_init(base + offsetof<Hypervisor>("sched_lock"), "sched");
-  spin_lock_init(base + offsetof<Hypervisor>("virq_lock"), "virq handlers");
+  spin_lock_init(base + offsetof<Hypervisor>("domlist_lock"), LOCK_domlist);
+  spin_lock_init(base + offsetof<Hypervisor>("sched_lock"), LOCK_sched);
+  spin_lock_init(base + offsetof<Hypervisor>("virq_lock"), LOCK_virq_handlers);
   x.pcpus = pcpus;
   x.slots = load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.slots);
   x.deterministic = load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.deterministic);
@@ -84,13 +85,14 @@ function prepare_cpu(i: u32): void {
   p.mc_entry = must(xzalloc(64));
   p.scratch = must(alloc_xenheap_page());
   p.shoot_ring = must(xzalloc(SHOOT_RING_SIZE));
+  p.held = must(xzalloc(HELD_SIZE));
   p.shoot_sent = must(xzalloc(MAX_PCPUS << 2));
   p.spin_ns = FIRST_SPIN_NS;
   p.ps_per_insn = FIRST_PS_PER_INSN;
   const base = changetype<usize>(p);
-  spin_lock_init(base + offsetof<PerCpu>("timer_lock"), "timer");
-  spin_lock_init(base + offsetof<PerCpu>("shoot_lock"), "shootdown");
-  spin_lock_init(base + offsetof<PerCpu>("current_lock"), "current");
+  spin_lock_init(base + offsetof<PerCpu>("timer_lock"), LOCK_timer);
+  spin_lock_init(base + offsetof<PerCpu>("shoot_lock"), LOCK_shootdown);
+  spin_lock_init(base + offsetof<PerCpu>("current_lock"), LOCK_current);
   p.sched = changetype<SchedCpu>(must(xzalloc(SCHED_CPU_SIZE, 8)));
   const v = alloc_vcpu(xen().dom_idle, i);
   must(changetype<usize>(v));
@@ -143,6 +145,7 @@ export function init_cpu_slot(slot: u32, kind: u32): void {
   set_shared(load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.hypervisor));
   const p = percpu_of(slot);
   set_scratch(p.scratch);
+  set_check_locks(load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.check_locks) != 0);
   if (kind == 0) {
     set_current(p.idle_vcpu);
     atomic.store<u32>(changetype<usize>(p) + offsetof<PerCpu>("online"), 1);

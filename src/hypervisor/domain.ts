@@ -60,12 +60,11 @@ export class Domain {
   /** vCPUs blocked in sched_op poll (atomic count). */
   pollers: u32;
 
-  /** Locks: u64 each (spinlock.ts). Order: domain_lock, page_alloc_lock, evtchn_lock, grant lock, scheduler's. */
+  /** Locks: u64 each (spinlock.ts; docs/locks.md). */
   domain_lock: u64;
   page_alloc_lock: u64;
   evtchn_lock: u64;
   shutdown_lock: u64;
-  hypercall_lock: u64;
 
   // ── memory (owned by mm/; page_alloc_lock) ─────────────────────────────────────────────────────────────────
   /** First mfn of the domain's pages (linked through the frame table), 0: none. Domain heap, and Xen heap pages shared with it. */

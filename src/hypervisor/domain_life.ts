@@ -22,6 +22,7 @@ import { domain_pause } from "./pause";
 import { cpupool_move_domain } from "./sched/cpupool";
 import { sched_domain_create, sched_domain_destroy, sched_vcpu_create } from "./sched/init";
 import { watchdogs_create, watchdogs_free, watchdogs_kill } from "./sched/watchdog";
+import { LOCK_console, LOCK_domain, LOCK_evtchn, LOCK_evtchn_fifo, LOCK_page_alloc, LOCK_shutdown, LOCK_virq } from "./locks";
 import { spin_lock, spin_lock_init, spin_unlock } from "./spinlock";
 import { Hypervisor, xen } from "./state";
 import { init_debugregs } from "./traps/debugreg";
@@ -38,13 +39,12 @@ const NO_VCPU = changetype<Vcpu>(0);
 
 function init_locks(d: Domain): void {
   const p = changetype<usize>(d);
-  spin_lock_init(p + offsetof<Domain>("domain_lock"), "domain");
-  spin_lock_init(p + offsetof<Domain>("page_alloc_lock"), "page_alloc");
-  spin_lock_init(p + offsetof<Domain>("evtchn_lock"), "evtchn");
-  spin_lock_init(p + offsetof<Domain>("evtchn_fifo_lock"), "evtchn_fifo");
-  spin_lock_init(p + offsetof<Domain>("shutdown_lock"), "shutdown");
-  spin_lock_init(p + offsetof<Domain>("hypercall_lock"), "hypercall");
-  spin_lock_init(p + offsetof<Domain>("console_lock"), "console");
+  spin_lock_init(p + offsetof<Domain>("domain_lock"), LOCK_domain);
+  spin_lock_init(p + offsetof<Domain>("page_alloc_lock"), LOCK_page_alloc);
+  spin_lock_init(p + offsetof<Domain>("evtchn_lock"), LOCK_evtchn);
+  spin_lock_init(p + offsetof<Domain>("evtchn_fifo_lock"), LOCK_evtchn_fifo);
+  spin_lock_init(p + offsetof<Domain>("shutdown_lock"), LOCK_shutdown);
+  spin_lock_init(p + offsetof<Domain>("console_lock"), LOCK_console);
 }
 
 /** A struct Domain with its locks and one reference, not in the list: what special domains (DOMID_XEN, …) are. */
@@ -173,7 +173,7 @@ export function vcpu_create(d: Domain, id: u32): Vcpu {
     vcpu_free(v);
     return NO_VCPU;
   }
-  spin_lock_init(changetype<usize>(v) + offsetof<Vcpu>("virq_lock"), "virq");
+  spin_lock_init(changetype<usize>(v) + offsetof<Vcpu>("virq_lock"), LOCK_virq);
   v.vcpu_info = id < LEGACY_MAX_VCPUS ? d.shared_info + SharedInfo.vcpu_info + <usize>id * VcpuInfo.SIZE : v.vcpu_info_dummy;
   store<u8>(v.vcpu_info, 1, VcpuInfo.evtchn_upcall_mask);
   v.pause_flags = d.is_ts ? 0 : VPF_down;

@@ -13,6 +13,8 @@ export let current: Vcpu = changetype<Vcpu>(0);
 export let shared: usize = 0;
 /** Depth of spinlocks held: no host import but panic may be called unless it is 0. */
 export let locks_held: u32 = 0;
+/** Spinlocks are checked to be taken in order (locks.ts). */
+export let check_locks: bool = false;
 /** A page of scratch memory of this slot (log lines, bounce frames, hypercall argument copies). */
 export let scratch: usize = 0;
 /** Bytes used of the log line under construction at scratch. */
@@ -24,6 +26,9 @@ export let preempt_checks: u32 = 0;
 export function set_slot(s: u32, kind: u32): void {
   slot = s;
   slot_kind = kind;
+}
+export function set_check_locks(on: bool): void {
+  check_locks = on;
 }
 export function set_current(v: Vcpu): void {
   current = v;

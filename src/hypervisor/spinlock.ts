@@ -1,24 +1,33 @@
-// Spinlocks in machine memory. A lock is a u64 field of a struct: low half the holder's slot + 1 (0: free), high half
-// the address of its name (a string constant: the same address in every instance of this module). A bounded spin that
-// fails is a deadlock: the machine panics with the lock's name and holder.
-import { add_locks_held, slot, slot_kind } from "./percpu";
+// Spinlocks in machine memory. A lock is a u64 field of a struct: low half the holder's slot + 1 (0: free), high half its
+// kind (locks.ts). A bounded spin that fails is a deadlock: the machine panics with the lock's name and holder.
+import { lock_name } from "./locks";
+import { add_locks_held, check_locks, locks_held, slot, slot_kind } from "./percpu";
+import { this_cpu } from "./state";
 import { MachineInfo, MACHINE_INFO_ADDRESS } from "./abi";
 import { log_start, log_str, log_dec, panic_line } from "./log";
 
 /** Spins before a held lock is called a deadlock: many seconds, as the host may have put the holder's thread aside. */
 const SPIN_LIMIT: u64 = 4_000_000_000;
 
-/** Initialises the lock at `lock`; `name` must be a string literal. */
-export function spin_lock_init(lock: usize, name: string): void {
-  store<u32>(lock, changetype<usize>(name), 4);
+/** Initialises the lock at `lock`; `kind` is LOCK_*. */
+export function spin_lock_init(lock: usize, kind: u32): void {
+  store<u32>(lock, kind, 4);
   atomic.store<u32>(lock, 0);
+}
+
+// @ts-ignore: decorator
+@inline
+function kind_of(lock: usize): u32 {
+  return load<u32>(lock, 4);
 }
 
 /** Takes the lock. Not recursive. */
 export function spin_lock(lock: usize): void {
+  if (check_locks) check_order(lock);
   const me = slot + 1;
   if (atomic.cmpxchg<u32>(lock, 0, me) != 0) spin_slow(lock, me);
   add_locks_held(1);
+  if (check_locks) note_held(lock);
 }
 
 function spin_slow(lock: usize, me: u32): void {
@@ -30,7 +39,7 @@ function spin_slow(lock: usize, me: u32): void {
   }
   log_start();
   log_str("deadlock on lock '");
-  log_str(changetype<string>(load<u32>(lock, 4)));
+  log_str(lock_name(kind_of(lock)));
   log_str("' held by slot ");
   log_dec(atomic.load<u32>(lock) - 1);
   log_str(", wanted by slot ");
@@ -38,10 +47,11 @@ function spin_slow(lock: usize, me: u32): void {
   panic_line();
 }
 
-/** Takes the lock if it is free. */
+/** Takes the lock if it is free. As it does not wait, the order does not matter. */
 export function spin_trylock(lock: usize): bool {
   if (atomic.cmpxchg<u32>(lock, 0, slot + 1) != 0) return false;
   add_locks_held(1);
+  if (check_locks) note_held(lock);
   return true;
 }
 
@@ -49,12 +59,50 @@ export function spin_unlock(lock: usize): void {
   if (atomic.load<u32>(lock) != slot + 1) {
     log_start();
     log_str("lock '");
-    log_str(changetype<string>(load<u32>(lock, 4)));
+    log_str(lock_name(kind_of(lock)));
     log_str("' released by a slot that does not hold it");
     panic_line();
   }
+  if (check_locks) note_released(lock);
   add_locks_held(-1);
   atomic.store<u32>(lock, 0);
+}
+
+/** Most locks that are held at once. */
+const MAX_HELD: u32 = 16;
+/** Bytes of PerCpu.held. */
+export const HELD_SIZE: u32 = MAX_HELD << 2;
+
+/** Panics if a lock is held that `lock` may not be taken under. */
+function check_order(lock: usize): void {
+  const held = this_cpu().held;
+  for (let i: u32 = 0; i < locks_held; i++) {
+    const other = <usize>load<u32>(held + (i << 2));
+    if (kind_of(other) < kind_of(lock) || (kind_of(other) == kind_of(lock) && other < lock)) continue;
+    log_start();
+    log_str("lock order: '");
+    log_str(lock_name(kind_of(lock)));
+    log_str("' wanted while '");
+    log_str(lock_name(kind_of(other)));
+    log_str("' is held");
+    panic_line();
+  }
+}
+
+function note_held(lock: usize): void {
+  if (locks_held > MAX_HELD) {
+    log_start();
+    log_str("too many locks held");
+    panic_line();
+  }
+  store<u32>(this_cpu().held + ((locks_held - 1) << 2), <u32>lock);
+}
+
+function note_released(lock: usize): void {
+  const held = this_cpu().held;
+  let i: u32 = 0;
+  while (i < locks_held && load<u32>(held + (i << 2)) != <u32>lock) i++;
+  for (; i + 1 < locks_held; i++) store<u32>(held + (i << 2), load<u32>(held + ((i + 1) << 2)));
 }
 
 export function spin_is_held(lock: usize): bool {

@@ -117,6 +117,8 @@ export class PerCpu {
   ps_per_insn: u32;
   /** Idle spin: how long (ns) is worth it, from what spinning gained lately. */
   spin_ns: u32;
+  /** Addresses of the spinlocks it holds, if they are checked (spinlock.ts). */
+  held: usize;
   /** A page for the slot's own use (percpu.ts scratch). */
   scratch: usize;
   /** ProfileRing of this pCPU (profile.ts); 0: nobody profiles. */

@@ -24,6 +24,8 @@ export const MachineInfo = struct('MachineInfo', [
   ['tsc_khz', 'u32'],
   /** Non-zero: statistics say how long exits and hypercalls took (CpuStats). */
   ['timing', 'u32'],
+  /** Non-zero: the order in which spinlocks are taken is checked. */
+  ['check_locks', 'u32'],
   /** Address of the code owners (src/engine/area.ts). */
   ['code_owners', 'u32'],
   /** Nanoseconds since 1970 at machine boot. */

@@ -26,6 +26,8 @@ export interface MachineOptions {
   readonly translationMiB?: number;
   /** What an earlier machine's `translations()` gave (from any source: it is checked); empty: nothing yet. */
   readonly translations?: Uint8Array;
+  /** Panic when the hypervisor takes spinlocks in a wrong order: for tests. */
+  readonly checkLocks?: boolean;
   readonly parts?: MachineParts;
   /** Bytes of machine memory kept out of the hypervisor's heap, for instruments; they begin at `Machine.reserved`. */
   readonly reserve?: number;
@@ -128,6 +130,7 @@ export class Machine {
     set('area_base', firstArea);
     set('area_size', areaLayout(firstArea, frames, arena).size);
     set('code_owners', codeOwners);
+    set('check_locks', o.checkLocks ? 1 : 0);
     set('heap_start', at);
     set('deterministic', o.deterministic ? 1 : 0);
     set('timing', o.timing ? 1 : 0);

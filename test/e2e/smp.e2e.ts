@@ -52,7 +52,7 @@ describe('on two pCPUs', () => {
 describe('a guest with 4 vCPUs', () => {
   let guest: HostGuest;
   beforeAll(async () => {
-    guest = await HostGuest.boot({ host: { pcpus: 2 }, domain: { vcpus: 4, maxVcpus: 5, ramdisk } });
+    guest = await HostGuest.boot({ host: { pcpus: 2, checkLocks: true }, domain: { vcpus: 4, maxVcpus: 5, ramdisk } });
   });
   afterAll(() => guest?.stop());
 

@@ -12,7 +12,7 @@ let host: Host;
 let failure: Error | undefined;
 
 beforeAll(async () => {
-  host = await Host.create({ memoryMiB: 256, pcpus: 1 });
+  host = await Host.create({ memoryMiB: 256, pcpus: 1, checkLocks: true });
   host.onFailure((e) => {
     failure = e;
   });

@@ -33,7 +33,7 @@ describe.each([
   let host: Host;
   let failure: Error | undefined;
   beforeAll(async () => {
-    host = await Host.create({ memoryMiB: 256, pcpus });
+    host = await Host.create({ memoryMiB: 256, pcpus, checkLocks: true });
     host.onFailure((e) => {
       failure = e;
     });
@@ -52,7 +52,7 @@ describe.each([
 describe('two busy domains', () => {
   /** Two domains that compute; how much CPU time they got in a while, as a multiple of that while. */
   async function share(pcpus: number): Promise<{ together: number; processors: Set<number> }> {
-    const host = await Host.create({ memoryMiB: 256, pcpus });
+    const host = await Host.create({ memoryMiB: 256, pcpus, checkLocks: true });
     try {
       const domains = ['one', 'two'].map((name) => {
         const domain = host.toolstack.create({

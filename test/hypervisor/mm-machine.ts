@@ -114,6 +114,7 @@ export class MmMachine {
       area_size: PAGE,
       heap_start: HEAP,
       tsc_khz: 1_000_000,
+      check_locks: 1,
     };
     for (const [k, v] of Object.entries(info))
       this.view.setUint32(MACHINE_INFO_ADDRESS + MachineInfo.off[k as keyof typeof MachineInfo.off], v, true);

@@ -2,6 +2,7 @@
 // page of 128 channels; both are made when a port in them is first given.
 import { Domain } from "../domain";
 import { alloc_xenheap_page } from "../mm/heap";
+import { LOCK_event_channel } from "../locks";
 import { spin_lock_init } from "../spinlock";
 
 /** Evtchn.state; those a guest sees are EVTCHNSTAT_* (public/event_channel.h). */
@@ -62,7 +63,7 @@ export function grow_evtchns(d: Domain): bool {
   for (let i: u32 = 0; i < PER_BUCKET; i++) {
     const chn = changetype<Evtchn>(bucket + i * EVTCHN_SIZE);
     chn.port = first + i;
-    spin_lock_init(changetype<usize>(chn), "event channel");
+    spin_lock_init(changetype<usize>(chn), LOCK_event_channel);
   }
   store<u32>(d.evtchn_group + ((first >> BUCKET_SHIFT) << 2), bucket);
   atomic.store<u32>(changetype<usize>(d) + offsetof<Domain>("valid_evtchns"), first + PER_BUCKET);

@@ -4,6 +4,7 @@
 // as well. Handles of what the domain itself has mapped are in its maptrack (maptrack.ts).
 import { ERRNO, GrantEntryV1, GrantEntryV2, GTF } from "../abi";
 import { Domain, is_null } from "../domain";
+import { LOCK_grant_table, LOCK_maptrack } from "../locks";
 import { spin_lock, spin_lock_init, spin_unlock } from "../spinlock";
 import { alloc_xenheap_page, alloc_xenheap_pages, free_xenheap_page, free_xenheap_pages, xfree, xzalloc } from "../mm/heap";
 import { share_xen_page_with_guest, unshare_xen_page } from "../mm/domain";
@@ -224,8 +225,8 @@ export function grant_table_create(d: Domain): i32 {
   const gt = changetype<GrantTable>(xzalloc(offsetof<GrantTable>()));
   if (is_null(gt)) return -<i32>ERRNO.ENOMEM;
   d.grant_table = changetype<usize>(gt);
-  spin_lock_init(changetype<usize>(gt) + offsetof<GrantTable>("lock"), "grant table");
-  spin_lock_init(changetype<usize>(gt) + offsetof<GrantTable>("maptrack_lock"), "maptrack");
+  spin_lock_init(changetype<usize>(gt) + offsetof<GrantTable>("lock"), LOCK_grant_table);
+  spin_lock_init(changetype<usize>(gt) + offsetof<GrantTable>("maptrack_lock"), LOCK_maptrack);
   gt.version = 1;
   gt.max_version = d.max_grant_version;
   gt.max_frames = max<u32>(min<u32>(d.max_grant_frames, MAX_GRANT_FRAMES), INITIAL_FRAMES);

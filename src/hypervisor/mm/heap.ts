@@ -3,6 +3,7 @@
 import { MachineInfo, MACHINE_INFO_ADDRESS } from "../abi";
 import { Domain, is_null } from "../domain";
 import { panic } from "../log";
+import { LOCK_heap, LOCK_xmalloc } from "../locks";
 import { spin_lock, spin_lock_init, spin_unlock } from "../spinlock";
 import { frame_table_size, map_domain_page, mfn_to_page, mm_state_address, PageInfo, PGC_free } from "./frame";
 import { build_m2p_tables, m2p_init } from "./m2p";
@@ -22,8 +23,8 @@ export function mm_boot(): void {
   // The last frame of a full 4 GiB is left out, so that the end of every frame is a 32-bit address.
   const end: u32 = frames >= 0x10_0000 ? 0xf_ffff : frames;
   const state = mm();
-  spin_lock_init(heap_lock(), "heap");
-  spin_lock_init(changetype<usize>(state) + offsetof<MmState>("xmalloc_lock"), "xmalloc");
+  spin_lock_init(heap_lock(), LOCK_heap);
+  spin_lock_init(changetype<usize>(state) + offsetof<MmState>("xmalloc_lock"), LOCK_xmalloc);
   const table_end = (start + 4096 + frame_table_size(frames) + 4095) & ~4095;
   const m2p_size = (frames * 8 + 4095) & ~4095;
   const m2p = m2p_size >= M2P_LARGE ? (table_end + M2P_LARGE - 1) & ~(M2P_LARGE - 1) : table_end;

@@ -8,6 +8,7 @@ const char test_name[] = "smp-atomics";
 static u8 area[3 * PAGE_SIZE] __attribute__((aligned(4096)));
 static u64 pair[2] __attribute__((aligned(16)));
 static u64 mixed[2] __attribute__((aligned(16)));
+static u8 halves[128] __attribute__((aligned(128)));
 static volatile u64 plain;
 static struct barrier barrier;
 static u64 cpus, rounds;
@@ -60,9 +61,6 @@ static void work(u64 cpu) {
       old = seen;
     }
     count_pair(pair);
-    /* Half of the vCPUs count in 8 bytes, the others in 16. */
-    if (cpu & 1) add_by_16(mixed);
-    else __asm__ volatile("lock incq %0" : "+m"(mixed[0]));
     /* A spinlock whose word crosses a cache line. */
     u32 taken;
     for (u32 turn = 0;; relax(&turn)) {
@@ -72,6 +70,19 @@ static void work(u64 cpu) {
     }
     plain = plain + 1;
     __asm__ volatile("movl $0, %0" : "=m"(*AT32(SPIN)) : : "memory");
+  }
+  /* Some count in 16 bytes, or in 8 that cross a line, while others count in 8 aligned ones of these. */
+  meet(&barrier, cpus);
+  for (u64 i = 0; i < rounds; i++) {
+    if (cpu & 1) {
+      add_by_16(mixed);
+      __asm__ volatile("lock addq $0x10000, %0" : "+m"(*(u64 *)(halves + 62)));
+    } else {
+      for (u32 k = 0; k < 50; k++) {
+        __asm__ volatile("lock incq %0" : "+m"(mixed[0]));
+        __asm__ volatile("lock incq %0" : "+m"(*(u64 *)(halves + 64)));
+      }
+    }
   }
   meet(&barrier, cpus);
 }
@@ -96,7 +107,9 @@ void test_main(void) {
   is("cmpxchg", *AT64(EXCHANGE), n);
   is("cmpxchg16b", pair[0], n);
   is("its other half", pair[1], n * n);
-  is("8 and 16 bytes", mixed[0], n);
+  u64 odd = cpus / 2 * rounds, even = (cpus + 1) / 2 * rounds * 50;
+  is("8 and 16 bytes", mixed[0], odd + even);
+  is("aligned and not", *(u64 *)(halves + 64), odd + even);
   is("xchg as a lock", plain, n);
   for (u32 i = 1; i < cpus; i++) await_down(i);
 }
