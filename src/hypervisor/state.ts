@@ -58,9 +58,8 @@ export class Hypervisor {
   domains_created: u32;
   /** A createdomain chooses its id (atomic). */
   creating: u32;
-  /** Slot + 1 of the pCPU that is alone in guest code, 0: none (atomic; exclusive.ts), and how often that was so. */
+  /** Slot + 1 of the pCPU that is alone in guest code, 0: none (atomic; exclusive.ts). */
   exclusive: u32;
-  exclusives: u64;
 }
 
 /** PerCpu.softirq bits. */
