@@ -5,8 +5,10 @@
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { constants, zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openImage } from '../../../src/dom0/backends/block/formats/formats.ts';
+import { decompress, frameLength } from '../../../src/dom0/backends/block/formats/qcow2/compressed.ts';
 import { createQcow2 } from '../../../src/dom0/backends/block/formats/qcow2/create.ts';
 import { HostFile } from '../../../src/dom0/backends/block/host-file.ts';
 import { type BlockImage, ImageError } from '../../../src/dom0/backends/block/image.ts';
@@ -178,6 +180,21 @@ describe('a chain of backing files', () => {
     for (let i = 1; i <= 5; i++) expect(got[i * 1024]).toBe(i + 1);
     expect(got[512]).toBe(1);
   });
+});
+
+it('a zstd frame ends where it says, whatever follows', () => {
+  const random = rng(4);
+  for (let i = 0; i < 60; i++) {
+    const cluster = 1 << (9 + (i % 9));
+    const plain = new Uint8Array(cluster).map(() => (random() < 0.3 ? random() * 256 : i % 3));
+    if (i % 4 === 0) plain.fill(7);
+    const params = { [constants.ZSTD_c_checksumFlag]: i % 2, [constants.ZSTD_c_contentSizeFlag]: (i >> 1) % 2 };
+    const frame = zstdCompressSync(plain, { params });
+    const packed = Buffer.concat([frame, Buffer.from([0x28, 0xb5, 1, 2, 3])]);
+    expect(frameLength(packed)).toBe(frame.length);
+    expect(Buffer.compare(decompress(packed, 'zstd', cluster), plain)).toBe(0);
+    expect(() => decompress(packed.subarray(0, frame.length - 1 - (i % 5)), 'zstd', cluster)).toThrow();
+  }
 });
 
 it('what is no file, or no image, is refused', () => {

@@ -88,7 +88,7 @@ export interface FrontOptions {
 interface FrontRing {
   readonly pages: number[];
   readonly refs: number[];
-  readonly port: number;
+  port: number;
   prod: number;
   cons: number;
 }
@@ -106,6 +106,7 @@ export class BlockFront {
   readonly #options: FrontOptions;
   readonly #size: number;
   #lastId = 0n;
+  readonly #kept: Buffered[] = [];
 
   constructor(grants: GrantingDomain, disk: Disk, options: FrontOptions = {}) {
     this.grants = grants;
@@ -128,11 +129,20 @@ export class BlockFront {
 
   #ring(count: number): FrontRing {
     const pages = Array.from({ length: count }, () => this.grants.page());
-    const { words } = this.host.xen.memory;
-    Atomics.store(words, (pages[0] + Sring.off.req_event) >>> 2, 1);
-    Atomics.store(words, (pages[0] + Sring.off.rsp_event) >>> 2, 1);
+    this.#init(pages[0]);
     const refs = pages.map((p) => this.grants.grant(this.domid, p));
     return { pages, refs, port: this.host.xen.evtchn.allocUnbound(0, this.domid), prod: 0, cons: 0 };
+  }
+
+  /** SHARED_RING_INIT, on a page of zeros. */
+  #init(page: number): void {
+    const { words } = this.host.xen.memory;
+    Atomics.store(words, (page + Sring.off.req_event) >>> 2, 1);
+    Atomics.store(words, (page + Sring.off.rsp_event) >>> 2, 1);
+  }
+
+  remove(key: string): void {
+    if (this.host.store.exists(`${this.path}/${key}`)) this.host.store.rm(`${this.path}/${key}`);
   }
 
   write(key: string, value: string | number): void {
@@ -227,7 +237,7 @@ export class BlockFront {
     v.setUint8(off.operation, operation);
     v.setUint8(off.nr_segments, segments.length);
     v.setBigUint64(off.id, ++this.#lastId, true);
-    v.setBigUint64(off.sector_number, BigInt(sector), true);
+    v.setBigInt64(off.sector_number, BigInt(sector), true);
     for (const [i, s] of segments.slice(0, 11).entries()) segment(v, off.seg + i * BlkifRequestSegment.size, s);
     return bytes;
   }
@@ -240,7 +250,7 @@ export class BlockFront {
     v.setUint8(off.indirect_op, operation);
     v.setUint16(off.nr_segments, count, true);
     v.setBigUint64(off.id, ++this.#lastId, true);
-    v.setBigUint64(off.sector_number, BigInt(sector), true);
+    v.setBigInt64(off.sector_number, BigInt(sector), true);
     for (const [i, ref] of refs.slice(0, 8).entries()) v.setUint32(off.indirect_grefs + i * 4, ref, true);
     return bytes;
   }
@@ -251,40 +261,70 @@ export class BlockFront {
     const { off } = BlkifRequestDiscard;
     v.setUint8(off.operation, BLKIF_OP.DISCARD);
     v.setBigUint64(off.id, ++this.#lastId, true);
-    v.setBigUint64(off.sector_number, BigInt(sector), true);
+    v.setBigInt64(off.sector_number, BigInt(sector), true);
     v.setBigUint64(off.nr_sectors, BigInt(sectors), true);
     return bytes;
   }
 
-  /** Writes or reads whole pages, one granted page for each, in one request. */
+  /** Writes or reads whole sectors, one granted page for 4096 bytes of them, in one request. */
   async io(operation: number, sector: number, data: Uint8Array, q = 0): Promise<number> {
-    const pages = Array.from({ length: Math.ceil(data.length / PAGE) }, () => this.grants.page());
+    const count = Math.ceil(data.length / PAGE);
     const { memory } = this.host.xen;
-    if (operation !== BLKIF_OP.READ)
-      for (const [i, p] of pages.entries()) memory.write(p, data.subarray(i * PAGE, (i + 1) * PAGE));
-    const refs = pages.map((p) =>
-      this.grants.grant(this.domid, p, operation !== BLKIF_OP.READ && !this.#options.persistent),
-    );
-    const last = (i: number) => Math.min(PAGE, data.length - i * PAGE) / 512 - 1;
-    const status = await this.call(
-      this.request(
-        operation,
-        sector,
-        refs.map((ref, i) => ({ ref, last: last(i) })),
-      ),
-      q,
-    );
-    if (operation === BLKIF_OP.READ) {
-      for (const [i, p] of pages.entries()) {
-        data.set(memory.bytes.subarray(p, p + Math.min(PAGE, data.length - i * PAGE)), i * PAGE);
-      }
+    const writing = operation !== BLKIF_OP.READ;
+    const pages = Array.from({ length: count }, () => this.#take(writing));
+    const size = (i: number) => Math.min(PAGE, data.length - i * PAGE);
+    if (writing) {
+      for (const [i, { page }] of pages.entries()) memory.write(page, data.subarray(i * PAGE, i * PAGE + size(i)));
     }
-    if (!this.#options.persistent) {
-      for (const ref of refs) if (!this.grants.revoke(ref)) throw new Error(`grant ${ref} is still in use`);
-      for (const p of pages) this.grants.freePage(p);
+    const segments = pages.map(({ ref }, i) => ({ ref, last: size(i) / 512 - 1 }));
+    const status = await this.call(this.request(operation, sector, segments), q);
+    if (!writing) {
+      for (const [i, { page }] of pages.entries()) data.set(memory.bytes.subarray(page, page + size(i)), i * PAGE);
     }
+    for (const p of pages) this.#give(p);
     return status;
   }
+
+  /** A page that the back end may use: one that it has mapped already, with persistent grants. */
+  #take(writing: boolean): Buffered {
+    const kept = this.#kept.pop();
+    if (kept) return kept;
+    const page = this.grants.page();
+    return { page, ref: this.grants.grant(this.domid, page, writing && !this.#options.persistent) };
+  }
+
+  #give(p: Buffered): void {
+    if (this.#options.persistent) {
+      this.#kept.push(p);
+      return;
+    }
+    if (!this.grants.revoke(p.ref)) throw new Error(`grant ${p.ref} is still in use`);
+    this.grants.freePage(p.page);
+  }
+
+  /** Leaves in order, with new indices and a new port, and connects again if wanted. */
+  async reconnect(connect = true): Promise<void> {
+    this.write('state', XenbusState.Closing);
+    await this.backendState(XenbusState.Closing);
+    this.write('state', XenbusState.Closed);
+    await this.backendState(XenbusState.Closed);
+    for (const ring of this.rings) {
+      this.host.xen.evtchn.close(ring.port);
+      this.host.xen.memory.fill(ring.pages[0], PAGE);
+      this.#init(ring.pages[0]);
+      ring.port = this.host.xen.evtchn.allocUnbound(0, this.domid);
+      ring.prod = 0;
+      ring.cons = 0;
+    }
+    this.write('state', XenbusState.Initialising);
+    await this.backendState(XenbusState.InitWait);
+    if (connect) await this.connect();
+  }
+}
+
+interface Buffered {
+  readonly page: number;
+  readonly ref: number;
 }
 
 export function segment(v: DataView, at: number, s: { ref: number; first?: number; last?: number }): void {

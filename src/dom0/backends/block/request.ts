@@ -49,7 +49,10 @@ export class BlockRequest {
     this.segments = 0;
     this.length = 0;
     this.indirectRefs.length = 0;
-    const high = r.getUint32(off.sector_number + 4, true);
+    // A flush without data has no place: Linux says sector -1.
+    const flushes = this.operation === BLKIF_OP.FLUSH_DISKCACHE || this.operation === BLKIF_OP.WRITE_BARRIER;
+    const placeless = flushes && r.getUint8(off.nr_segments) === 0;
+    const high = placeless ? 0 : r.getUint32(off.sector_number + 4, true);
     if (high >= MAX_SECTOR_HIGH) return 'a sector beyond any disk';
     this.position = (high * 2 ** 32 + r.getUint32(off.sector_number, true)) * BLKIF_SECTOR_SIZE;
     switch (this.operation) {

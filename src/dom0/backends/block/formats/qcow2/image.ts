@@ -1,8 +1,8 @@
 /** A qcow2 image: reads through its tables and backing chain, writes with copy on write. */
-import { inflateRawSync, zstdDecompressSync } from 'node:zlib';
 import type { HostFile } from '../../host-file.ts';
 import { type BlockImage, ImageError, lengthOf, slice } from '../../image.ts';
 import { checkRefcounts } from './check.ts';
+import { decompress } from './compressed.ts';
 import { type Header, Qcow2Header, readHeader } from './header.ts';
 import { Refcounts } from './refcounts.ts';
 import { type Entry, Tables } from './tables.ts';
@@ -183,19 +183,11 @@ export class Qcow2Image implements BlockImage {
   }
 
   #decompress(host: number, length: number): Uint8Array {
-    const packed = this.#file.bytes(host, length);
-    let plain: Buffer;
     try {
-      // What follows the stream in its last sector belongs to the next.
-      plain =
-        this.#header.compression === 'zstd'
-          ? zstdDecompressSync(packed, { maxOutputLength: this.#cluster })
-          : inflateRawSync(packed, { maxOutputLength: this.#cluster });
+      return decompress(this.#file.bytes(host, length), this.#header.compression, this.#cluster);
     } catch (e) {
       throw new ImageError(`${this.#file.path}: a compressed cluster is damaged: ${(e as Error).message}`);
     }
-    if (plain.length !== this.#cluster) throw new ImageError(`${this.#file.path}: a compressed cluster is too short`);
-    return plain;
   }
 
   /** Writes to clusters that get a new place. Returns how many bytes of `part` that took care of. */
