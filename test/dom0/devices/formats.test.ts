@@ -16,9 +16,9 @@ import { IMAGE_KINDS, type ImageKind, readAll, rng, scatter } from './image-kind
 
 const SIZE = 3 << 20;
 /** Operations of a run of the model, crashes, and mutations of an image, for each format. */
-const STEPS = Number(process.env.BLOCK_STEPS ?? 50);
-const CRASHES = Number(process.env.BLOCK_CRASHES ?? 6);
-const MUTATIONS = Number(process.env.BLOCK_MUTATIONS ?? 20);
+const STEPS = Number(process.env.BLOCK_STEPS ?? 25);
+const CRASHES = Number(process.env.BLOCK_CRASHES ?? 3);
+const MUTATIONS = Number(process.env.BLOCK_MUTATIONS ?? 10);
 
 let dir: string;
 beforeAll(() => {

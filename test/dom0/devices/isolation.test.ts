@@ -12,8 +12,8 @@ import { BlockFront, GrantingDomain } from './front.ts';
 import { rng } from './image-kinds.ts';
 
 const SIZE = 8 << 20;
-const KILLS = Number(process.env.BLOCK_KILLS ?? 3);
-const FUZZ = Number(process.env.BLOCK_FUZZ ?? 40);
+const KILLS = Number(process.env.BLOCK_KILLS ?? 2);
+const FUZZ = Number(process.env.BLOCK_FUZZ ?? 15);
 const SEED = Number(process.env.BLOCK_SEED ?? 1);
 
 let host: Host;
