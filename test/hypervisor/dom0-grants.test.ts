@@ -2,11 +2,11 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { GNTST, GTF } from '../../src/abi/grant_table.ts';
 import { DOMID } from '../../src/abi/xen.ts';
-import { GrantLimitError, GrantMap } from '../../src/dom0/kernel/grants.ts';
+import { GrantLimit, GrantMap } from '../../src/dom0/kernel/grant-map.ts';
 import { GrantError } from '../../src/dom0/kernel/hypercalls/grant-table.ts';
 import { Hypercalls } from '../../src/dom0/kernel/hypercalls.ts';
 import type { HypervisorPort } from '../../src/dom0/kernel/memory.ts';
-import { frameInfo } from './frame-audit.ts';
+import { PersistentGrants } from '../../src/dom0/kernel/persistent-grants.ts';
 import { MmMachine, makeGuest, PAGE, type TestGuest } from './mm-machine.ts';
 
 let m: MmMachine;
@@ -81,83 +81,86 @@ describe('calls', () => {
 });
 
 describe('a set of mappings', () => {
+  const mapOf = (limit: number) => new GrantMap(xen, { domid: g.domid, limit });
+
   test('maps all or none', () => {
-    const map = new GrantMap(xen, g.domid, 8);
+    const map = mapOf(8);
     grant(8, 30);
     grant(9, 31);
-    const pages = map.map([8, 9]);
+    const pages = map.map([8, 9], false);
     expect(pages.map((p) => p.address)).toEqual([g.mfns[30] * PAGE, g.mfns[31] * PAGE]);
-    expect(map.size).toBe(2);
+    expect(map.count).toBe(2);
     map.unmap(pages);
     map.unmap(pages);
-    expect([map.size, inUse(8), inUse(9)]).toEqual([0, false, false]);
-    expect(() => map.map([8, 9, 10])).toThrow(/^mapping grant 10 of domain \d+: general_error$/);
-    expect([map.size, inUse(8), inUse(9)]).toEqual([0, false, false]);
+    expect([map.count, inUse(8), inUse(9)]).toEqual([0, false, false]);
+    expect(() => map.map([8, 9, 10], false)).toThrow(/^mapping grant 10 of domain \d+: general_error$/);
+    expect([map.count, inUse(8), inUse(9)]).toEqual([0, false, false]);
+  });
+
+  test('maps what is granted for reading only to be read', () => {
+    const map = mapOf(2);
+    grant(8, 30, GTF.permit_access | GTF.readonly);
+    expect(() => map.map([8], false)).toThrow(GrantError);
+    expect(map.map([8], true)[0].bytes[0]).toBe(m.bytes[g.mfns[30] * PAGE]);
+    map.close();
+    expect(inUse(8)).toBe(false);
   });
 
   test('has a limit', () => {
-    const map = new GrantMap(xen, g.domid, 2);
+    const map = mapOf(2);
     for (let i = 0; i < 4; i++) grant(8 + i, 30 + i);
-    const two = map.map([8, 9]);
-    expect(() => map.map([10])).toThrow(GrantLimitError);
+    const two = map.map([8, 9], false);
+    expect(() => map.map([10], false)).toThrow(GrantLimit);
     map.unmap(two.slice(1));
-    map.map([10]);
+    map.map([10], false);
     map.close();
-    expect([map.size, inUse(8), inUse(10)]).toEqual([0, false, false]);
+    expect([map.count, inUse(8), inUse(10)]).toEqual([0, false, false]);
   });
 
-  test('keeps pages that were acquired, and lets the least recently used go', () => {
-    const map = new GrantMap(xen, g.domid, 2);
-    for (let i = 0; i < 4; i++) grant(8 + i, 30 + i);
-    const [a] = map.acquire([8]);
-    map.release([a]);
+  test('maps more than one hypercall takes', () => {
+    const map = mapOf(200);
+    grant(8, 30);
+    const pages = map.map(Array<number>(100).fill(8), false);
+    expect(new Set(pages.map((p) => p.handle)).size).toBe(100);
+    map.close();
+    expect([map.count, inUse(8)]).toEqual([0, false]);
+  });
+
+  test('says which pages it has written', () => {
+    const map = mapOf(1);
+    grant(8, 30);
+    map.written(map.map([8], false)[0]);
     expect(written).toEqual([g.mfns[30]]);
-    expect(map.acquire([8])[0]).toBe(a);
-    map.release(map.acquire([9]));
-    expect(() => map.acquire([9, 10])).toThrow(GrantLimitError);
-    expect([map.size, inUse(8), inUse(9)]).toEqual([2, true, true]);
-    map.release([a]);
-    map.release(map.acquire([9]));
-    map.acquire([10]);
-    expect([inUse(8), inUse(9), inUse(10)]).toEqual([false, true, true]);
-    expect(() => map.release([a])).toThrow(RangeError);
-    map.close();
-    expect([8, 9, 10].map(inUse)).toEqual([false, false, false]);
   });
 
-  test('the same reference twice is one mapping with two uses', () => {
-    const map = new GrantMap(xen, g.domid, 2);
+  test('outlives its domain', () => {
+    const map = mapOf(2);
     grant(8, 30);
-    const pages = map.acquire([8, 8]);
-    expect([pages[0] === pages[1], map.size]).toEqual([true, 1]);
-    map.release(pages);
-    expect(() => map.release([pages[0]])).toThrow(RangeError);
-  });
-
-  test('a page kept to be read is mapped anew to be written, when it is not in use', () => {
-    const map = new GrantMap(xen, g.domid, 2);
-    grant(8, 30);
-    const readonly = map.acquire([8], true);
-    expect(frameInfo(m, g.mfns[30]).typeCount).toBe(0);
-    expect(() => map.acquire([8])).toThrow(GrantLimitError);
-    map.release(readonly);
-    expect(written).toEqual([]);
-    const [wide] = map.acquire([8]);
-    expect([wide.readonly, map.size]).toEqual([false, 1]);
-    expect(frameInfo(m, g.mfns[30]).typeCount).toBe(1);
-    map.release([wide]);
-    expect(map.acquire([8], true)[0]).toBe(wide);
-  });
-
-  test('its pages outlive their domain', () => {
-    const map = new GrantMap(xen, g.domid, 2);
-    grant(8, 30);
-    const [page] = map.acquire([8]);
-    m.bytes[page.address] = 7;
+    const [page] = map.map([8], false);
+    page.bytes[0] = 7;
     m.destroyDomain(g.domid);
     const free = m.freeFrames();
-    expect(m.bytes[page.address]).toBe(7);
+    expect(page.bytes[0]).toBe(7);
     map.close();
     expect(m.freeFrames()).toBeGreaterThan(free);
+  });
+});
+
+describe('persistent grants', () => {
+  test('stay mapped, and the least recently used go', () => {
+    const map = new GrantMap(xen, { domid: g.domid, limit: 8 });
+    const kept = new PersistentGrants(map, 2);
+    for (let i = 0; i < 4; i++) grant(8 + i, 30 + i);
+    const [a] = kept.get([8]);
+    expect(kept.get([8, 8])).toEqual([a, a]);
+    kept.get([9]);
+    kept.get([8]);
+    kept.get([10, 11]);
+    expect(map.count).toBe(4);
+    kept.trim();
+    expect([8, 9, 10, 11].map(inUse)).toEqual([false, false, true, true]);
+    expect(() => kept.get([10, 12])).toThrow(GrantError);
+    expect(kept.get([10])[0].address).toBe(g.mfns[32] * PAGE);
+    map.close();
   });
 });
