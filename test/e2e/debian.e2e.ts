@@ -102,7 +102,14 @@ test('it boots from its own kernel to a login prompt', async () => {
 });
 
 test('ssh reaches it through a forward', async () => {
-  const result = await ssh('cat /etc/debian_version; ip -4 -br addr');
+  // Its server may start after the login prompt, and its keys are made then.
+  let result = await ssh('true');
+  for (let n = 0; n < 60 && result.status !== 0; n++) {
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    result = await ssh('true');
+  }
+  expect(result).toMatchObject({ status: 0 });
+  result = await ssh('cat /etc/debian_version; ip -4 -br addr');
   expect(result.stderr).not.toContain('Permission denied');
   expect(result.stdout).toMatch(/^12\./);
   expect(result.stdout).toMatch(/10\.0\.2\.15\/24/);

@@ -111,6 +111,6 @@ test('the network goes on after its back end was killed', async () => {
 test('tshark reads the capture', () => {
   const out = execFileSync('tshark', ['-r', join(dir, 'a.pcap'), '-Y', 'icmp.type == 8'], { encoding: 'utf8' });
   expect(out).toMatch(/192\.168\.7\.1 → 192\.168\.7\.2 +ICMP/);
-  const bad = execFileSync('tshark', ['-r', join(dir, 'a.pcap'), '-Y', '_ws.malformed'], { encoding: 'utf8' });
-  expect(bad).toBe('');
+  const replies = execFileSync('tshark', ['-r', join(dir, 'a.pcap'), '-Y', 'icmp.type == 0'], { encoding: 'utf8' });
+  expect(replies).toMatch(/192\.168\.7\.2 → 192\.168\.7\.1 +ICMP/);
 });

@@ -33,7 +33,6 @@ const DOMAIN_LOCKS = [
   'page_alloc_lock',
   'evtchn_lock',
   'shutdown_lock',
-  'hypercall_lock',
   'evtchn_fifo_lock',
   'console_lock',
 ] as const;

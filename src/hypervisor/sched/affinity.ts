@@ -9,11 +9,23 @@ export function all_cpus(): u64 {
   return n >= 64 ? u64.MAX_VALUE : ((<u64>1) << n) - 1;
 }
 
-/** pCPUs of the pool that v may run on. Its hard affinity always leaves one, unless the pool is empty. */
+/**
+ * Does v's hard affinity name no pCPU of its pool? That is so when the pool has just lost the last one of it, until whoever
+ * took that away has reset the affinity.
+ */
+// @ts-ignore: decorator
+@inline
+export function affinity_broken(v: Vcpu): bool {
+  return (v.cpu_hard_affinity & v.domain.pool.cpus) == 0;
+}
+
+/** pCPUs of the pool that v may run on: all of them while its affinity is broken. Not empty, as a pool with domains never is. */
 // @ts-ignore: decorator
 @inline
 export function vcpu_cpus(v: Vcpu): u64 {
-  return v.cpu_hard_affinity & v.domain.pool.cpus;
+  const pool = v.domain.pool.cpus;
+  const cpus = v.cpu_hard_affinity & pool;
+  return cpus != 0 ? cpus : pool;
 }
 
 /** Those of them that it would rather run on; 0: it has no preference. */
@@ -58,5 +70,5 @@ export function pick_idle(v: Vcpu, among: u64): i32 {
 // @ts-ignore: decorator
 @inline
 export function may_run_on(v: Vcpu, p: PerCpu): bool {
-  return v.domain.pool == p.sched.pool && in_mask(v.cpu_hard_affinity, p.slot);
+  return v.domain.pool == p.sched.pool && in_mask(vcpu_cpus(v), p.slot);
 }

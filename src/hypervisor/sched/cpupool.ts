@@ -11,7 +11,7 @@ import { SOFTIRQ_SCHEDULE, Hypervisor, PerCpu, percpu_of, raise_softirq, xen } f
 import { spin_lock, spin_unlock, stop_if_panicked } from "../spinlock";
 import { NOW } from "../time/clock";
 import { TIMER_SCHED_POOL, init_timer, kill_timer } from "../time/timer";
-import { all_cpus, in_mask, vcpu_cpus } from "./affinity";
+import { affinity_broken, all_cpus, in_mask } from "./affinity";
 import { domain_enter, domain_leave } from "./init";
 import { pcpu_kick } from "./kick";
 import { vcpu_replace } from "./migrate";
@@ -209,7 +209,7 @@ function move_vcpu_away(v: Vcpu, cpu: u32): void {
   const now = NOW();
   let broken = false;
   spin_lock(sched_lock());
-  if (vcpu_cpus(v) == 0) {
+  if (affinity_broken(v)) {
     v.cpu_hard_affinity = u64.MAX_VALUE;
     broken = true;
   }

@@ -4,7 +4,7 @@ import { current } from "../percpu";
 import { percpu_of } from "../state";
 import { spin_lock, spin_unlock, stop_if_panicked } from "../spinlock";
 import { NOW } from "../time/clock";
-import { in_mask, vcpu_cpus } from "./affinity";
+import { affinity_broken, in_mask } from "./affinity";
 import { sched_lock } from "./sched";
 import { sched_place, sched_sleep, sched_wake } from "./scheduler";
 import { resched_cpu } from "./tickle";
@@ -33,7 +33,7 @@ export function vcpu_set_affinity(v: Vcpu, hard: u64, soft: u64): void {
   v.cpu_hard_affinity = hard;
   v.cpu_soft_affinity = soft;
   // The pool may have lost the pCPU since the caller looked.
-  if (vcpu_cpus(v) == 0) v.cpu_hard_affinity = u64.MAX_VALUE;
+  if (affinity_broken(v)) v.cpu_hard_affinity = u64.MAX_VALUE;
   const runs = v.is_running != 0;
   if (!runs) vcpu_replace(v, now);
   else resched_cpu(percpu_of(v.processor));
