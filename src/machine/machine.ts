@@ -12,7 +12,7 @@ import { closeGate, type DomainThreadData, newGate } from './domain-thread.ts';
 import { createThread, type HypervisorThread, type ThreadOptions } from './hypervisor-thread.ts';
 import { AREA_BASE, MACHINE_INFO_ADDRESS, MACHINE_MAGIC, MachineInfo } from './layout.ts';
 import { loadParts, type MachineParts } from './parts.ts';
-import type { FromPcpu } from './pcpu-worker.ts';
+import type { FromPcpu, PcpuData } from './pcpu-worker.ts';
 
 export interface MachineOptions {
   /** Machine address space in MiB, 128 to 4096; pages are touched as needed. Default 4096. */
@@ -164,14 +164,21 @@ export class Machine {
     return m;
   }
 
-  private startPcpu(data: Omit<ThreadOptions, 'log'>, log: (t: string) => void): Promise<void> {
+  private startPcpu(options: Omit<ThreadOptions, 'log'>, log: (t: string) => void): Promise<void> {
+    const logged = options.seed === undefined ? undefined : new Int32Array(new SharedArrayBuffer(4));
+    const data: PcpuData = { ...options, logged };
     return new Promise((resolve, reject) => {
       const w = new Worker(new URL(`./pcpu-worker${import.meta.url.slice(-3)}`, import.meta.url), { workerData: data });
       this.workers.push(w);
       w.on('message', (m: FromPcpu) => {
         if (m.k === 'ready') resolve();
-        else if (m.k === 'log') log(m.text);
-        else if (m.k === 'stopped') {
+        else if (m.k === 'log') {
+          log(m.text);
+          if (logged) {
+            Atomics.add(logged, 0, 1);
+            Atomics.notify(logged, 0);
+          }
+        } else if (m.k === 'stopped') {
           this.decoderStats[data.slot] = m.stats;
           if (m.translations) this.saved.push(m.translations);
         } else this.fail(new Error(`pCPU ${data.slot}: ${m.message}`), reject);

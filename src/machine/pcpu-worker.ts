@@ -12,12 +12,33 @@ export type FromPcpu =
     }
   | { readonly k: 'failed'; readonly message: string };
 
+/** What a pCPU's thread is given. */
+export interface PcpuData extends Omit<ThreadOptions, 'log'> {
+  /** Counts the lines of the hypervisor's log that the machine's thread has taken, in deterministic mode only. */
+  readonly logged?: Int32Array;
+}
+
+/** How long the machine's thread gets to take a line: it may itself be waiting for this pCPU. */
+const LOG_LIMIT_MS = 1000;
+
 const port = parentPort!;
 const send = (m: FromPcpu) => port.postMessage(m);
+let lines = 0;
+
+/** In deterministic mode the guest stands still until the line was taken, as it does for its console's ring: the order stays. */
+function log(text: string, logged: Int32Array | undefined): void {
+  send({ k: 'log', text });
+  lines++;
+  if (!logged) return;
+  const deadline = performance.now() + LOG_LIMIT_MS;
+  for (let seen = Atomics.load(logged, 0); seen !== lines; seen = Atomics.load(logged, 0)) {
+    if (Atomics.wait(logged, 0, seen, deadline - performance.now()) === 'timed-out') return;
+  }
+}
 
 try {
-  const o = workerData as Omit<ThreadOptions, 'log'>;
-  const t = createThread({ ...o, log: (text) => send({ k: 'log', text }) });
+  const o = workerData as PcpuData;
+  const t = createThread({ ...o, log: (text) => log(text, o.logged) });
   t.hypervisor.cpu_init(o.slot, 0);
   send({ k: 'ready' });
   t.hypervisor.pcpu_main();
