@@ -3,7 +3,8 @@
  *
  * A thread may be killed at any instruction, but not inside the hypervisor, where it may hold a lock. So every call passes
  * a gate: a word that says "inside", and one that says "no more". Who stops a thread closes the gate, waits until nobody is
- * inside, which no hypercall of such a domain takes long to reach, and then ends it.
+ * inside, which no hypercall of such a domain takes long to reach, and then ends it. A thread that finds the gate closed
+ * stays in front of it: it must not go on and tidy up, as its successor takes over what it leaves.
  */
 import type { BootTime } from './clock.ts';
 import { type HypervisorExports, hostImports } from './hypervisor-thread.ts';
@@ -25,14 +26,6 @@ export interface DomainThreadData {
 }
 
 export const newGate = (): SharedArrayBuffer => new SharedArrayBuffer(8);
-
-/** The gate was closed: the thread is to end. */
-export class GateClosed extends Error {
-  override readonly name = 'GateClosed';
-  constructor() {
-    super('this domain’s thread is being stopped');
-  }
-}
 
 /** Closes the gate; when this resolves, the thread is outside the hypervisor for good. */
 export async function closeGate(gate: SharedArrayBuffer): Promise<void> {
@@ -71,8 +64,11 @@ export function enterHypervisor(data: DomainThreadData, log: (text: string) => v
     <A extends unknown[], R>(f: (...args: A) => R) =>
     (...args: A): R => {
       Atomics.store(words, INSIDE, 1);
+      if (Atomics.load(words, CLOSED) !== 0) {
+        Atomics.store(words, INSIDE, 0);
+        for (;;) Atomics.wait(words, CLOSED, 1);
+      }
       try {
-        if (Atomics.load(words, CLOSED) !== 0) throw new GateClosed();
         return f(...args);
       } finally {
         Atomics.store(words, INSIDE, 0);

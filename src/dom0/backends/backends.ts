@@ -19,6 +19,11 @@ export interface BackendKind {
   readonly journalBytes: number;
   /** Throws DeviceError if the device's nodes do not allow it. */
   create(context: BackendContext): Backend;
+  /**
+   * The same of a device whose back end failed too often: it answers every request with an error, and touches nothing of the
+   * host. Without it such a device is closed.
+   */
+  createLost?(context: BackendContext): Backend;
 }
 
 export const BACKENDS: Readonly<Record<string, BackendKind>> = { vbd, vif };

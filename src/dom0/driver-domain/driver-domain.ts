@@ -4,15 +4,17 @@
  *
  * When the thread dies, by a fault of its own or killed, the domain is destroyed, which ends its mappings and closes its
  * event channels, and made again under the same id. The new thread finds the devices in XenStore, and in the journals the
- * requests that were not answered: front ends notice a pause.
+ * requests that were not answered: front ends notice a pause. A domain that fails too often is lost: one more thread answers
+ * what is left, and what still comes, with errors.
  */
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { DomainThreadData } from '../../machine/domain-thread.ts';
 import type { EventChannels } from '../kernel/evtchn.ts';
 import type { Hypercalls } from '../kernel/hypercalls.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../kernel/memory.ts';
 import type { XenStore } from '../xenstored/xenstored.ts';
 import type { DeviceMemories, FromDriver, ToDriver, WorkerStart } from './messages.ts';
+import type { DriverThreads } from './threads.ts';
 
 /** Frames of its own: the ring to xenstored, then memory for hypercall arguments. */
 const FRAMES_ORDER = 4;
@@ -34,7 +36,16 @@ export interface DriverDomainParts {
   readonly xen: Hypercalls;
   readonly events: EventChannels;
   readonly store: XenStore;
+  readonly threads: DriverThreads;
   readonly warn: (message: string) => void;
+}
+
+/** What becomes of a domain that failed too often; `reason` for the user. */
+export interface DriverDomainEvents {
+  /** Its back ends answer with errors from now on, where they can (BackendKind.createLost). */
+  readonly onLost: (reason: string) => void;
+  /** Even that failed: there is no thread any more. */
+  readonly onDead: (reason: string) => void;
 }
 
 export class DriverDomainError extends Error {
@@ -55,21 +66,19 @@ export class DriverDomain {
   readonly name: string;
   readonly #parts: DriverDomainParts;
   readonly #devices: DeviceMemories = new Map();
-  readonly #onLost: (reason: string) => void;
+  readonly #on: DriverDomainEvents;
   #life: Life | undefined;
   #change: Promise<void> = Promise.resolve();
   #stopping = false;
   #restarts = 0;
   #failures: number[] = [];
+  #lost: string | undefined;
 
-  /**
-   * Makes the domain and starts its thread. `onLost` is called if it fails too often to be started again. Throws
-   * DriverDomainError if there is no room for one more.
-   */
-  constructor(parts: DriverDomainParts, name: string, onLost: (reason: string) => void) {
+  /** Makes the domain and starts its thread. Throws DriverDomainError if there is no room for one more. */
+  constructor(parts: DriverDomainParts, name: string, on: DriverDomainEvents) {
     this.#parts = parts;
     this.name = name;
-    this.#onLost = onLost;
+    this.#on = on;
     this.domid = this.#create(0);
     const home = `/local/domain/${this.domid}`;
     parts.store.transaction((t) => {
@@ -92,6 +101,11 @@ export class DriverDomain {
     return this.#restarts;
   }
 
+  /** Why its back ends do nothing but refuse; undefined: they work. */
+  get lost(): string | undefined {
+    return this.#lost;
+  }
+
   /** Resolves when no restart is under way. */
   get settled(): Promise<void> {
     return this.#change;
@@ -111,9 +125,15 @@ export class DriverDomain {
     this.#devices.delete(key);
   }
 
-  /** Kills the thread where it stands and starts another. What a fault of its own would do; for tests. */
+  /** Kills the thread where it stands and starts another; this counts as no failure. For tests. */
   kill(): Promise<void> {
     return this.#restart();
+  }
+
+  /** Ends the thread as a fault of its own would. For tests. */
+  fail(why: string): Promise<void> {
+    this.#failed(why);
+    return this.#change;
   }
 
   /** Ends the domain. Its devices should be gone. */
@@ -167,13 +187,12 @@ export class DriverDomain {
           store: { address: page.address, port: storePort },
         },
         devices: this.#devices,
+        lost: this.#lost !== undefined,
       };
-      const worker = new Worker(new URL(`./worker${import.meta.url.slice(-3)}`, import.meta.url), {
-        workerData: start,
-        name: this.name,
-      });
+      const worker = this.#parts.threads.take();
       const life: Life = { worker, thread, release, exited: new Promise((r) => worker.once('exit', () => r())) };
       this.#listen(life);
+      worker.postMessage(start);
       return life;
     } catch (e) {
       release();
@@ -184,25 +203,38 @@ export class DriverDomain {
   #listen(life: Life): void {
     const { worker } = life;
     let why = 'its thread ended';
-    worker.on('message', (m: FromDriver) => this.#parts.warn(`${this.name}: ${m.text}`));
+    worker.on('message', (m: FromDriver) => {
+      if (m.k === 'up') this.#parts.threads.prepare();
+      else this.#parts.warn(`${this.name}: ${m.text}`);
+    });
     worker.on('error', (e) => {
       why = (e as Error).stack ?? `${e}`;
     });
     worker.on('exit', () => {
-      if (this.#life !== life) return;
-      this.#parts.warn(`driver domain ${this.domid} (${this.name}) failed: ${why}`);
-      const t = Date.now();
-      this.#failures = [...this.#failures.filter((f) => f > t - FAILURE_WINDOW_MS), t];
-      if (this.#failures.length < FAILURES) void this.#restart();
-      else {
-        this.#change = this.#change.then(() => this.#end()).catch((e) => this.#failed(e));
-        this.#onLost(`its back end failed ${FAILURES} times in a row: ${why.split('\n')[0]}`);
-      }
+      if (this.#life === life) this.#failed(why);
     });
   }
 
-  #failed(error: unknown): void {
-    this.#parts.warn(`driver domain ${this.domid} (${this.name}): ${(error as Error).stack ?? error}`);
+  /** The thread has ended by itself, or is taken to have. */
+  #failed(why: string): void {
+    this.#tell(`failed: ${why}`);
+    if (this.#lost !== undefined) {
+      this.#change = this.#change.then(() => this.#end()).catch((e) => this.#tell(e.stack));
+      this.#on.onDead(this.#lost);
+      return;
+    }
+    const t = Date.now();
+    this.#failures = [...this.#failures.filter((f) => f > t - FAILURE_WINDOW_MS), t];
+    if (this.#failures.length >= FAILURES) {
+      this.#lost = `its back end failed ${FAILURES} times in a row: ${why.split('\n')[0]}`;
+      this.#tell('failed too often: its devices answer with errors from now on');
+      this.#on.onLost(this.#lost);
+    }
+    void this.#restart();
+  }
+
+  #tell(what: string): void {
+    this.#parts.warn(`driver domain ${this.domid} (${this.name}) ${what}`);
   }
 
   /** One after the other, should another fault come meanwhile. */
@@ -215,9 +247,10 @@ export class DriverDomain {
       this.#restarts += 1;
       this.#life = this.#start();
     };
-    this.#change = this.#change.then(restart).catch((e) => {
-      this.#failed(e);
-      this.#onLost((e as Error).message);
+    this.#change = this.#change.then(restart).catch((e: Error) => {
+      this.#tell(`cannot be started again: ${e.stack}`);
+      this.#lost ??= e.message;
+      this.#on.onDead(this.#lost);
     });
     return this.#change;
   }

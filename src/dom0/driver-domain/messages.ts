@@ -12,9 +12,12 @@ export interface DeviceMemory {
 /** By device (`backend/vbd/1/51712`). */
 export type DeviceMemories = Map<string, DeviceMemory>;
 
+/** The first message to a thread. */
 export interface WorkerStart {
   readonly kernel: DriverKernelData;
   readonly devices: DeviceMemories;
+  /** The back ends failed too often: requests are answered with errors, and nothing else is tried. */
+  readonly lost: boolean;
 }
 
 /** Sent before the device's nodes appear in XenStore. */
@@ -24,8 +27,8 @@ export interface ToDriver {
   readonly memory: DeviceMemory;
 }
 
-/** Something that the user of the host may want to know. */
-export interface FromDriver {
-  readonly k: 'log';
-  readonly text: string;
-}
+export type FromDriver =
+  /** It has taken up the devices that there are. */
+  | { readonly k: 'up' }
+  /** Something that the user of the host may want to know. */
+  | { readonly k: 'log'; readonly text: string };

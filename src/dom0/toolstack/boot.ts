@@ -50,7 +50,8 @@ export function bootFromDisk(disks: readonly DiskConfig[], choice: BootChoice): 
   if (!disk) throw new ToolstackError('bootloader=pygrub: there is no disk to boot from');
   let image: BlockImage | undefined;
   try {
-    image = openImage(disk.target, disk.format ?? 'raw', { readOnly: true });
+    // Looking at it is no use of it: a back end that has it open may be on its way out.
+    image = openImage(disk.target, disk.format ?? 'raw', { readOnly: true, lock: false });
     return pygrub(sourceOf(image), choice);
   } catch (error) {
     if (!(error instanceof BootError) && !(error instanceof ImageError)) throw error;

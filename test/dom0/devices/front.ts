@@ -205,7 +205,7 @@ export class BlockFront {
   }
 
   /** The next answer, within `ms`. */
-  async response(q = 0, ms = 10_000): Promise<Response> {
+  async response(q = 0, ms = 30_000): Promise<Response> {
     const ring = this.rings[q];
     const { words, bytes } = this.host.xen.memory;
     const deadline = Date.now() + ms;

@@ -7,6 +7,7 @@ import { BLKIF_ENTRY_SIZE, BLKIF_OP, BLKIF_RSP } from '../../../src/abi/blkif.ts
 import { Sring } from '../../../src/abi/ring.ts';
 import { XenbusState } from '../../../src/abi/xenbus.ts';
 import { createQcow2 } from '../../../src/dom0/backends/block/formats/qcow2/create.ts';
+import type { DriverDomain } from '../../../src/dom0/driver-domain/driver-domain.ts';
 import { Host } from '../../../src/dom0/host.ts';
 import { BlockFront, GrantingDomain } from './front.ts';
 import { rng } from './image-kinds.ts';
@@ -43,13 +44,22 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-async function connect(vdev: string, options = {}, format = 'raw'): Promise<BlockFront> {
+async function connect(vdev: string, options = {}, format = 'raw', backend?: string): Promise<BlockFront> {
   const target = join(dir, `disk-${serial++}`);
   if (format === 'raw') writeFileSync(target, new Uint8Array(SIZE));
   else createQcow2(target, { size: SIZE });
-  const front = new BlockFront(grants, await host.devices.disks.attach(0, { vdev, target, format }), options);
+  const disk = await host.devices.disks.attach(0, { vdev, target, format, backend });
+  const front = new BlockFront(grants, disk, options);
   await front.connect();
   return front;
+}
+
+/** Takes the disk away from a front end that lets go of it. */
+async function detach(front: BlockFront): Promise<void> {
+  const detached = host.devices.disks.detach(0, front.disk.vdev);
+  await front.backendState(XenbusState.Closing);
+  front.write('state', XenbusState.Closed);
+  await detached;
 }
 
 /** Writes something and reads it back. */
@@ -61,45 +71,138 @@ async function check(front: BlockFront): Promise<void> {
   expect(data.every((b) => b === 0x5a)).toBe(true);
 }
 
-it.each(['raw', 'qcow2'])('a back end that is killed while it works loses nothing (%s)', async (format) => {
-  const front = await connect('xvda', { queues: 2, order: 2, persistent: true }, format);
-  const driver = host.devices.drivers.of(front.disk.id)!;
-  const random = rng(SEED);
-  const model = new Uint8Array(SIZE);
-  let stop = false;
-  const load = async (q: number) => {
-    // Each queue has a half of the disk, so that the order between them does not matter.
-    for (let n = 0; !stop; n++) {
-      const pages = 1 + Math.floor(random() * 11);
-      const at = q * (SIZE / 2) + 4096 * Math.floor(random() * (SIZE / 8192 - pages));
+/** Works on the front end until it is stopped, and compares what is read with what was written. */
+class Load {
+  readonly model = new Uint8Array(SIZE);
+  /** Requests that were answered. */
+  answered = 0;
+  readonly #front: BlockFront;
+  readonly #random: () => number;
+  readonly #done: Promise<unknown>;
+  #stop = false;
+
+  constructor(front: BlockFront, random: () => number) {
+    this.#front = front;
+    this.#random = random;
+    this.#done = Promise.all(front.rings.map((_, q) => this.#run(q)));
+  }
+
+  /** Resolves when so many more requests were answered. Rejects if one was answered wrongly. */
+  async progress(count: number): Promise<void> {
+    const enough = this.answered + count;
+    while (this.answered < enough) await Promise.race([this.#done, new Promise((r) => setTimeout(r, 1))]);
+  }
+
+  async stop(): Promise<void> {
+    this.#stop = true;
+    await this.#done;
+  }
+
+  /** Each queue has its part of the disk, so that the order between them does not matter. */
+  async #run(q: number): Promise<void> {
+    const part = SIZE / this.#front.rings.length;
+    for (let n = 0; !this.#stop; n++) {
+      const pages = 1 + Math.floor(this.#random() * 11);
+      const at = q * part + 4096 * Math.floor(this.#random() * (part / 4096 - pages));
       const data = new Uint8Array(pages * 4096);
-      if (random() < 0.5) {
+      if (this.#random() < 0.5) {
         data.fill(n & 0xff);
-        expect(await front.io(BLKIF_OP.WRITE, at / 512, data, q)).toBe(BLKIF_RSP.OKAY);
-        model.set(data, at);
+        expect(await this.#front.io(BLKIF_OP.WRITE, at / 512, data, q)).toBe(BLKIF_RSP.OKAY);
+        this.model.set(data, at);
       } else {
-        expect(await front.io(BLKIF_OP.READ, at / 512, data, q)).toBe(BLKIF_RSP.OKAY);
-        expect(Buffer.compare(data, model.subarray(at, at + data.length))).toBe(0);
+        expect(await this.#front.io(BLKIF_OP.READ, at / 512, data, q)).toBe(BLKIF_RSP.OKAY);
+        expect(Buffer.compare(data, this.model.subarray(at, at + data.length))).toBe(0);
       }
-      if (random() < 0.1) {
-        expect(await front.call(front.request(BLKIF_OP.FLUSH_DISKCACHE, 0, []), q)).toBe(BLKIF_RSP.OKAY);
+      if (this.#random() < 0.1) {
+        const flush = this.#front.request(BLKIF_OP.FLUSH_DISKCACHE, 0, []);
+        expect(await this.#front.call(flush, q)).toBe(BLKIF_RSP.OKAY);
       }
+      this.answered++;
     }
-  };
-  const loads = [load(0), load(1)];
-  for (let kill = 0; kill < KILLS; kill++) {
-    await new Promise((r) => setTimeout(r, random() * 60));
-    await driver.kill();
   }
-  stop = true;
-  await Promise.all(loads);
-  expect(driver.restarts).toBe(KILLS);
-  const all = new Uint8Array(11 * 4096);
-  for (let at = 0; at < SIZE; at += all.length) {
-    const part = all.subarray(0, Math.min(all.length, SIZE - at));
-    expect(await front.io(BLKIF_OP.READ, at / 512, part)).toBe(BLKIF_RSP.OKAY);
-    expect(Buffer.compare(part, model.subarray(at, at + part.length))).toBe(0);
+}
+
+it.each(['raw', 'qcow2'])(
+  'a back end that is killed while it works loses nothing (%s)',
+  async (format) => {
+    const front = await connect('xvda', { queues: 2, order: 2, persistent: true }, format);
+    const driver = host.devices.drivers.of(front.disk.id)!;
+    const random = rng(SEED);
+    const load = new Load(front, random);
+    for (let kill = 0; kill < KILLS; kill++) {
+      // In the middle of work, and not before there was any: some at the first request of a life, some later.
+      await load.progress(1 + Math.floor(random() ** 3 * 50));
+      await new Promise((r) => setTimeout(r, random() * 3));
+      await driver.kill();
+    }
+    await load.progress(1);
+    await load.stop();
+    expect(driver.restarts).toBe(KILLS);
+    const all = new Uint8Array(11 * 4096);
+    for (let at = 0; at < SIZE; at += all.length) {
+      const part = all.subarray(0, Math.min(all.length, SIZE - at));
+      expect(await front.io(BLKIF_OP.READ, at / 512, part)).toBe(BLKIF_RSP.OKAY);
+      expect(Buffer.compare(part, load.model.subarray(at, at + part.length))).toBe(0);
+    }
+  },
+  10_000 + KILLS * 5_000,
+);
+
+describe('a back end that fails again and again', () => {
+  afterEach(() => {
+    warnings.length = 0;
+  });
+
+  /** Ends its thread as often as it takes to be given up. */
+  async function giveUp(driver: DriverDomain): Promise<void> {
+    for (let n = 0; n < 20 && driver.lost === undefined; n++) await driver.fail('test: out of luck');
+    expect(driver.lost).toMatch(/failed 5 times in a row: test: out of luck/);
+    await driver.settled;
   }
+
+  it('is given up: requests get errors, XenStore says why, and the disk can be attached anew', async () => {
+    const front = await connect('xvda', { queues: 2 });
+    const { config } = front.disk;
+    // One is under way when the last thread dies.
+    const pending = front.io(BLKIF_OP.READ, 0, new Uint8Array(4096), 1);
+    await giveUp(host.devices.drivers.of(front.disk.id)!);
+    expect([BLKIF_RSP.OKAY, BLKIF_RSP.ERROR]).toContain(await pending);
+    for (const operation of [BLKIF_OP.READ, BLKIF_OP.WRITE]) {
+      expect(await front.io(operation, 8, new Uint8Array(4096))).toBe(BLKIF_RSP.ERROR);
+    }
+    expect(front.back('hotplug-error')).toMatch(/failed 5 times in a row/);
+    expect(front.back('sectors')).toBe('0');
+    expect(warnings.join('\n')).toMatch(/vbd-0-51712\) failed too often/);
+    await detach(front);
+    const again = new BlockFront(grants, await host.devices.disks.attach(0, config));
+    await again.connect();
+    await check(again);
+  });
+
+  it('in a domain of a name takes nothing more', async () => {
+    const driver = host.devices.drivers.create('storage');
+    const front = await connect('xvda', {}, 'raw', 'storage');
+    await giveUp(driver);
+    expect(await front.io(BLKIF_OP.READ, 8, new Uint8Array(4096))).toBe(BLKIF_RSP.ERROR);
+    await expect(connect('xvdb', {}, 'raw', 'storage')).rejects.toThrow(/backend=storage: .*make it anew/);
+    await detach(front);
+    await host.devices.drivers.destroy('storage');
+    host.devices.drivers.create('storage');
+    const again = await connect('xvda', {}, 'raw', 'storage');
+    await check(again);
+    await detach(again);
+    await host.devices.drivers.destroy('storage');
+  });
+
+  it('and whose last thread fails too: the front end is told that the device is closed', async () => {
+    const front = await connect('xvda');
+    const driver = host.devices.drivers.of(front.disk.id)!;
+    await giveUp(driver);
+    await driver.fail('test: that too');
+    await front.backendState(XenbusState.Closed);
+    await host.devices.disks.detach(0, 'xvda');
+    await check(await connect('xvda'));
+  });
 });
 
 describe('a hostile front end', () => {

@@ -6,6 +6,7 @@
  * `device-type` (`disk` or `cdrom`), `discard-enable`, `sector-size` (512 or 4096).
  */
 import { BLKIF_ENTRY_SIZE, BLKIF_SECTOR_SIZE, VDISK } from '../../../abi/blkif.ts';
+import type { Poller } from '../../kernel/event-loop.ts';
 import { GrantMap } from '../../kernel/grant-map.ts';
 import { PersistentGrants } from '../../kernel/persistent-grants.ts';
 import { journalIsLive, journalSize } from '../../kernel/ring.ts';
@@ -27,12 +28,15 @@ const MAX_PERSISTENT = 4096;
 const REQUEST_FRAMES = MAX_INDIRECT_SEGMENTS + 8;
 const MAX_GREF = 2 ** 32 - 1;
 const MAX_PORT = 131_071;
+/** How often, in ms, a disk that is used is looked at for another size. */
+const SIZE_CHECK_MS = 1000;
 /** Errors of the host that are told for one device. */
 const REPORTS = 10;
 
 export const vbd: BackendKind = {
   journalBytes: MAX_QUEUES * JOURNAL,
-  create: (context) => new BlockBackend(context),
+  create: (context) => new BlockBackend(context, false),
+  createLost: (context) => new BlockBackend(context, true),
 };
 
 interface Queue {
@@ -40,8 +44,10 @@ interface Queue {
   readonly poller: BlockQueue;
 }
 
-class BlockBackend implements Backend {
+class BlockBackend implements Backend, Poller {
   readonly #c: BackendContext;
+  /** The image is not touched: without one every request fails. */
+  readonly #lost: boolean;
   readonly #readOnly: boolean;
   readonly #cdrom: boolean;
   readonly #discard: boolean;
@@ -51,10 +57,12 @@ class BlockBackend implements Backend {
   #grants: GrantMap | undefined;
   #queues: Queue[] = [];
   #reports = 0;
+  #nextSizeCheck = 0;
 
-  constructor(context: BackendContext) {
+  constructor(context: BackendContext, lost: boolean) {
     const { device } = context;
     this.#c = context;
+    this.#lost = lost;
     this.#readOnly = device.text('mode') !== 'w';
     this.#cdrom = device.text('device-type') === 'cdrom';
     this.#discard = device.text('discard-enable') !== '0';
@@ -108,10 +116,12 @@ class BlockBackend implements Backend {
       const port = front.number(`${dir}event-channel`, 1, MAX_PORT);
       this.#addQueue(front.domid, persistent, { refs, port, entrySize: BLKIF_ENTRY_SIZE, journal, resume });
     }
+    this.#c.kernel.loop.add(this);
     return this.#geometry();
   }
 
   disconnect(): void {
+    this.#c.kernel.loop.remove(this);
     for (const { connection, poller } of this.#queues) {
       this.#c.kernel.loop.remove(poller);
       connection.close();
@@ -121,6 +131,21 @@ class BlockBackend implements Backend {
     this.#grants = undefined;
     // A journal of an earlier connection is nothing to resume from.
     if (this.#image && !this.#readOnly) this.#tellErrors(() => this.#image?.flush());
+  }
+
+  poll(): boolean {
+    return false;
+  }
+
+  /** Between requests, as Linux's back end: the device below may have become larger or smaller. */
+  arm(): boolean {
+    const now = performance.now();
+    if (now < this.#nextSizeCheck || !this.#image?.refreshSize) return false;
+    this.#nextSizeCheck = now + SIZE_CHECK_MS;
+    const before = this.#image.size;
+    this.#tellErrors(() => this.#image?.refreshSize?.());
+    if (this.#image.size !== before) this.#c.device.update(this.#geometry());
+    return false;
   }
 
   /** A disk is put into the CD drive, or taken out. */
@@ -181,6 +206,7 @@ class BlockBackend implements Backend {
   }
 
   #open(params: string): BlockImage | undefined {
+    if (this.#lost) return undefined;
     if (params === '') {
       if (this.#cdrom) return undefined;
       throw new DeviceError('params is missing: the disk has no image');

@@ -1,5 +1,4 @@
 /** A file or block device of the host, with positional synchronous I/O. All offsets and lengths are bytes. */
-import { spawnSync } from 'node:child_process';
 import {
   closeSync,
   constants,
@@ -14,12 +13,22 @@ import {
   writeSync,
   writevSync,
 } from 'node:fs';
+import { fileExtensions } from './file-extensions.ts';
 import { ImageError } from './image.ts';
+import { lockImage, type Unlock } from './image-lock.ts';
 
 /** Most buffers of one preadv or pwritev (IOV_MAX). */
 const IOV_MAX = 1024;
 /** Zeros at a time. */
 const ZEROS = new Uint8Array(1 << 20);
+
+export interface HostFileOptions {
+  readonly readOnly: boolean;
+  /** Makes a file that must not be there. */
+  readonly create?: boolean;
+  /** Default: true. */
+  readonly lock?: boolean;
+}
 
 export class HostFile {
   readonly path: string;
@@ -27,27 +36,32 @@ export class HostFile {
   /** The same for two names of one file. */
   readonly identity: string;
   readonly #fd: number;
+  /** Folder of a block device in sysfs. */
   readonly #device: string | undefined;
+  readonly #unlock: Unlock;
 
-  /** Opens a regular file or a block device. Throws ImageError with what the user can do. */
-  constructor(path: string, options: { readonly readOnly: boolean; readonly create?: boolean }) {
+  /**
+   * Opens a regular file or a block device. Throws ImageError with what the user can do, also if another program has it open
+   * in a way that does not go together (image-lock.ts), unless `lock` is false.
+   */
+  constructor(path: string, options: HostFileOptions) {
     this.path = path;
-    const mode = options.readOnly ? constants.O_RDONLY : constants.O_RDWR;
+    const { readOnly } = options;
+    const mode = readOnly ? constants.O_RDONLY : constants.O_RDWR;
+    // Not blocking: a FIFO is refused below, and must not hold us up before.
+    const create = options.create ? constants.O_CREAT | constants.O_EXCL : 0;
+    this.#fd = open(path, mode | create | constants.O_NONBLOCK, readOnly);
     try {
-      // Not blocking: a FIFO is refused below, and must not hold us up before.
-      const create = options.create ? constants.O_CREAT | constants.O_EXCL : 0;
-      this.#fd = openSync(path, mode | create | constants.O_NONBLOCK, 0o666);
+      const stat = fstatSync(this.#fd);
+      this.isBlockDevice = stat.isBlockDevice();
+      this.identity = this.isBlockDevice ? `block ${stat.rdev}` : `${stat.dev}:${stat.ino}`;
+      if (!stat.isFile() && !this.isBlockDevice) throw new ImageError(`${path} is neither a file nor a block device`);
+      if (this.isBlockDevice) this.#device = blockDevice(path, stat.rdev, readOnly);
+      this.#unlock = options.lock === false ? () => {} : lockImage(this.#fd, path, readOnly);
     } catch (e) {
-      throw new ImageError(`${path} cannot be opened${options.readOnly ? '' : ' for writing'}: ${reason(e)}`);
-    }
-    const stat = fstatSync(this.#fd);
-    this.isBlockDevice = stat.isBlockDevice();
-    this.identity = this.isBlockDevice ? `block ${stat.rdev}` : `${stat.dev}:${stat.ino}`;
-    if (!stat.isFile() && !this.isBlockDevice) {
       closeSync(this.#fd);
-      throw new ImageError(`${path} is neither a file nor a block device`);
+      throw e;
     }
-    if (this.isBlockDevice) this.#device = `/sys/dev/block/${Math.floor(stat.rdev / 256)}:${stat.rdev % 256}`;
   }
 
   /** Bytes it has now. */
@@ -93,13 +107,19 @@ export class HostFile {
     ftruncateSync(this.#fd, size);
   }
 
-  /** Gives the range back to the file system (util-linux's fallocate; Node has no such call). False: it cannot. */
+  /** Can ranges be given back (punchHole)? */
+  get canPunchHoles(): boolean {
+    return fileExtensions !== undefined;
+  }
+
+  /** Gives the range back to the file system or the device; it reads as zeros then. False: that cannot be, nothing happened. */
   punchHole(position: number, length: number): boolean {
-    const tool = this.isBlockDevice ? 'blkdiscard' : 'fallocate';
-    const args = this.isBlockDevice ? [] : ['--punch-hole'];
-    const path = `/proc/${process.pid}/fd/${this.#fd}`;
-    const r = spawnSync(tool, [...args, '--offset', `${position}`, '--length', `${length}`, path], { stdio: 'ignore' });
-    return r.status === 0;
+    try {
+      fileExtensions?.trimSync(this.#fd, position, length);
+      return fileExtensions !== undefined;
+    } catch {
+      return false;
+    }
   }
 
   /** When this returns, data and all that is needed to read them are on the disk. */
@@ -109,6 +129,7 @@ export class HostFile {
 
   close(): void {
     closeSync(this.#fd);
+    this.#unlock();
   }
 
   #readOne(position: number, into: Uint8Array): void {
@@ -169,6 +190,29 @@ export class HostFile {
   }
 }
 
+function open(path: string, flags: number, readOnly: boolean): number {
+  try {
+    return openSync(path, flags, 0o666);
+  } catch (e) {
+    throw new ImageError(`${path} cannot be opened${readOnly ? '' : ' for writing'}: ${reason(e)}`);
+  }
+}
+
+/** The folder in sysfs of a block device. Throws ImageError if it is not to be written, or the host uses it itself. */
+function blockDevice(path: string, rdev: number, readOnly: boolean): string {
+  // Numbers as the kernel packs them for user space: 12 bits of major, 20 of minor.
+  const major = Math.floor(rdev / 256) & 0xfff;
+  const minor = (rdev & 0xff) | (Math.floor(rdev / 2 ** 12) & 0xfff00);
+  const device = `/sys/dev/block/${major}:${minor}`;
+  if (readOnly) return device;
+  if (readFileSync(`${device}/ro`, 'utf8').trim() === '1') {
+    throw new ImageError(`${path} is a read-only device: its disk must be read-only too (access=ro)`);
+  }
+  // Without O_CREAT this asks whether the device is mounted, or in use by the host in some other way.
+  closeSync(open(path, constants.O_RDWR | constants.O_EXCL | constants.O_NONBLOCK, readOnly));
+  return device;
+}
+
 /** A folder's new entry (a created or renamed image) is on the disk when this returns. */
 export function flushFolder(path: string): void {
   const fd = openSync(path, constants.O_RDONLY);
@@ -189,6 +233,8 @@ function reason(error: unknown): string {
       return 'permission denied';
     case 'EISDIR':
       return 'it is a folder';
+    case 'EBUSY':
+      return 'the host uses it (is it mounted?)';
     case 'EEXIST':
       return 'it exists already';
     default:

@@ -5,7 +5,7 @@
 export interface BlockImage {
   /** Name of the format, as in xl-disk-configuration. */
   readonly format: string;
-  /** Bytes that the guest sees, a multiple of 512. */
+  /** Bytes that the guest sees, a multiple of 512. Changes in `refreshSize` only. */
   readonly size: number;
   /** Smallest piece of the storage below that is written as a whole, in bytes: 512 or 4096. */
   readonly physicalSectorSize: number;
@@ -18,6 +18,8 @@ export interface BlockImage {
   discard(position: number, length: number): void;
   /** When this returns, what was written before is on the disk. */
   flush(): void;
+  /** Looks at how large the file or device is now, if that is the size of the disk: `size` may be another then. */
+  refreshSize?(): void;
   /** Flushes, if it can, and gives the file back. */
   close(): void;
 }

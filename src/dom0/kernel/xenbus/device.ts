@@ -122,9 +122,13 @@ export class BackendDevice {
   changed(key: string): void {
     this.#run(() => {
       const nodes = this.#backend?.changed?.(key);
-      // A front end that is connected looks again when the state is written, even if it is the same.
       if (nodes) this.#publish(nodes, this.#state);
     });
+  }
+
+  /** Nodes that the front end may have read are others now: one that is connected looks again when the state is written. */
+  update(nodes: Readonly<Record<string, string>>): void {
+    this.#run(() => this.#publish(nodes, this.#state));
   }
 
   /** The toolstack removed our nodes: no front end is asked. */

@@ -3,19 +3,21 @@
  * a driver domain that was made by name, or any other domain that has its own back ends.
  */
 import { XenbusState } from '../../../abi/xenbus.ts';
-import { BACKENDS } from '../../backends/backends.ts';
+import { BACKENDS, type BackendKind } from '../../backends/backends.ts';
 import { DriverDomain, type DriverDomainParts } from '../../driver-domain/driver-domain.ts';
+import { DriverThreads } from '../../driver-domain/threads.ts';
 import { ToolstackError } from '../error.ts';
 import { domainPath } from '../store.ts';
 import { backendKey, backendPath, type DeviceId } from './device.ts';
 
-export interface DriverDomainsParts extends DriverDomainParts {
+export interface DriverDomainsParts extends Omit<DriverDomainParts, 'threads'> {
   /** Id of a domain that is no driver domain of ours. */
   readonly domidOf: (name: string) => number | undefined;
 }
 
 interface Placed {
   readonly domain: DriverDomain;
+  readonly kind: BackendKind;
   /** Has the device a domain to itself? */
   readonly own: boolean;
 }
@@ -26,6 +28,7 @@ export class DriverDomains {
   /** By path of the back end's nodes. */
   readonly #placed = new Map<string, Placed>();
   readonly #stopping = new Set<Promise<void>>();
+  readonly #threads = new DriverThreads();
 
   constructor(parts: DriverDomainsParts) {
     this.#parts = parts;
@@ -71,12 +74,13 @@ export class DriverDomains {
       }
       return { ...device, backendDomid };
     }
+    if (named?.lost) throw new ToolstackError(`backend=${backend}: ${named.lost}; destroy it and make it anew`);
     const kind = BACKENDS[device.kind];
     if (!kind) throw new ToolstackError(`there is no back end for ${device.kind} devices`);
     const domain = named ?? this.#make(`${device.kind}-${device.domid}-${device.devid}`);
     const id = { ...device, backendDomid: domain.domid };
     domain.addDevice(backendKey(device), kind.journalBytes, share);
-    this.#placed.set(backendPath(id), { domain, own: !named });
+    this.#placed.set(backendPath(id), { domain, kind, own: !named });
     return id;
   }
 
@@ -100,11 +104,14 @@ export class DriverDomains {
     this.#named.clear();
     this.#placed.clear();
     await Promise.all([...[...all].map((d) => this.#stop(d)), ...this.#stopping]);
+    await this.#threads.close();
   }
 
   #make(name: string): DriverDomain {
-    let made: DriverDomain | undefined;
-    made = new DriverDomain(this.#parts, name, (reason) => made && this.#lost(made, reason));
+    const made: DriverDomain = new DriverDomain({ ...this.#parts, threads: this.#threads }, name, {
+      onLost: (reason) => this.#lost(made, reason, false),
+      onDead: (reason) => this.#lost(made, reason, true),
+    });
     return made;
   }
 
@@ -118,14 +125,14 @@ export class DriverDomains {
     }
   }
 
-  /** It does not come up again: its front ends are told that their devices are closed, and report I/O errors. */
-  #lost(domain: DriverDomain, reason: string): void {
+  /** Its back ends gave up: XenStore says why. Front ends that nobody answers any more are told that their devices closed. */
+  #lost(domain: DriverDomain, reason: string, dead: boolean): void {
     const { store } = this.#parts;
     const home = domainPath(domain.domid);
-    for (const [path, placed] of this.#placed) {
-      if (placed.domain !== domain || !path.startsWith(home) || !store.exists(`${path}/state`)) continue;
+    for (const [path, { domain: of, kind }] of this.#placed) {
+      if (of !== domain || !path.startsWith(home) || !store.exists(`${path}/state`)) continue;
       store.write(`${path}/hotplug-error`, reason);
-      store.write(`${path}/state`, `${XenbusState.Closed}`);
+      if (dead || !kind.createLost) store.write(`${path}/state`, `${XenbusState.Closed}`);
     }
   }
 }

@@ -9,6 +9,8 @@ import { VhdImage } from './vhd/image.ts';
 
 export interface OpenOptions {
   readonly readOnly: boolean;
+  /** As HostFileOptions.lock, of all images of the chain. */
+  readonly lock?: boolean;
 }
 
 /** Images in a chain of backing files: more are taken for a mistake. */
@@ -42,7 +44,9 @@ function open(path: string, format: string, options: OpenOptions, chain: readonl
   try {
     if (chain.includes(file.identity)) throw new ImageError(`${path} lies behind itself in a chain of backing files`);
     if (chain.length >= MAX_CHAIN) throw new ImageError(`${path}: a chain of more than ${MAX_CHAIN} backing files`);
-    return opener(file, options, (names, behind) => openBehind(path, names, behind, [...chain, file.identity]));
+    return opener(file, options, (names, behind) =>
+      openBehind(path, names, behind, { readOnly: true, lock: options.lock }, [...chain, file.identity]),
+    );
   } catch (e) {
     file.close();
     throw e;
@@ -53,6 +57,7 @@ function openBehind(
   image: string,
   names: readonly string[],
   format: string | undefined,
+  options: OpenOptions,
   chain: readonly string[],
 ): BlockImage {
   // Guessing would let a guest choose how the file behind its disk is read.
@@ -64,5 +69,5 @@ function openBehind(
   const paths = names.map((name) => (isAbsolute(name) ? name : resolve(dirname(image), name)));
   const path = paths.find((p) => existsSync(p));
   if (!path) throw new ImageError(`${image}: its backing file ${names[0] ?? ''} is not there`);
-  return open(path, format === 'vpc' ? 'vhd' : format, { readOnly: true }, chain);
+  return open(path, format === 'vpc' ? 'vhd' : format, options, chain);
 }

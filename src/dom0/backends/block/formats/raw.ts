@@ -8,19 +8,27 @@ const SECTOR = 512;
 
 export class RawImage implements BlockImage {
   readonly format = 'raw';
-  readonly size: number;
   readonly physicalSectorSize: number;
   readonly discardGranularity: number;
   readonly #file: HostFile;
   readonly #readOnly: boolean;
+  #size: number;
 
   /** Takes the file over. Bytes of an unfinished last sector cannot be reached. */
   constructor(file: HostFile, readOnly: boolean) {
     this.#file = file;
     this.#readOnly = readOnly;
-    this.size = Math.floor(file.size / SECTOR) * SECTOR;
+    this.#size = wholeSectors(file);
     this.physicalSectorSize = Math.max(SECTOR, Math.min(4096, file.physicalSectorSize));
-    this.discardGranularity = readOnly ? 0 : FILE_GRANULARITY;
+    this.discardGranularity = readOnly || !file.canPunchHoles ? 0 : FILE_GRANULARITY;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  refreshSize(): void {
+    this.#size = wholeSectors(this.#file);
   }
 
   read(position: number, into: readonly Uint8Array[]): void {
@@ -50,3 +58,5 @@ export class RawImage implements BlockImage {
     }
   }
 }
+
+const wholeSectors = (file: HostFile): number => Math.floor(file.size / SECTOR) * SECTOR;
