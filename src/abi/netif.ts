@@ -46,6 +46,59 @@ export const NetifExtraGso = struct('netif_extra_info', [
   ['features', 'u16'],
 ]);
 
+/** The variant that adds an address to the filter of multicast frames, or removes it (`u.mcast`). */
+export const NetifExtraMcast = struct('netif_extra_info', [
+  ['type', 'u8'],
+  ['flags', 'u8'],
+  ['addr', 'u8', 6],
+]);
+
+/** The variant with the hash of a packet (`u.hash`): `hash_type` is a bit's number, `value` little endian. */
+export const NetifExtraHash = struct('netif_extra_info', [
+  ['type', 'u8'],
+  ['flags', 'u8'],
+  ['hash_type', 'u8'],
+  ['algorithm', 'u8'],
+  ['value', 'u8', 4],
+]);
+
+export const XEN_NETIF_CTRL_TYPE = {
+  INVALID: 0,
+  GET_HASH_FLAGS: 1,
+  SET_HASH_FLAGS: 2,
+  SET_HASH_KEY: 3,
+  GET_HASH_MAPPING_SIZE: 4,
+  SET_HASH_MAPPING_SIZE: 5,
+  SET_HASH_MAPPING: 6,
+  SET_HASH_ALGORITHM: 7,
+  GET_GREF_MAPPING_SIZE: 8,
+  ADD_GREF_MAPPING: 9,
+  DEL_GREF_MAPPING: 10,
+} as const;
+export const XEN_NETIF_CTRL_STATUS = {
+  SUCCESS: 0,
+  NOT_SUPPORTED: 1,
+  INVALID_PARAMETER: 2,
+  BUFFER_OVERFLOW: 3,
+} as const;
+export const XEN_NETIF_CTRL_HASH_ALGORITHM = { NONE: 0, TOEPLITZ: 1 } as const;
+/** Numbers of the bits of the hash types (_XEN_NETIF_CTRL_HASH_TYPE_*). */
+export const XEN_NETIF_CTRL_HASH_TYPE = { IPV4: 0, IPV4_TCP: 1, IPV6: 2, IPV6_TCP: 3 } as const;
+
+export const XenNetifCtrlRequest = struct('xen_netif_ctrl_request', [
+  ['id', 'u16'],
+  ['type', 'u16'],
+  ['data', 'u32', 3],
+]);
+
+export const XenNetifCtrlResponse = struct('xen_netif_ctrl_response', [
+  ['id', 'u16'],
+  ['type', 'u16'],
+  ['status', 'u32'],
+  ['data', 'u32'],
+]);
+
 /** Bytes of a slot of each ring: the larger of request and response. */
 export const NETIF_TX_ENTRY_SIZE = NetifTxRequest.size;
 export const NETIF_RX_ENTRY_SIZE = NetifRxRequest.size;
+export const NETIF_CTRL_ENTRY_SIZE = XenNetifCtrlRequest.size;

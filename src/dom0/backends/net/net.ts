@@ -1,20 +1,24 @@
 /**
  * The network back end (public/io/netif.h), as Linux's xen-netfront uses it: copying receive, several queues, scatter and
- * gather, TCP segmentation, checksums left to the other end.
+ * gather, TCP segmentation, checksums left to the other end; and what Linux's xen-netback has besides: hashes to queues set up
+ * over the control ring, filters of multicast frames.
  *
  * Its nodes from the toolstack: `mac`, `rate` (bytes and microseconds of a window), `capture` (a file that gets all frames).
- * Multicast filters and the control ring are not offered.
  */
-import { NETIF_RX_ENTRY_SIZE, NETIF_TX_ENTRY_SIZE } from '../../../abi/netif.ts';
+import { NETIF_CTRL_ENTRY_SIZE, NETIF_RX_ENTRY_SIZE, NETIF_TX_ENTRY_SIZE } from '../../../abi/netif.ts';
 import type { Poller } from '../../kernel/event-loop.ts';
 import { GrantMap } from '../../kernel/grant-map.ts';
 import { journalIsLive, journalSize } from '../../kernel/ring.ts';
 import { RingConnection } from '../../kernel/xenbus/connection.ts';
 import { type Backend, DeviceError, type FrontNodes } from '../../kernel/xenbus/device.ts';
+import type { StoreWatch } from '../../kernel/xs-client.ts';
 import type { BackendContext, BackendKind } from '../backends.ts';
 import { Bridge } from './bridge/bridge.ts';
 import { type FrameMeta, type FrameQueue, PLAIN } from './bridge/queue.ts';
+import { CONTROL_JOURNAL, Control } from './control.ts';
 import { flowHash } from './flow.ts';
+import { HASH_BYTES, HashConfig, type PacketHash } from './hash.ts';
+import { isMulticast, MULTICAST_BYTES, MulticastFilter } from './multicast.ts';
 import { Capture } from './pcap.ts';
 import { RateLimit } from './rate.ts';
 import { prepare, Receive, type ReceiveFeatures, slotsFor } from './receive.ts';
@@ -31,8 +35,12 @@ const MAX_QUEUES = 4;
 const TX_JOURNAL = journalSize(1, NETIF_TX_ENTRY_SIZE);
 const RX_JOURNAL = journalSize(1, NETIF_RX_ENTRY_SIZE);
 const QUEUE_JOURNAL = TX_JOURNAL + RX_JOURNAL;
+/** Behind the queues' journals: that of the control ring, and what the guest set up. */
+const CONTROL_AT = MAX_QUEUES * QUEUE_JOURNAL;
+const HASH_AT = CONTROL_AT + CONTROL_JOURNAL;
+const MULTICAST_AT = HASH_AT + HASH_BYTES;
 /** The rings' pages, and those of a packet in each direction. */
-const MAX_MAPPED = MAX_QUEUES * 2 + 64;
+const MAX_MAPPED = MAX_QUEUES * 2 + 1 + 64;
 /** Frames handed to the guest before others get their turn. */
 const BURST = 32;
 const MAX_GREF = 2 ** 32 - 1;
@@ -40,7 +48,7 @@ const MAX_PORT = 131_071;
 const CAPTURE_LIMIT = 2 ** 32;
 
 export const vif: BackendKind = {
-  journalBytes: MAX_QUEUES * QUEUE_JOURNAL,
+  journalBytes: MULTICAST_AT + MULTICAST_BYTES,
   create: (context) => new NetBackend(context, context.share as VifShare),
 };
 
@@ -55,6 +63,8 @@ interface Queue {
 interface Waiting {
   readonly frame: Uint8Array;
   readonly meta: FrameMeta;
+  readonly hash: PacketHash | undefined;
+  readonly queue: Queue;
 }
 
 class NetBackend implements Backend, Poller {
@@ -66,6 +76,9 @@ class NetBackend implements Backend, Poller {
     'feature-rx-copy': '1',
     'feature-rx-flip': '0',
     'feature-split-event-channels': '1',
+    'feature-ctrl-ring': '1',
+    'feature-multicast-control': '1',
+    'feature-dynamic-multicast-control': '1',
     'multi-queue-max-queues': `${MAX_QUEUES}`,
     'hotplug-status': 'connected',
   };
@@ -77,6 +90,12 @@ class NetBackend implements Backend, Poller {
   #capture: Capture | undefined;
   #grants: GrantMap | undefined;
   #queues: Queue[] = [];
+  readonly #hash: HashConfig;
+  readonly #multicast: MulticastFilter;
+  #control: { readonly connection: RingConnection; readonly control: Control } | undefined;
+  /** Does the guest want the filter of multicast frames to be used? */
+  #filtering = false;
+  #filterWatch: StoreWatch | undefined;
   #features!: ReceiveFeatures;
   #parts: Waiting[] = [];
   #wake: (() => void) | undefined;
@@ -89,6 +108,8 @@ class NetBackend implements Backend, Poller {
     this.#incoming = this.#bridge.queue(share.port);
     this.#bridge.recover(share.port);
     this.#bridge.setDoorbell(share.port, kernel.loop.wakeIndex);
+    this.#hash = new HashConfig(new Uint8Array(context.journal, HASH_AT, HASH_BYTES));
+    this.#multicast = new MulticastFilter(new Uint8Array(context.journal, MULTICAST_AT, MULTICAST_BYTES));
     this.#rate = rateOf(device.text('rate'));
     this.#startCapture();
   }
@@ -104,9 +125,15 @@ class NetBackend implements Backend, Poller {
     };
     const queues = front.number('multi-queue-num-queues', 1, MAX_QUEUES, 1);
     this.#grants = new GrantMap(this.#c.kernel.xen, { domid: front.domid, limit: MAX_MAPPED });
+    if (!resume) {
+      this.#hash.reset();
+      this.#multicast.reset();
+    }
     try {
       for (let n = 0; n < queues; n++)
         this.#queues.push(this.#connectQueue(front, queues === 1 ? '' : `queue-${n}/`, n, resume));
+      this.#connectControl(front, queues, resume);
+      this.#watchFilter(front);
     } catch (error) {
       this.disconnect();
       throw error;
@@ -122,6 +149,10 @@ class NetBackend implements Backend, Poller {
     this.#wake?.();
     this.#wake = undefined;
     this.#parts = [];
+    this.#filterWatch?.close();
+    this.#filterWatch = undefined;
+    this.#control?.connection.close();
+    this.#control = undefined;
     for (const { tx, rx } of this.#queues) {
       rx.close();
       tx.close();
@@ -148,6 +179,7 @@ class NetBackend implements Backend, Poller {
         if (packets > 0) worked = true;
         if (waitMs > 0) this.#wakeAfter(waitMs);
       }
+      if (this.#control?.control.poll()) worked = true;
       return this.#deliver() || worked;
     } catch (error) {
       this.#c.device.fail(error);
@@ -157,11 +189,11 @@ class NetBackend implements Backend, Poller {
 
   arm(): boolean {
     try {
-      let work = false;
+      let work = this.#control?.control.arm() ?? false;
       for (const { transmit } of this.#queues) if (transmit.arm()) work = true;
       const [next] = this.#parts;
       if (!next) return work || this.#incoming.peek() !== undefined;
-      return this.#queueFor(next.frame).receive.arm(slotsFor(next.frame, next.meta)) || work;
+      return next.queue.receive.arm(slotsFor(next.frame, next.meta, next.hash)) || work;
     } catch (error) {
       this.#c.device.fail(error);
       return true;
@@ -173,8 +205,8 @@ class NetBackend implements Backend, Poller {
     let done = 0;
     for (; done < BURST; done++) {
       if (this.#parts.length === 0 && !this.#prepareNext()) break;
-      const [{ frame, meta }] = this.#parts;
-      if (!this.#queueFor(frame).receive.put(frame, meta)) break;
+      const [{ frame, meta, hash, queue }] = this.#parts;
+      if (!queue.receive.put(frame, meta, hash)) break;
       this.#parts.shift();
       if (this.#parts.length === 0) this.#incoming.pop();
     }
@@ -187,17 +219,53 @@ class NetBackend implements Backend, Poller {
     for (let next = this.#incoming.peek(); next; next = this.#incoming.peek()) {
       this.#capture?.frame(next.frame);
       const whole = next.frame;
-      prepare(whole, next.meta, this.#features, (frame, meta) => {
-        this.#parts.push({ frame: frame === whole ? frame : frame.slice(), meta });
-      });
+      const wanted = !this.#filtering || !isMulticast(whole) || this.#multicast.has(whole);
+      if (wanted) {
+        const hash = this.#hash.hash(whole);
+        const queue = this.#queueFor(whole, hash);
+        prepare(whole, next.meta, this.#features, (frame, meta) => {
+          this.#parts.push({ frame: frame === whole ? frame : frame.slice(), meta, hash, queue });
+        });
+      }
       if (this.#parts.length > 0) return true;
       this.#incoming.pop();
     }
     return false;
   }
 
-  #queueFor(frame: Uint8Array): Queue {
-    return this.#queues.length === 1 ? this.#queues[0] : this.#queues[flowHash(frame) % this.#queues.length];
+  #queueFor(frame: Uint8Array, hash: PacketHash | undefined): Queue {
+    const { length } = this.#queues;
+    return this.#queues[length === 1 ? 0 : (this.#hash.queue(hash, length) ?? flowHash(frame) % length)];
+  }
+
+  /** The front end may have a control ring. */
+  #connectControl(front: FrontNodes, queues: number, resume: boolean): void {
+    if (front.text('ctrl-ring-ref') === undefined) return;
+    const grants = this.#grants!;
+    const journal = new Uint8Array(this.#c.journal, CONTROL_AT, CONTROL_JOURNAL);
+    const connection = new RingConnection(this.#c.kernel, grants, front.domid, {
+      refs: [front.number('ctrl-ring-ref', 0, MAX_GREF)],
+      port: front.number('event-channel-ctrl', 1, MAX_PORT),
+      entrySize: NETIF_CTRL_ENTRY_SIZE,
+      journal,
+      resume: resume && journalIsLive(journal),
+    });
+    this.#control = { connection, control: new Control({ connection, grants, hash: this.#hash, queues }) };
+  }
+
+  /** The guest may ask for its filter to be used, or no longer, at any time. */
+  #watchFilter(front: FrontNodes): void {
+    const look = () => {
+      this.#filtering = front.flag('request-multicast-control');
+    };
+    look();
+    this.#filterWatch = front.watch('request-multicast-control', () => {
+      try {
+        look();
+      } catch (error) {
+        this.#c.device.fail(error);
+      }
+    });
   }
 
   #connectQueue(front: FrontNodes, prefix: string, n: number, resume: boolean): Queue {
@@ -226,6 +294,11 @@ class NetBackend implements Backend, Poller {
         grants,
         forward: (frame, meta) => this.#forward(frame, meta),
         hold: (bytes) => this.#rate?.take(bytes) ?? 0,
+        multicast: (add, address) => {
+          if (add) return this.#multicast.add(address);
+          this.#multicast.remove(address);
+          return true;
+        },
       });
       return { tx, rx, transmit, receive: new Receive(rx, grants) };
     } catch (error) {

@@ -21,8 +21,8 @@ export interface Transport {
 
 const word = (f: Uint8Array, at: number) => (f[at] << 8) | f[at + 1];
 
-/** Undefined for what is no whole, unfragmented TCP or UDP packet. Never reads outside the frame. */
-export function transportOf(frame: Uint8Array): Transport | undefined {
+/** Where the IP header is, behind up to two VLAN tags, and the type that says so. */
+function network(frame: Uint8Array): { readonly type: number; readonly ip: number } | undefined {
   if (frame.length < 14) return undefined;
   let ip = 14;
   let type = word(frame, 12);
@@ -31,6 +31,33 @@ export function transportOf(frame: Uint8Array): Transport | undefined {
     type = word(frame, ip + 2);
     ip += 4;
   }
+  return { type, ip };
+}
+
+/** The two addresses of an IP packet, source first: bytes `from` to `to` of the frame. */
+export interface IpAddresses {
+  readonly version: 4 | 6;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Undefined for what is no IP packet. Fragments have addresses too. */
+export function ipOf(frame: Uint8Array): IpAddresses | undefined {
+  const { type, ip } = network(frame) ?? { type: 0, ip: 0 };
+  if (type === ETHERTYPE.IPV4 && frame.length >= ip + 20 && frame[ip] >> 4 === 4) {
+    return { version: 4, from: ip + 12, to: ip + 20 };
+  }
+  if (type === ETHERTYPE.IPV6 && frame.length >= ip + 40 && frame[ip] >> 4 === 6) {
+    return { version: 6, from: ip + 8, to: ip + 40 };
+  }
+  return undefined;
+}
+
+/** Undefined for what is no whole, unfragmented TCP or UDP packet. Never reads outside the frame. */
+export function transportOf(frame: Uint8Array): Transport | undefined {
+  const found = network(frame);
+  if (!found) return undefined;
+  const { type, ip } = found;
   const header = type === ETHERTYPE.IPV4 ? ipv4(frame, ip) : type === ETHERTYPE.IPV6 ? ipv6(frame, ip) : undefined;
   if (!header) return undefined;
   const { at, protocol, end, version } = header;

@@ -6,8 +6,11 @@ import {
   NETIF_RSP,
   NETRXF,
   NetifExtraGso,
+  NetifExtraHash,
   NetifRxRequest,
   NetifRxResponse,
+  XEN_NETIF_CTRL_HASH_ALGORITHM,
+  XEN_NETIF_EXTRA_FLAG_MORE,
   XEN_NETIF_EXTRA_TYPE,
   XEN_NETIF_GSO_TYPE,
 } from '../../../abi/netif.ts';
@@ -16,6 +19,7 @@ import { GrantError } from '../../kernel/hypercalls/grant-table.ts';
 import { PAGE_SIZE } from '../../kernel/memory.ts';
 import type { RingConnection } from '../../kernel/xenbus/connection.ts';
 import { type FrameMeta, PLAIN } from './bridge/queue.ts';
+import type { PacketHash } from './hash.ts';
 import { complete } from './segment.ts';
 
 /** What the front end says it takes. */
@@ -55,8 +59,11 @@ export function prepare(
   });
 }
 
-export const slotsFor = (frame: Uint8Array, meta: FrameMeta): number =>
-  Math.ceil(frame.length / PAGE_SIZE) + (meta.gsoSize > 0 ? 1 : 0);
+/** Slots that say what segmentation and the guest's hash need to know; they follow the first one. */
+const extrasOf = (meta: FrameMeta, hash: PacketHash | undefined): number => (meta.gsoSize > 0 ? 1 : 0) + (hash ? 1 : 0);
+
+export const slotsFor = (frame: Uint8Array, meta: FrameMeta, hash: PacketHash | undefined): number =>
+  Math.ceil(frame.length / PAGE_SIZE) + extrasOf(meta, hash);
 
 export class Receive {
   readonly #connection: RingConnection;
@@ -71,21 +78,26 @@ export class Receive {
     this.#grants = grants;
   }
 
-  /** Copies a frame to the guest; false if it has not given enough pages. Throws RingError. */
-  put(frame: Uint8Array, meta: FrameMeta): boolean {
+  /**
+   * Copies a frame to the guest; false if it has not given enough pages. `hash`: what the guest asked to be told of it. Throws
+   * RingError.
+   */
+  put(frame: Uint8Array, meta: FrameMeta, hash: PacketHash | undefined): boolean {
     const { ring } = this.#connection;
-    const slots = slotsFor(frame, meta);
+    const slots = slotsFor(frame, meta, hash);
     if (ring.waiting() < slots) return false;
+    const extras = extrasOf(meta, hash);
     this.#ids.length = 0;
     this.#refs.length = 0;
     for (let n = 0; n < slots; n++) {
       ring.take();
+      // The pages of slots with extra information stay empty.
+      if (n > 0 && n <= extras) continue;
       this.#ids.push(ring.request.getUint16(NetifRxRequest.off.id, true));
-      // The second slot carries what segmentation needs to know, where there is any: its page stays empty.
-      if (meta.gsoSize === 0 || n !== 1) this.#refs.push(ring.request.getUint32(NetifRxRequest.off.gref, true));
+      this.#refs.push(ring.request.getUint32(NetifRxRequest.off.gref, true));
     }
     const copied = this.#copy(frame);
-    this.#answer(frame.length, meta, copied);
+    this.#answer(frame.length, meta, hash, copied);
     return true;
   }
 
@@ -110,29 +122,41 @@ export class Receive {
     }
   }
 
-  #answer(length: number, meta: FrameMeta, copied: boolean): void {
+  #answer(length: number, meta: FrameMeta, hash: PacketHash | undefined, copied: boolean): void {
     const last = this.#refs.length - 1;
-    const gso = meta.gsoSize > 0;
+    const extras = extrasOf(meta, hash) > 0 ? NETRXF.extra_info : 0;
+    const checksum = meta.checksumBlank ? NETRXF.csum_blank | NETRXF.data_validated : 0;
+    const { off } = NetifRxResponse;
     this.#refs.forEach((_, n) => {
-      const first = n === 0;
-      const checksum = meta.checksumBlank ? NETRXF.csum_blank | NETRXF.data_validated : 0;
-      const flags = (n < last ? NETRXF.more_data : 0) | (first ? checksum | (gso ? NETRXF.extra_info : 0) : 0);
-      const { off } = NetifRxResponse;
-      this.#view.setUint16(off.id, this.#ids[first || !gso ? n : n + 1], true);
+      const flags = (n < last ? NETRXF.more_data : 0) | (n === 0 ? checksum | extras : 0);
+      this.#view.setUint16(off.id, this.#ids[n], true);
       this.#view.setUint16(off.offset, 0, true);
       this.#view.setUint16(off.flags, flags, true);
       this.#view.setInt16(off.status, copied ? Math.min(PAGE_SIZE, length - n * PAGE_SIZE) : NETIF_RSP.ERROR, true);
       this.#connection.ring.respond(this.#response);
-      if (first && gso) this.#extra(meta);
+      if (n > 0) return;
+      if (meta.gsoSize > 0) this.#segmentation(meta, hash !== undefined);
+      if (hash) this.#hash(hash);
     });
   }
 
-  #extra(meta: FrameMeta): void {
+  #segmentation(meta: FrameMeta, more: boolean): void {
     const { off } = NetifExtraGso;
     this.#response.fill(0);
     this.#view.setUint8(off.type, XEN_NETIF_EXTRA_TYPE.GSO);
+    this.#view.setUint8(off.flags, more ? XEN_NETIF_EXTRA_FLAG_MORE : 0);
     this.#view.setUint16(off.size, meta.gsoSize, true);
     this.#view.setUint8(off.gso_type, meta.gsoType);
+    this.#connection.ring.respond(this.#response);
+  }
+
+  #hash(hash: PacketHash): void {
+    const { off } = NetifExtraHash;
+    this.#response.fill(0);
+    this.#view.setUint8(off.type, XEN_NETIF_EXTRA_TYPE.HASH);
+    this.#view.setUint8(off.hash_type, hash.type);
+    this.#view.setUint8(off.algorithm, XEN_NETIF_CTRL_HASH_ALGORITHM.TOEPLITZ);
+    this.#view.setUint32(off.value, hash.value, true);
     this.#connection.ring.respond(this.#response);
   }
 }

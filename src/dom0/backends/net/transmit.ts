@@ -6,6 +6,7 @@ import {
   NETIF_RSP,
   NETTXF,
   NetifExtraGso,
+  NetifExtraMcast,
   NetifTxRequest,
   NetifTxResponse,
   XEN_NETIF_EXTRA_FLAG_MORE,
@@ -34,6 +35,8 @@ export interface TransmitOptions {
   readonly forward: (frame: Uint8Array, meta: FrameMeta) => void;
   /** How long, in ms, a packet of so many bytes has to wait; 0: it may go, and is counted. */
   readonly hold: (bytes: number) => number;
+  /** The guest adds an address to its filter of multicast frames, or removes it; false: there is no room. */
+  readonly multicast: (add: boolean, address: Uint8Array) => boolean;
 }
 
 /** A packet whose slots were taken and not answered yet. */
@@ -47,12 +50,15 @@ class Packet {
   checksumBlank = false;
   gsoSize = 0;
   gsoType = 0;
+  /** No packet at all: a change of the multicast filter. */
+  multicast: { readonly add: boolean; readonly address: Uint8Array } | undefined;
 
   clear(): void {
     for (const list of [this.refs, this.offsets, this.sizes, this.ids]) list.length = 0;
     this.extras = 0;
     this.gsoSize = 0;
     this.gsoType = 0;
+    this.multicast = undefined;
   }
 }
 
@@ -149,19 +155,41 @@ export class Transmit {
       this.#slot();
       p.extras++;
       more = (r.getUint8(off.flags) & XEN_NETIF_EXTRA_FLAG_MORE) !== 0;
-      const type = r.getUint8(off.type);
-      // Hash values and filters of multicast addresses are for back ends that offer them; this one does not.
-      if (type !== XEN_NETIF_EXTRA_TYPE.GSO) throw new DeviceError(`a packet with an extra slot of type ${type}`);
-      p.gsoSize = r.getUint16(off.size, true);
-      p.gsoType = r.getUint8(off.gso_type);
-      const known = p.gsoType === XEN_NETIF_GSO_TYPE.TCPV4 || p.gsoType === XEN_NETIF_GSO_TYPE.TCPV6;
-      if (p.gsoSize === 0 || !known) throw new DeviceError(`segmentation of type ${p.gsoType} into ${p.gsoSize} bytes`);
+      switch (r.getUint8(off.type)) {
+        case XEN_NETIF_EXTRA_TYPE.GSO:
+          this.#segmentation();
+          break;
+        case XEN_NETIF_EXTRA_TYPE.MCAST_ADD:
+        case XEN_NETIF_EXTRA_TYPE.MCAST_DEL:
+          p.multicast = {
+            add: r.getUint8(off.type) === XEN_NETIF_EXTRA_TYPE.MCAST_ADD,
+            address: new Uint8Array(r.buffer, r.byteOffset + NetifExtraMcast.off.addr, 6).slice(),
+          };
+          break;
+        case XEN_NETIF_EXTRA_TYPE.HASH:
+          // For whoever receives the packet, who has a hash of its own choice.
+          break;
+        default:
+          throw new DeviceError(`a packet with an extra slot of type ${r.getUint8(off.type)}`);
+      }
     }
+  }
+
+  #segmentation(): void {
+    const p = this.#packet;
+    const r = this.#ring.request;
+    p.gsoSize = r.getUint16(NetifExtraGso.off.size, true);
+    p.gsoType = r.getUint8(NetifExtraGso.off.gso_type);
+    const known = p.gsoType === XEN_NETIF_GSO_TYPE.TCPV4 || p.gsoType === XEN_NETIF_GSO_TYPE.TCPV6;
+    if (p.gsoSize === 0 || !known) throw new DeviceError(`segmentation of type ${p.gsoType} into ${p.gsoSize} bytes`);
   }
 
   /** Hands the packet on; NETIF_RSP. */
   #send(): number {
     const p = this.#packet;
+    if (p.multicast) {
+      return this.#o.multicast(p.multicast.add, p.multicast.address) ? NETIF_RSP.OKAY : NETIF_RSP.ERROR;
+    }
     if (p.total < ETHERNET_HEADER) return NETIF_RSP.ERROR;
     const { grants } = this.#o;
     try {

@@ -60,6 +60,11 @@ export class FrontNodes {
   flag(key: string): boolean {
     return this.number(key, 0, 1, 0) === 1;
   }
+
+  /** Calls back now and whenever the front end changes the node. To be closed with the connection. */
+  watch(key: string, changed: () => void): StoreWatch {
+    return this.#store.watch(`${this.#path}/${key}`, changed);
+  }
 }
 
 const stateOf = (text: string | undefined): number => {
