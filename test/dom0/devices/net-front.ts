@@ -3,16 +3,22 @@
  * slot of the rings under its control, sensible or not.
  */
 import {
+  NETIF_CTRL_ENTRY_SIZE,
   NETIF_RX_ENTRY_SIZE,
   NETIF_TX_ENTRY_SIZE,
   NETRXF,
   NETTXF,
   NetifExtraGso,
+  NetifExtraHash,
+  NetifExtraMcast,
   NetifRxRequest,
   NetifRxResponse,
   NetifTxRequest,
   NetifTxResponse,
+  XEN_NETIF_EXTRA_FLAG_MORE,
   XEN_NETIF_EXTRA_TYPE,
+  XenNetifCtrlRequest,
+  XenNetifCtrlResponse,
 } from '../../../src/abi/netif.ts';
 import { Sring } from '../../../src/abi/ring.ts';
 import { XenbusState } from '../../../src/abi/xenbus.ts';
@@ -31,6 +37,8 @@ export interface NetFrontOptions {
   readonly features?: Readonly<Record<string, number>>;
   /** Pages put into each rx ring at once. */
   readonly buffers?: number;
+  /** Has it a control ring? */
+  readonly control?: boolean;
 }
 
 const ALL = {
@@ -71,6 +79,7 @@ export interface Received {
   readonly gsoSize: number;
   readonly gsoType: number;
   readonly slots: number;
+  readonly hash?: { readonly type: number; readonly algorithm: number; readonly value: number };
 }
 
 export interface Slot {
@@ -84,6 +93,7 @@ export class NetFront {
   readonly grants: GrantingDomain;
   readonly id: DeviceId;
   readonly queues: Queue[];
+  readonly control: Ring | undefined;
   readonly #options: NetFrontOptions;
   #lastId = 0;
 
@@ -96,6 +106,7 @@ export class NetFront {
       const rx = this.#ring(NETIF_RX_ENTRY_SIZE, options.split === false ? tx.port : undefined);
       return { tx, rx, buffers: new Map(), sent: new Map() };
     });
+    if (options.control) this.control = this.#ring(NETIF_CTRL_ENTRY_SIZE);
   }
 
   get host(): Host {
@@ -114,6 +125,10 @@ export class NetFront {
     const { queues, split, features = ALL } = this.#options;
     for (const [key, value] of Object.entries(features)) this.write(key, value);
     if (queues !== undefined) this.write('multi-queue-num-queues', queues);
+    if (this.control) {
+      this.write('ctrl-ring-ref', this.control.ref);
+      this.write('event-channel-ctrl', this.control.port);
+    }
     for (const [n, { tx, rx }] of this.queues.entries()) {
       const dir = this.queues.length > 1 ? `queue-${n}/` : '';
       this.write(`${dir}tx-ring-ref`, tx.ref);
@@ -213,6 +228,45 @@ export class NetFront {
     return ids;
   }
 
+  /** A request of the control ring; what it is answered with. */
+  async ask(type: number, ...data: number[]): Promise<{ status: number; data: number }> {
+    const ring = this.control!;
+    const { view } = this.host.xen.memory;
+    const id = ++this.#lastId & 0xffff;
+    const at = this.#at(ring, ring.prod++);
+    view.setUint16(at + XenNetifCtrlRequest.off.id, id, true);
+    view.setUint16(at + XenNetifCtrlRequest.off.type, type, true);
+    for (let n = 0; n < 3; n++) view.setUint32(at + XenNetifCtrlRequest.off.data + n * 4, data[n] ?? 0, true);
+    this.#push(ring);
+    const answer = await this.#next(ring, 30_000);
+    const { off } = XenNetifCtrlResponse;
+    if (view.getUint16(answer + off.id, true) !== id || view.getUint16(answer + off.type, true) !== type)
+      throw new Error('an answer to something else');
+    return { status: view.getUint32(answer + off.status, true), data: view.getUint32(answer + off.data, true) };
+  }
+
+  /** The same with a page of its own for what it carries. */
+  async askWith(type: number, bytes: Uint8Array, ...data: number[]): Promise<{ status: number; data: number }> {
+    const buffer = this.data(bytes);
+    const answer = await this.ask(type, buffer.ref, ...data);
+    this.#free(buffer);
+    return answer;
+  }
+
+  /** Adds an address to the filter of multicast frames, or removes it. */
+  async filter(type: number, address: readonly number[], q = 0): Promise<number> {
+    this.slot({ flags: NETTXF.extra_info }, q);
+    const { tx } = this.queues[q];
+    const at = this.#at(tx, tx.prod++);
+    this.host.xen.memory.view.setUint8(at + NetifExtraMcast.off.type, type);
+    this.host.xen.memory.view.setUint8(at + NetifExtraMcast.off.flags, 0);
+    this.host.xen.memory.write(at + NetifExtraMcast.off.addr, Uint8Array.from(address));
+    this.pushTx(q);
+    const { status } = await this.sent(q);
+    await this.sent(q);
+    return status;
+  }
+
   /** The next answer of the tx ring. Its page must be free then. */
   async sent(q = 0, ms = 10_000): Promise<{ id: number; status: number }> {
     const { tx, sent } = this.queues[q];
@@ -239,6 +293,7 @@ export class NetFront {
     const { rx, buffers } = this.queues[q];
     const parts: Uint8Array[] = [];
     let [flags, gsoSize, gsoType, slots] = [0, 0, 0, 0];
+    let hash: Received['hash'];
     for (let more = true; more; ) {
       const r = await this.#response(rx, ms);
       const buffer = this.#takeBuffer(buffers, rx);
@@ -248,18 +303,24 @@ export class NetFront {
       slots++;
       if (parts.length === 1) flags = r.flags;
       more = (r.flags & NETRXF.more_data) !== 0;
-      if (parts.length === 1 && r.flags & NETRXF.extra_info) {
+      for (let extra = parts.length === 1 && (r.flags & NETRXF.extra_info) !== 0; extra; slots++) {
         const at = await this.#next(rx, ms);
         const { view } = this.host.xen.memory;
-        if (view.getUint8(at + NetifExtraGso.off.type) !== XEN_NETIF_EXTRA_TYPE.GSO)
-          throw new Error('an unknown extra slot');
-        gsoSize = view.getUint16(at + NetifExtraGso.off.size, true);
-        gsoType = view.getUint8(at + NetifExtraGso.off.gso_type);
+        if (view.getUint8(at + NetifExtraGso.off.type) === XEN_NETIF_EXTRA_TYPE.GSO) {
+          gsoSize = view.getUint16(at + NetifExtraGso.off.size, true);
+          gsoType = view.getUint8(at + NetifExtraGso.off.gso_type);
+        } else if (view.getUint8(at + NetifExtraGso.off.type) === XEN_NETIF_EXTRA_TYPE.HASH) {
+          hash = {
+            type: view.getUint8(at + NetifExtraHash.off.hash_type),
+            algorithm: view.getUint8(at + NetifExtraHash.off.algorithm),
+            value: view.getUint32(at + NetifExtraHash.off.value, true),
+          };
+        } else throw new Error('an unknown extra slot');
+        extra = (view.getUint8(at + NetifExtraGso.off.flags) & XEN_NETIF_EXTRA_FLAG_MORE) !== 0;
         this.#free(this.#takeBuffer(buffers, rx));
-        slots++;
       }
     }
-    return { frame: Uint8Array.from(parts.flatMap((p) => [...p])), flags, gsoSize, gsoType, slots };
+    return { frame: Uint8Array.from(parts.flatMap((p) => [...p])), flags, gsoSize, gsoType, slots, hash };
   }
 
   /** On whichever queue it comes. */
