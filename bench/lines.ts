@@ -38,13 +38,16 @@ export const LINES: readonly Line[] = [
   { name: 'switch', group: 'kernel', what: 'futex ping-pong, two threads', times: 20 },
 ];
 
-/** Those that `names` (of lines or groups, comma-separated) choose; throws if one is unknown. */
-export function chooseLines(names: string | undefined): readonly Line[] {
-  if (names === undefined) return LINES;
+/** Those of `lines` that `names` (of lines or groups, comma-separated) choose; throws if one is unknown. */
+export function chooseLines<L extends { readonly name: string; readonly group: string }>(
+  lines: readonly L[],
+  names: string | undefined,
+): readonly L[] {
+  if (names === undefined) return lines;
   const wanted = names.split(',');
   for (const name of wanted) {
-    if (!LINES.some((line) => line.name === name || line.group === name))
+    if (!lines.some((line) => line.name === name || line.group === name))
       throw new Error(`--lines ${name}: there is no such line or group; --list shows them`);
   }
-  return LINES.filter((line) => wanted.includes(line.name) || wanted.includes(line.group));
+  return lines.filter((line) => wanted.includes(line.name) || wanted.includes(line.group));
 }

@@ -15,18 +15,23 @@ import { Cache } from '../src/dom0/toolstack/cache.ts';
 import { partSizes } from '../src/machine/parts.ts';
 import { loadImages } from '../src/start/images.ts';
 import { parseOptions } from '../src/start/options.ts';
+import { DEVICE_LINES, type DeviceLine } from './devices/lines.ts';
+import { measureDevices } from './devices/measure.ts';
+import { type DeviceResult, deviceJson, deviceTable, summariseDevice } from './devices/report.ts';
 import { domainsTable, measureDomains } from './domains.ts';
 import { Guest, type Measured } from './guest.ts';
 import { BOOT, chooseLines, LINES, type Line } from './lines.ts';
 import { measureMicro, microTable } from './micro.ts';
 import { buildPrograms, runNative, withPrograms } from './programs.ts';
-import { type Baseline, geometricMean, type Result, regressions, summarise, table } from './report.ts';
+import { type Baseline, geometricMean, type Ratio, type Result, regressions, summarise, table } from './report.ts';
 import { type Files, QEMU, ROOT, type Side, xenolith } from './sides.ts';
 import { measureStore, storeTable } from './xenstored.ts';
 
 const HELP = `usage: npm run bench -- [options] [-- options of npm start]
 
   --lines NAME,...   only these lines or groups (--list shows them)
+  --devices          only the lines of devices: disk, network, debian
+  --pcpus N          for these, processors of Xenolith's host (default: one less than the computer has)
   --runs N           runs of each line (default: 3)
   --quick            one run of a quarter of the work
   --only SIDE        qemu or xenolith alone
@@ -50,6 +55,8 @@ function options() {
     args: own,
     options: {
       lines: { type: 'string' },
+      devices: { type: 'boolean', default: false },
+      pcpus: { type: 'string' },
       runs: { type: 'string' },
       quick: { type: 'boolean', default: false },
       only: { type: 'string' },
@@ -69,7 +76,11 @@ function options() {
   const sides = [QEMU, xenolith(dashes < 0 ? [] : process.argv.slice(dashes + 1))];
   const chosen = sides.filter((side) => values.only === undefined || side.key === values.only);
   if (chosen.length === 0) throw new Usage(`--only ${values.only}: qemu or xenolith is wanted`);
-  return { ...values, runs, sides: chosen, lines: chooseLines(values.lines) };
+  const names = values.lines ?? (values.devices ? 'disk,network,debian' : undefined);
+  const all = chooseLines<Line | DeviceLine>([...LINES, ...DEVICE_LINES], names);
+  const lines = LINES.filter((line) => all.includes(line));
+  const devices = DEVICE_LINES.filter((line) => all.includes(line));
+  return { ...values, runs, sides: chosen, lines, devices };
 }
 
 type Collected = Record<Side['key'], Pick<Measured, 'seconds' | 'cpuSeconds'>[]>;
@@ -168,21 +179,39 @@ async function measure(o: ReturnType<typeof options>, dir: string): Promise<Resu
   return results;
 }
 
-function writeJson(file: string, o: ReturnType<typeof options>, results: readonly Result[]): void {
+/** Seconds of each run of a device line. */
+const DEVICE_SECONDS = 2;
+
+async function measureDeviceLines(o: ReturnType<typeof options>, dir: string): Promise<DeviceResult[]> {
+  const { devices, runs, quick, only, pcpus } = o;
+  if (devices.length === 0) return [];
+  return await measureDevices(devices, dir, {
+    ...{ runs, only, seconds: quick ? 1 : DEVICE_SECONDS },
+    hostOptions: pcpus === undefined ? [] : [`--pcpus=${pcpus}`],
+    say: (line) => console.error(line),
+  });
+}
+
+function writeJson(
+  file: string,
+  o: ReturnType<typeof options>,
+  results: readonly Result[],
+  devices: readonly DeviceResult[],
+): void {
   const lines = results.map((result) => {
     const { line, times, error, qemu, xenolith } = result;
     return { group: line.group, what: line.what, times, ...summarise(result), runs: { qemu, xenolith }, error };
   });
   const geomean = geometricMean(results.map((result) => summarise(result).ratio));
   const { flavour, quick, runs } = o;
-  writeFileSync(file, `${JSON.stringify({ flavour, quick, runs, geomean, lines, sizes: partSizes() }, null, 2)}\n`);
+  const all = { flavour, quick, runs, geomean, lines, devices: deviceJson(devices), sizes: partSizes() };
+  writeFileSync(file, `${JSON.stringify(all, null, 2)}\n`);
 }
 
-function bless(results: readonly Result[]): void {
+function bless(summaries: readonly Ratio[]): void {
   const old = JSON.parse(readFileSync(BASELINE, 'utf8')) as Baseline;
   const ratios = { ...old.ratios };
-  for (const { name, ratio } of results.map(summarise))
-    if (ratio !== undefined) ratios[name] = Number(ratio.toFixed(2));
+  for (const { name, ratio } of summaries) if (ratio !== undefined) ratios[name] = Number(ratio.toFixed(2));
   writeFileSync(BASELINE, `${JSON.stringify({ ...old, ratios }, null, 2)}\n`);
 }
 
@@ -190,7 +219,9 @@ async function main(): Promise<number> {
   const o = options();
   if (o.help || o.list) {
     if (o.help) console.log(HELP);
-    else for (const line of LINES) console.log(`${line.group.padEnd(16)}${line.name.padEnd(12)}${line.what}`);
+    else
+      for (const line of [...LINES, ...DEVICE_LINES])
+        console.log(`${line.group.padEnd(16)}${line.name.padEnd(12)}${line.what}`);
     return 0;
   }
   if (o.domains) {
@@ -207,13 +238,16 @@ async function main(): Promise<number> {
   }
   const dir = mkdtempSync(join(tmpdir(), 'xenolith-bench-'));
   try {
-    const results = await measure(o, dir);
-    for (const text of table(results)) console.log(text);
-    writeJson(o.json, o, results);
-    if (o.bless) bless(results);
-    const slower = o.check ? regressions(results, JSON.parse(readFileSync(BASELINE, 'utf8')) as Baseline) : [];
+    const results = o.lines.length > 0 ? await measure(o, dir) : [];
+    const devices = await measureDeviceLines(o, dir);
+    if (results.length > 0) for (const text of table(results)) console.log(text);
+    if (devices.length > 0) for (const text of deviceTable(devices)) console.log(text);
+    writeJson(o.json, o, results, devices);
+    const summaries = [...results.map(summarise), ...devices.map(summariseDevice)];
+    if (o.bless) bless(summaries);
+    const slower = o.check ? regressions(summaries, JSON.parse(readFileSync(BASELINE, 'utf8')) as Baseline) : [];
     for (const text of slower) console.error(`slower than the baseline: ${text}`);
-    return slower.length > 0 || results.some((result) => result.error) ? 1 : 0;
+    return slower.length > 0 || [...results, ...devices].some((result) => result.error) ? 1 : 0;
   } finally {
     rmSync(dir, { recursive: true });
   }

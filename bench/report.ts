@@ -89,9 +89,12 @@ export interface Baseline {
   readonly ratios: Readonly<Record<string, number>>;
 }
 
+/** A line's ratio, if it has one. */
+export type Ratio = Pick<Summary, 'name' | 'ratio'>;
+
 /** What has become slower than the baseline allows, one message a line. */
-export function regressions(results: readonly Result[], baseline: Baseline): string[] {
-  return results.map(summarise).flatMap(({ name, ratio }) => {
+export function regressions(lines: readonly Ratio[], baseline: Baseline): string[] {
+  return lines.flatMap(({ name, ratio }) => {
     const wanted = baseline.ratios[name];
     if (ratio === undefined || wanted === undefined || ratio >= wanted * (1 - baseline.tolerance)) return [];
     return [`${name}: ${ratio.toFixed(2)}, was ${wanted.toFixed(2)}`];
