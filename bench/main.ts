@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: the same work here and under QEMU's TCG, in turns on the same machine: same kernel, same initramfs, same
- * programs, one processor. Prints seconds and ratios (QEMU / Xenolith: above 1 is ahead) and writes them, every single run
+ * programs, one processor; then the lines of devices (devices/lines.ts). Prints seconds and ratios (QEMU / Xenolith: above 1 is ahead) and writes them, every single run
  * included, to build/bench.json. Needs gcc and qemu-system-x86_64 (Debian: gcc libc6-dev qemu-system-x86).
  *
  * Seconds of a program are taken in the guest, so that booting is no part of them; a guest lives through all runs, and
