@@ -98,6 +98,7 @@ export function createEngine(o: EngineOptions): Engine {
       // Machine addresses above 2 GiB arrive as negative numbers.
       translate: (cpu: number) => cache.translate(cpu >>> 0),
       code_table: (mfn: number, mode: number) => cache.codeTable(mfn, mode as 0 | 1),
+      forget: (mfn: number) => cache.forget(mfn),
       flush: () => cache.flush(),
       invalidate: (mfn: number, offset: number, len: number) => cache.invalidate(mfn, offset, len),
     },

@@ -145,6 +145,7 @@ describe('a region', () => {
     const other = 0xa00000n;
     s.map(other);
     s.poke(other, code);
+    s.poke(other + 0x800n, [1]); // Else they would have the page in common.
     s.setGpr(GPR.RCX, 50n);
     s.run(other);
     expect(s.engine.translator!.stats.translated).toBe(1);

@@ -1,7 +1,8 @@
 /**
  * Decoded code of one pCPU: offset tables (a u32 per byte of a code page: record address or 0) and runs of records in the
  * engine area's arena, which the interpreter's handlers walk. Records are kept per machine frame and mode, so every
- * address space that maps a frame shares them; nothing in a record names a linear address.
+ * address space that maps a frame shares them; nothing in a record names a linear address. Frames with the same bytes have
+ * them in common (SharedPages), as domains with the same kernel do.
  *
  * Writes to a frame with decoded code come here (`invalidate`): overwritten instructions' records become STALE.
  */
@@ -11,6 +12,7 @@ import { SPECIAL } from '../interpreter/special.ts';
 import type { Encoding } from '../semantics/table.ts';
 import { CpuState, Record32, SCALE_ADDR16, SCALE_STACK, VEC, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
 import { type Decoded, InstructionDecoder, MAX_LENGTH } from './decode.ts';
+import { SharedPages } from './shared-pages.ts';
 import { operandSlot } from './slots.ts';
 
 const PAGE = 4096;
@@ -49,10 +51,13 @@ export interface CacheRuntime {
 }
 
 export interface CodePage {
-  readonly mfn: number;
+  /** One of the frames whose code this is. */
+  mfn: number;
   readonly mode: 0 | 1;
   /** Address of the offset table. */
   readonly table: number;
+  /** The bytes of all its frames; undefined when it is `mfn`'s alone, as that one has been written to. */
+  content: Uint8Array | undefined;
   /** Writes seen that hit no code. */
   misses: number;
 }
@@ -89,7 +94,9 @@ export class CodeCache {
   /** Records that each superinstruction covers, from table slot firstFused on. */
   private readonly fusedLength: number[] = [];
   private readonly firstFused: number;
+  /** By frame and mode (mfn * 2 + mode). */
   private readonly pages: Map<number, CodePage> = new Map();
+  private readonly shared: SharedPages;
   private next: number;
   /** Index of AreaHeader.code_tables. */
   private readonly newestTable: number;
@@ -99,7 +106,7 @@ export class CodeCache {
   /** Whether pairs of records run as superinstructions. */
   fuse = true;
   /** Statistics. */
-  readonly stats = { decoded: 0, invalidated: 0, pages: 0, flushes: 0, dropped: 0 };
+  readonly stats = { decoded: 0, invalidated: 0, pages: 0, 'pages shared': 0, flushes: 0, dropped: 0 };
 
   constructor(memory: WebAssembly.Memory, area: AreaLayout, encodings: readonly Encoding[], tables: InterpreterTables) {
     this.u8 = new Uint8Array(memory.buffer);
@@ -107,6 +114,7 @@ export class CodeCache {
     this.u16 = new Uint16Array(memory.buffer);
     this.view = new DataView(memory.buffer);
     this.area = area;
+    this.shared = new SharedPages(this.i32);
     this.next = area.arena + STEP_BYTES;
     this.newestTable = (area.base + AreaHeader.off.code_tables) >>> 2;
     this.encodings = encodings;
@@ -134,13 +142,19 @@ export class CodeCache {
   codeTable(mfn: number, mode: 0 | 1): number {
     const known = this.pages.get(mfn * 2 + mode);
     if (known) return known.table;
+    const twin = this.shared.join(mfn, mode);
+    if (twin) {
+      this.pages.set(mfn * 2 + mode, twin);
+      this.stats['pages shared']++;
+      return twin.table;
+    }
     if (this.next + LINKED_TABLE_BYTES > this.area.arenaEnd) this.flush();
     const table = this.next;
     this.next += LINKED_TABLE_BYTES;
     this.u8.fill(0, table, table + TABLE_BYTES);
     this.i32[(table + TABLE_BYTES) >>> 2] = this.i32[this.newestTable];
     this.i32[this.newestTable] = table;
-    this.pages.set(mfn * 2 + mode, { mfn, mode, table, misses: 0 });
+    this.pages.set(mfn * 2 + mode, this.shared.open(mfn, mode, table));
     this.stats.pages++;
     return table;
   }
@@ -149,24 +163,46 @@ export class CodeCache {
   flush(): void {
     this.stats.flushes++;
     this.translations?.flush();
-    for (const p of this.pages.values()) this.rt.code_dropped(p.mfn);
+    for (const key of this.pages.keys()) this.rt.code_dropped(key >>> 1);
     this.pages.clear();
+    this.shared.clear();
     this.straddlers.clear();
     this.i32[this.newestTable] = 0;
     this.next = this.area.arena + STEP_BYTES;
     this.rt.xtlb_reset();
   }
 
-  /** Guest bytes [offset, offset+len) of a frame change (decoder import `invalidate`); a whole page is dropped for good. */
+  /**
+   * Guest bytes [offset, offset+len) of a frame change (decoder import `invalidate`); a whole page is dropped for good. The
+   * page may be the one that is running, so it stays this frame's, and others that had it in common decode anew.
+   */
   invalidate(mfn: number, offset: number, len: number): void {
     for (const mode of [0, 1] as const) {
       const page = this.pages.get(mfn * 2 + mode);
       if (!page) continue;
+      for (const other of this.shared.keep(page, mfn)) this.leave(other, mode);
       if (len >= PAGE) this.dropPage(page);
       else if (this.dropRange(page, offset, len)) this.stats.invalidated++;
       else if (++page.misses > MISSES) this.dropPage(page);
     }
     if (!this.pages.has(mfn * 2) && !this.pages.has(mfn * 2 + 1)) this.rt.code_dropped(mfn);
+  }
+
+  /** A frame's code is not wanted any more, and nothing of it runs (decoder import `forget`). */
+  forget(mfn: number): void {
+    for (const mode of [0, 1] as const) {
+      const page = this.pages.get(mfn * 2 + mode);
+      if (!page) continue;
+      if (this.shared.leave(page, mfn)) this.leave(mfn, mode);
+      else this.dropPage(page);
+    }
+    this.rt.code_dropped(mfn);
+  }
+
+  /** The frame has the page no more. This pCPU stays among its code owners: it looks the code up anew. */
+  private leave(mfn: number, mode: 0 | 1): void {
+    this.pages.delete(mfn * 2 + mode);
+    this.rt.xtlb_forget_frame(mfn);
   }
 
   /** Make records that overlap the range stale; false if there were none. */
@@ -206,8 +242,7 @@ export class CodeCache {
       if (rec) this.stale(rec);
     }
     this.i32.fill(0, t, t + PAGE);
-    this.pages.delete(page.mfn * 2 + page.mode);
-    this.rt.xtlb_forget_frame(page.mfn);
+    this.leave(page.mfn, page.mode);
   }
 
   /** What stands at a linear address that has been executed: its frame's page and its record; undefined if not known. */
@@ -242,7 +277,8 @@ export class CodeCache {
     const mode = this.view.getUint32(cpu + off.mode, true) as 0 | 1;
     const start = this.next;
     const t = table >>> 2;
-    const base = mfn * PAGE;
+    const page = this.pages.get(mfn * 2 + mode);
+    const from = page?.content ?? this.u8.subarray(mfn * PAGE, mfn * PAGE + PAGE);
     let o = at;
     let n = 0;
     let decoded = 0;
@@ -259,7 +295,7 @@ export class CodeCache {
       }
       // A copy, so that decoding sees one state of the bytes.
       const avail = Math.min(MAX_LENGTH, PAGE - o);
-      this.bytes.set(this.u8.subarray(base + o, base + o + avail), 0);
+      this.bytes.set(from.subarray(o, o + avail), 0);
       const d = this.decoder.decode(this.bytes, 0, avail, mode);
       const rec = this.next;
       this.i32[t + o] = rec;
@@ -282,7 +318,6 @@ export class CodeCache {
     }
     this.stats.decoded += n;
     if (this.fuse) this.fuseRun(start, decoded);
-    const page = this.pages.get(mfn * 2 + mode);
     if (page) this.translations?.decoded(page, start, decoded);
     return start;
   }
@@ -389,7 +424,7 @@ export class CodeCache {
   }
 
   // ── instructions across two pages ───────────────────────────────────────────────────────────────────────────
-  private readonly straddlers: Map<number, { shadow: number; tail: Uint8Array; mfn: number }> = new Map();
+  private readonly straddlers: Map<number, { shadow: number; tail: Uint8Array }> = new Map();
 
   /**
    * The record `rec` stands for an instruction that crosses into the next page (decoder import `straddle`): check both
@@ -411,7 +446,7 @@ export class CodeCache {
     // Probing the second page may have emptied the arena: then rec is gone with it, and its bytes are read anew below.
     const known = this.straddlers.get(rec);
     const need = MAX_LENGTH - head;
-    if (known && known.mfn === mfn1) {
+    if (known) {
       let same = true;
       for (let i = 0; i < known.tail.length; i++) if (this.u8[mfn1 * PAGE + i] !== known.tail[i]) same = false;
       if (same) return known.shadow;
@@ -430,7 +465,7 @@ export class CodeCache {
       return 0;
     }
     this.special(SPECIAL.NEXT, o + d.length, 0);
-    this.straddlers.set(rec, { shadow, tail: this.u8.slice(mfn1 * PAGE, mfn1 * PAGE + d.length - head), mfn: mfn1 });
+    this.straddlers.set(rec, { shadow, tail: this.u8.slice(mfn1 * PAGE, mfn1 * PAGE + d.length - head) });
     this.stats.decoded++;
     return shadow;
   }

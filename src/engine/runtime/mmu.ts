@@ -21,6 +21,10 @@ declare function code_table(mfn: u32, mode: u32): u32;
 @external("decoder", "invalidate")
 declare function decoder_invalidate(mfn: u32, offset: u32, len: u32): void;
 
+/** The code decoded from frame `mfn` is not wanted any more; no guest code runs now. */
+@external("decoder", "forget")
+declare function decoder_forget(mfn: u32): void;
+
 /** All decoded code is to be dropped. */
 @external("decoder", "flush")
 declare function decoder_flush(): void;
@@ -62,9 +66,9 @@ export function tlb_reset(): void {
   memory.fill(contexts, 0, TLB_CONTEXTS * <u32>TlbContext.SIZE);
 }
 
-/** Forget the decoded code of the frame. */
+/** Forget the decoded code of the frame. Not from within guest code. */
 export function code_forget(mfn: u32): void {
-  decoder_invalidate(mfn, 0, 4096);
+  decoder_forget(mfn);
 }
 
 /** Forget all decoded code. Not from within guest code: records may be in use there. */
@@ -503,5 +507,7 @@ export function guest_read(cpu: usize, va: u64, dst: u32, len: u32): u32 {
 
 /** The hypervisor changed guest bytes itself: no code decoded from the old ones is left on this pCPU. */
 export function code_written(mfn: u32, offset: u32, len: u32): void {
-  if (mfn < load<u32>(area, AreaHeader.mem_frames) && (code_owners(mfn) & own_bit()) != 0) decoder_invalidate(mfn, offset, len);
+  if (mfn >= load<u32>(area, AreaHeader.mem_frames) || !(code_owners(mfn) & own_bit())) return;
+  if (len < 4096) decoder_invalidate(mfn, offset, len);
+  else decoder_forget(mfn);
 }

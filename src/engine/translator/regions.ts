@@ -45,7 +45,7 @@ export class Regions implements Translations {
 
   /** The page's bytes as they are now. */
   bytes(page: CodePage): Uint8Array {
-    return this.u8.subarray(page.mfn * PAGE, page.mfn * PAGE + PAGE);
+    return page.content ?? this.u8.subarray(page.mfn * PAGE, page.mfn * PAGE + PAGE);
   }
 
   /** Translated code may be entered at this record. */
