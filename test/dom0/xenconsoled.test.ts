@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   readSync,
   rmSync,
@@ -14,7 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { XENCONS_IN_SIZE, XENCONS_OUT_SIZE, XenconsInterface } from '../../src/abi/console.ts';
 import { Console } from '../../src/dom0/xenconsoled/console.ts';
 import { streamViewer, type Viewer, XenConsoled } from '../../src/dom0/xenconsoled/xenconsoled.ts';
@@ -394,6 +395,13 @@ describe('a pty', () => {
     reader.close();
     daemon.close();
     expect(existsSync(path)).toBe(false);
+  });
+
+  it('leaves no descriptor open', async () => {
+    const descriptors = () => readdirSync('/dev/fd').length;
+    const before = descriptors();
+    for (let i = 0; i < 5; i++) open().daemon.close();
+    await vi.waitFor(() => expect(descriptors()).toBe(before));
   });
 
   it('loses nothing while nobody has it open, and holds nobody up', async () => {

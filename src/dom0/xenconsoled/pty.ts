@@ -7,9 +7,9 @@
  * goes to the descriptor directly, which does not block, and is tried again by a timer while it is full: nothing tells
  * when there is room.
  */
-import { constants, openSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, readdirSync, statSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { ReadStream } from 'node:tty';
+import type { ReadStream } from 'node:tty';
 import { Backlog } from './backlog.ts';
 import type { Console } from './console.ts';
 import { CONSOLE_LIMIT } from './limits.ts';
@@ -23,7 +23,7 @@ interface OpenedPty {
   readonly fd: number;
   readonly ptsName: string;
   readonly master: ReadStream;
-  readonly slave: ReadStream;
+  readonly slave: ReadStream & { readonly _handle: { readonly fd: number } };
 }
 interface PtyLibrary {
   open(options: { encoding: null }): OpenedPty;
@@ -38,13 +38,29 @@ function library(): PtyLibrary | undefined {
   }
 }
 
+/**
+ * The slave as the package has opened it. Its stream does not read from that descriptor but from one that libuv has opened
+ * anew, and nobody closes the first.
+ */
+function slaveDescriptor(opened: OpenedPty): number | undefined {
+  const { rdev } = statSync(opened.ptsName);
+  const isSlave = (fd: number) => {
+    try {
+      return fd !== opened.slave._handle.fd && fstatSync(fd).rdev === rdev;
+    } catch {
+      return false; // Closed meanwhile: the folder's own.
+    }
+  };
+  return readdirSync('/dev/fd').map(Number).find(isSlave);
+}
+
 export class Pty {
   /** Of the terminal: /dev/pts/N. */
   readonly path: string;
   readonly #fd: number;
   readonly #master: ReadStream;
   /** Held open so that the pty survives those who open and close it. Never read from. */
-  readonly #slave: ReadStream;
+  readonly #slave: number | undefined;
   readonly #waiting = new Backlog(CONSOLE_LIMIT);
   readonly #detach: () => void;
   #retry = RETRY_MIN;
@@ -55,9 +71,9 @@ export class Pty {
     this.path = opened.ptsName;
     this.#fd = opened.fd;
     this.#master = opened.master;
+    this.#slave = slaveDescriptor(opened);
+    opened.slave.setRawMode(true);
     opened.slave.destroy(); // it would take the input of those who open the terminal
-    this.#slave = new ReadStream(openSync(this.path, constants.O_RDWR | constants.O_NOCTTY));
-    this.#slave.setRawMode(true);
     this.#master.removeAllListeners('error'); // the package's own needs a process
     this.#master.on('error', () => this.close());
     this.#master.on('data', (bytes: Uint8Array) => this.#input(console, bytes));
@@ -76,7 +92,7 @@ export class Pty {
     clearTimeout(this.#timer);
     this.#detach();
     // Not the package's `destroy`, which signals a process that there is not.
-    this.#slave.destroy();
+    if (this.#slave !== undefined) closeSync(this.#slave);
     this.#master.destroy();
   }
 
