@@ -79,6 +79,8 @@ export class Domain {
   relmem_mfn: u32;
   /** Grows when a page-table entry of the domain was removed or lost rights (atomic); DESIGN section 3, TLB. */
   tlb_downgrade_gen: u32;
+  /** It has, or had, frames of other domains in its page tables. Set before the first one is, never cleared (atomic). */
+  maps_foreign: u32;
   /** vm_assist bits. */
   vm_assist: u32;
   /** struct e820entry[nr_e820], or 0 (domain_lock). */

@@ -3,7 +3,8 @@
 // any other owes nothing, as it serves its ring before it touches guest memory again: run_vcpu before guest code, and
 // enter_guest_memory before the hypervisor's own copies. A pCPU that waits is never in_guest itself, so two that want
 // something of each other do not wait for each other.
-import { slot, slot_kind } from "./percpu";
+import { Domain } from "./domain";
+import { current, slot, slot_kind } from "./percpu";
 import { PerCpu, SOFTIRQ_SHOOTDOWN, percpu_of, raise_softirq, this_cpu, xen } from "./state";
 import { relax, spin_lock, spin_unlock } from "./spinlock";
 import { pcpu_kick } from "./sched/kick";
@@ -119,6 +120,21 @@ export function others_in_guest(): u64 {
   return mask;
 }
 
+/** Those of them whose page walks can find a frame of `owner` (null: of anybody): in its own tables, or mapped by another. */
+export function others_that_map(owner: Domain): u64 {
+  const others = others_in_guest();
+  if (changetype<usize>(owner) == 0) return others;
+  let mask: u64 = 0;
+  for (let m = others; m != 0; m &= m - 1) {
+    const cpu = ctz(m);
+    const p = percpu_of(<u32>cpu);
+    const d = atomic.load<usize>(changetype<usize>(p) + offsetof<PerCpu>("guest_domain"));
+    // If that domain is gone its pCPU has been outside since, and whatever stands here instead says nothing wrong.
+    if (d == changetype<usize>(owner) || atomic.load<u32>(d + offsetof<Domain>("maps_foreign")) != 0) mask |= (<u64>1) << cpu;
+  }
+  return mask;
+}
+
 /** Serves this pCPU's ring. Not from within guest code. */
 export function serve_shootdowns(): void {
   const p = this_cpu();
@@ -162,5 +178,6 @@ export function leave_guest_memory(): void {
 export function announce_entry(p: PerCpu): void {
   p.entries += 1;
   p.walk_clock = walk_clock();
+  atomic.store<usize>(changetype<usize>(p) + offsetof<PerCpu>("guest_domain"), changetype<usize>(current.domain));
   atomic.store<u32>(in_guest_of(p), 1);
 }

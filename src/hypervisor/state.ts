@@ -82,6 +82,8 @@ export class PerCpu {
   idle: u32;
   /** 1 while touching guest memory, in guest code or by the hypervisor's copies: it owes acknowledgements (shootdown.ts). */
   in_guest: u32;
+  /** Of which domain: a Domain, which may be gone once in_guest is 0. Set before in_guest (atomic). */
+  guest_domain: usize;
   /** How often in_guest was set, and the walk clock then (mm/tlbflush.ts). */
   entries: u32;
   walk_clock: u32;

@@ -5,6 +5,13 @@ import { busy, MS, SchedSim, SEC } from './sched-sim.ts';
 
 const { CREDIT, CREDIT2, RTDS, NULL } = XEN_SCHEDULER;
 
+const SCHEDULERS: readonly (readonly [string, number])[] = [
+  ['credit', CREDIT],
+  ['credit2', CREDIT2],
+  ['rtds', RTDS],
+  ['null', NULL],
+];
+
 let x: SchedSim;
 beforeEach(() => {
   x = new SchedSim({ pcpus: 4 });
@@ -82,12 +89,27 @@ describe('pools', () => {
     expect(() => x.xen.domctl.setVcpuAffinity(d, 0, 8n)).toThrow(/EINVAL/);
   });
 
-  test.each([
-    ['credit', CREDIT],
-    ['credit2', CREDIT2],
-    ['rtds', RTDS],
-    ['null', NULL],
-  ])('a domain moves to a pool with %s and back while it works', (_, scheduler) => {
+  test.each(SCHEDULERS)(
+    'one that runs there, and leaves it before its affinity has been looked at, goes on elsewhere (%s)',
+    (_, s) => {
+      x = new SchedSim({ pcpus: 3, scheduler: s });
+      // Is looked at first: meanwhile the pCPU finds that it has lost its pool.
+      const first = x.domain([busy()]);
+      const d = x.domain([busy(), busy()], { paused: true });
+      for (const vcpu of [0, 1]) x.xen.domctl.setVcpuAffinity(d, vcpu, 4n);
+      x.xen.domctl.unpauseDomain(d);
+      x.advance(50 * MS);
+      expect(x.xen.domctl.getVcpuInfo(d, 0).cpu).toBe(2);
+      x.beside(() => x.xen.cpupool.removeCpu(0, 2));
+      for (const vcpu of [0, 1]) expect(x.xen.domctl.getVcpuAffinity(d, vcpu).hard).toBe(7n);
+      const [others, used] = x.usage([first, d], SEC);
+      expect(others + used).toBeGreaterThan(1.9 * SEC);
+      // null gives a pCPU to one vCPU: the third waits.
+      expect(used).toBeGreaterThan((s === NULL ? 0.9 : 1.1) * SEC);
+    },
+  );
+
+  test.each(SCHEDULERS)('a domain moves to a pool with %s and back while it works', (_, scheduler) => {
     const p = x.xen.cpupool;
     const d = x.domain([busy(), busy()]);
     const other = x.domain([busy()]);

@@ -4,7 +4,7 @@ import { CpuState, GNTMAP, GNTST } from "../abi";
 import { is_null } from "../domain";
 import { current } from "../percpu";
 import { PageInfo, PGT_l1_page_table } from "../mm/frame";
-import { put_page_from_l1e } from "../mm/l1e";
+import { note_foreign_mapping, put_page_from_l1e } from "../mm/l1e";
 import { get_page_from_mfn, put_page } from "../mm/page";
 import { page_lock, page_type, page_unlock } from "../mm/page_type";
 import {
@@ -56,6 +56,7 @@ export function create_grant_pv_mapping(host_addr: u64, mfn: u32, flags: u32): i
   const at = l1e_address(host_addr, flags);
   const pg = lock_l1(at);
   if (is_null(pg)) return GNTST.general_error;
+  note_foreign_mapping(current.domain);
   const old = atomic.load<u64>(at);
   set_l1e(at, l1e);
   if (present(old)) note_downgrade(current.domain);

@@ -28,11 +28,17 @@ export function get_page_from_l1e(l1e: u64, l1e_owner: Domain, pg_owner: Domain)
       return -<i32>ERRNO.EBUSY;
     }
   }
+  if (changetype<usize>(owner) != changetype<usize>(l1e_owner)) note_foreign_mapping(l1e_owner);
   if ((l1e & _PAGE_RW) != 0 && get_page_type(pg, PGT_writable_page) != 0) {
     put_page(pg);
     return -<i32>ERRNO.EBUSY;
   }
   return 0;
+}
+
+/** A frame of another domain is going to be in the domain's page tables. */
+export function note_foreign_mapping(d: Domain): void {
+  atomic.store<u32>(changetype<usize>(d) + offsetof<Domain>("maps_foreign"), 1);
 }
 
 /** Drops the references of an entry of a validated L1 table. */

@@ -15,9 +15,9 @@ import {
 import { AreaHeader, CpuState, MachineInfo, MACHINE_INFO_ADDRESS } from "../abi";
 import { current, shared, slot, slot_kind } from "../percpu";
 import { PerCpu, percpu_of } from "../state";
-import { mm_state_address, page_to_mfn, PageInfo } from "./frame";
+import { mfn_to_page, mm_state_address, PageInfo } from "./frame";
 import { MmState } from "./state";
-import { ALL_PCPUS, await_outside, others_in_guest, shootdown_others } from "../shootdown";
+import { ALL_PCPUS, await_outside, others_in_guest, others_that_map, shootdown_others } from "../shootdown";
 
 export const TLB_CLOCK_START: u32 = 1;
 
@@ -97,11 +97,14 @@ function write_map_entry(pcpu: u32, mfn: u32): u32 {
   return map == 0 ? 0 : atomic.load<u32>(<usize>map + (<usize>mfn << 2));
 }
 
-/** The other pCPUs that may have a write tag for the frame. One that runs guest code may be about to make one. */
+/**
+ * The other pCPUs that may have a write tag for the frame. One that runs guest code of a domain that can have it mapped may be
+ * about to make one: its walk has found the entry, and the tag is not there yet.
+ */
 function others_may_write(mfn: u32): u64 {
   if (shared == 0) return 0;
   const n = load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.pcpus);
-  let mask = others_in_guest();
+  let mask = others_that_map(mfn_to_page(mfn).owner);
   for (let i: u32 = 0; i < n; i++) {
     if (i != slot && write_map_entry(i, mfn) != 0) mask |= (<u64>1) << i;
   }
