@@ -133,9 +133,9 @@ export class HostGuest {
   }
 
   /** Runs a command; what it prints, without the echoed line and the prompt. */
-  async shell(line: string): Promise<string> {
+  async shell(line: string, seconds?: number): Promise<string> {
     this.type(`${line}\n`);
-    const [text] = await this.expect(/[\s\S]*?\n?guest:\S*# $/);
+    const [text] = await this.expect(/[\s\S]*?\n?guest:\S*# $/, seconds);
     const lines = text.replaceAll('\r', '').split('\n');
     return lines.slice(1, -1).join('\n');
   }

@@ -1,7 +1,9 @@
 /*
  * What vCPUs see of each other's stores: litmus tests whose outcomes are those that x86-TSO allows (Intel SDM vol. 3, 9.2;
- * Owens, Sarkar, Sewell, "A better x86 memory model"). The vCPUs go through the same array of cells in step; the
- * results are looked at afterwards. runs=N cells for each variant; cpus=4 for IRIW.
+ * Owens, Sarkar, Sewell, "A better x86 memory model"). The vCPUs go through the same array of cells in step, and then each
+ * looks at the results of its share of it, which it clears.
+ *
+ * Command line: runs=N cells for each variant; cpus=4 for IRIW, the only one of that many; only=N: the one test of that number.
  */
 #include "../lib/smp.h"
 const char test_name[] = "smp-litmus";
@@ -14,24 +16,30 @@ static struct {
   volatile u8 a, b;
 } seen[4][CELLS];
 
-/* Where each vCPU is. They go from cell to cell together, one or the other a little ahead. */
+/*
+ * Where each vCPU is, counted over all batches. They go from cell to cell together, one or the other a little ahead; who finds
+ * another far behind, as that is not on a processor now, waits no longer than it would take one that is.
+ */
+#define PATIENCE 100
 static struct {
   volatile u64 at, pad[7];
 } position[4] __attribute__((aligned(64)));
-static u32 walkers, used;
-static inline void step(u32 cpu, u32 i) {
-  position[cpu].at = i;
+static u32 walkers;
+static inline void step(u32 cpu, u64 to) {
+  position[cpu].at = to;
   for (u32 other = 0; other < walkers; other++)
-    for (u32 turn = 0; position[other].at < i;) relax(&turn);
-  for (u32 n = cpu & 1 ? i % 5 : i % 7; n; n--) __asm__ volatile("");
+    for (u32 turn = 0; position[other].at < to && turn < PATIENCE; turn++) __asm__ volatile("pause");
 }
 
-/* One side of a test: what a vCPU does with each cell. a and b are what it read. */
+/* One side of a test: what a vCPU does with each cell. a and b are what it read. Who is a little late changes from cell to cell. */
 #define SIDE(name, code)                                                                                        \
-  static void name(u32 cpu) {                                                                                   \
-    for (u32 i = 0; i < used; i++) {                                                                            \
+  static void name(u32 cpu, u64 base) {                                                                         \
+    u32 late = 0;                                                                                               \
+    for (u32 i = 0; i < CELLS; i++) {                                                                           \
       u64 a = 0, b = 0;                                                                                         \
-      step(cpu, i + 1);                                                                                         \
+      step(cpu, base + i + 1);                                                                                  \
+      for (u32 n = late; n; n--) __asm__ volatile("");                                                          \
+      late = late ? late - 1 : 4 + 2 * (cpu & 1);                                                               \
       __asm__ volatile(code                                                                                     \
                        : "+q"(a), "+q"(b), "+m"(cells[i].x), "+m"(cells[i].y)                                   \
                        : "r"(1ul), "r"(&cells[i].x), "r"(&cells[i].y)                                           \
@@ -83,7 +91,7 @@ static const struct test {
   bool (*outcome)(u32);
   bool allowed;
   u32 cpus;
-  void (*side[4])(u32);
+  void (*side[4])(u32 cpu, u64 base);
 } tests[] = {
   {"MP mov", second_before_first, false, 2, {write_xy, read_yx}},
   {"MP mov reg", second_before_first, false, 2, {write_xy_reg, read_yx_reg}},
@@ -110,47 +118,57 @@ static const struct test {
 static struct barrier barrier;
 static volatile u64 current;
 static u64 cpus, batches;
+/* Of each vCPU's shares: outcomes that are asked for, and how often the last vCPU came before the others where it had been behind. */
+static struct {
+  u64 found, crossings, pad[6];
+} count[4] __attribute__((aligned(64)));
 
-static void batch(const struct test *t, u32 cpu) {
-  meet(&barrier, cpus);
-  t->side[cpu](cpu);
-  meet(&barrier, cpus);
+static void look(const struct test *t, u32 cpu) {
+  u32 share = CELLS / walkers, from = cpu * share;
+  for (u32 i = from; i < from + share; i++) {
+    count[cpu].found += t->outcome(i);
+    if (i > from && seen[t->cpus - 1][i].a != seen[t->cpus - 1][i - 1].a) count[cpu].crossings++;
+    cells[i].x = cells[i].y = 0;
+  }
+}
+
+static void all_batches(const struct test *t, u32 cpu) {
+  for (u64 n = 0; n < batches; n++) {
+    meet(&barrier, cpus);
+    t->side[cpu](cpu, n * CELLS);
+    meet(&barrier, cpus);
+    look(t, cpu);
+  }
 }
 
 static void other(u64 cpu) {
   for (;;) {
     meet(&barrier, cpus);
     if (current == ~0ul) break;
-    for (u64 n = 0; n < batches; n++) batch(&tests[current], (u32)cpu);
+    all_batches(&tests[current], (u32)cpu);
+    meet(&barrier, cpus);
   }
 }
 
 void test_main(void) {
   cpus = option("cpus", 2);
   walkers = (u32)cpus;
-  u64 runs = option("runs", 100000);
-  used = runs < CELLS ? (u32)runs : CELLS;
-  batches = (runs + used - 1) / used;
+  batches = (option("runs", 100000) + CELLS - 1) / CELLS;
+  u64 only = option("only", ~0ul);
   for (u32 i = 1; i < cpus; i++) start_vcpu(i, other, i);
   for (u32 k = 0; k < sizeof tests / sizeof *tests; k++) {
     const struct test *t = &tests[k];
-    if (t->cpus != cpus) continue;
+    if (t->cpus != cpus || (only != ~0ul && only != k)) continue;
+    memset((void *)position, 0, sizeof position);
+    memset(count, 0, sizeof count);
     current = k;
+    u64 began = now();
     meet(&barrier, cpus);
-    u64 found = 0;
-    u64 crossings = 0;
-    for (u64 n = 0; n < batches; n++) {
-      memset((void *)cells, 0, sizeof cells);
-      memset((void *)seen, 0, sizeof seen);
-      memset((void *)position, 0, sizeof position);
-      batch(t, 0);
-      for (u32 i = 0; i < used; i++) {
-        found += t->outcome(i);
-        /* How often the last vCPU came before the others, and how often behind. */
-        if (i && seen[t->cpus - 1][i].a != seen[t->cpus - 1][i - 1].a) crossings++;
-      }
-    }
-    printf("%s: %u in %u runs, %u crossings%s\n", t->name, found, batches * used, crossings, t->allowed ? " (allowed)" : "");
+    all_batches(t, 0);
+    meet(&barrier, cpus);
+    u64 found = 0, crossings = 0;
+    for (u32 i = 0; i < cpus; i++) found += count[i].found, crossings += count[i].crossings;
+    printf("%s: %u in %u runs, %u crossings, %u ms%s\n", t->name, found, batches * CELLS, crossings, (now() - began) / 1000000, t->allowed ? " (allowed)" : "");
     if (found && !t->allowed) fail(t->name);
   }
   current = ~0ul;
