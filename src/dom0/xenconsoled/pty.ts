@@ -7,9 +7,9 @@
  * goes to the descriptor directly, which does not block, and is tried again by a timer while it is full: nothing tells
  * when there is room.
  */
-import { closeSync, fstatSync, readdirSync, statSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readdirSync, statSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import type { ReadStream } from 'node:tty';
+import { ReadStream } from 'node:tty';
 import { Backlog } from './backlog.ts';
 import type { Console } from './console.ts';
 import { CONSOLE_LIMIT } from './limits.ts';
@@ -23,7 +23,7 @@ interface OpenedPty {
   readonly fd: number;
   readonly ptsName: string;
   readonly master: ReadStream;
-  readonly slave: ReadStream & { readonly _handle: { readonly fd: number } };
+  readonly slave: ReadStream;
 }
 interface PtyLibrary {
   open(options: { encoding: null }): OpenedPty;
@@ -38,20 +38,28 @@ function library(): PtyLibrary | undefined {
   }
 }
 
-/**
- * The slave as the package has opened it. Its stream does not read from that descriptor but from one that libuv has opened
- * anew, and nobody closes the first.
- */
-function slaveDescriptor(opened: OpenedPty): number | undefined {
+/** The descriptor that a terminal's stream reads from: libuv opens a slave anew, and leaves the one that it was given open. */
+const descriptorOf = (stream: ReadStream) => (stream as unknown as { _handle: { fd: number } })._handle.fd;
+
+/** The slave's descriptor that the package has opened and lost. */
+function lostDescriptor(opened: OpenedPty): number | undefined {
   const { rdev } = statSync(opened.ptsName);
   const isSlave = (fd: number) => {
     try {
-      return fd !== opened.slave._handle.fd && fstatSync(fd).rdev === rdev;
+      return fd !== descriptorOf(opened.slave) && fstatSync(fd).rdev === rdev;
     } catch {
-      return false; // Closed meanwhile: the folder's own.
+      return false; // The folder's own, which is closed by now.
     }
   };
   return readdirSync('/dev/fd').map(Number).find(isSlave);
+}
+
+/** A stream on the terminal's slave that owns all that it has opened. */
+function openSlave(path: string): ReadStream {
+  const fd = openSync(path, constants.O_RDWR | constants.O_NOCTTY);
+  const stream = new ReadStream(fd);
+  if (descriptorOf(stream) !== fd) closeSync(fd);
+  return stream;
 }
 
 export class Pty {
@@ -60,7 +68,7 @@ export class Pty {
   readonly #fd: number;
   readonly #master: ReadStream;
   /** Held open so that the pty survives those who open and close it. Never read from. */
-  readonly #slave: number | undefined;
+  readonly #slave: ReadStream;
   readonly #waiting = new Backlog(CONSOLE_LIMIT);
   readonly #detach: () => void;
   #retry = RETRY_MIN;
@@ -71,9 +79,11 @@ export class Pty {
     this.path = opened.ptsName;
     this.#fd = opened.fd;
     this.#master = opened.master;
-    this.#slave = slaveDescriptor(opened);
-    opened.slave.setRawMode(true);
+    const lost = lostDescriptor(opened);
+    this.#slave = openSlave(this.path);
+    this.#slave.setRawMode(true);
     opened.slave.destroy(); // it would take the input of those who open the terminal
+    if (lost !== undefined) closeSync(lost);
     this.#master.removeAllListeners('error'); // the package's own needs a process
     this.#master.on('error', () => this.close());
     this.#master.on('data', (bytes: Uint8Array) => this.#input(console, bytes));
@@ -92,7 +102,7 @@ export class Pty {
     clearTimeout(this.#timer);
     this.#detach();
     // Not the package's `destroy`, which signals a process that there is not.
-    if (this.#slave !== undefined) closeSync(this.#slave);
+    this.#slave.destroy();
     this.#master.destroy();
   }
 
