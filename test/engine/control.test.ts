@@ -217,8 +217,8 @@ describe('the arena of decoded code', () => {
     for (let i = 0; i < pages; i++) {
       const va = CODE + BigInt(i) * 0x1000n;
       if (i) s.map(va);
-      // inc rax; jmp to the next page
-      s.poke(va, [0x48, 0xff, 0xc0, 0xe9, 0xf8, 0x0f, 0, 0]);
+      // inc rax; jmp to the next page; and no two pages are the same
+      s.poke(va, [0x48, 0xff, 0xc0, 0xe9, 0xf8, 0x0f, 0, 0, i & 0xff, i >> 8]);
     }
     const end = CODE + BigInt(pages) * 0x1000n;
     s.map(end);
