@@ -51,6 +51,9 @@ _xl() {
     'cpupool-cpu-remove:Removes a CPU from a CPU pool'
     'cpupool-migrate:Moves a domain into a CPU pool'
     'cpupool-numa-split:Splits up the machine into one CPU pool per NUMA node'
+    'driver-create:Create a driver domain for devices with backend=<Name>'
+    'driver-destroy:Destroy a driver domain that no device uses'
+    'driver-list:List driver domains and their devices'
     'image:Make a disk with an operating system to boot from'
     'host:Start, stop or look at the process that holds the machine'
     'help:Print help about xl or one of its commands'
@@ -155,6 +158,9 @@ _xl() {
     cpupool-cpu-remove) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     cpupool-migrate) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
     cpupool-numa-split) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
+    driver-create) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
+    driver-destroy) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
+    driver-list) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     image) if [[ $PREFIX == -* ]]; then compadd -- --size --suite --flavour --mirror --packages --hostname --user --password-file --ssh-key; else true; fi ;;
     host) if [[ $PREFIX == -* ]]; then compadd -- --memory --pcpus --tcp --shutdown-timeout; else compadd -- start stop status run; fi ;;
     help) if [[ $PREFIX == -* ]]; then compadd -- --long; else _describe command commands; fi ;;

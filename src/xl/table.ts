@@ -14,6 +14,7 @@ import { destroy } from './commands/destroy.ts';
 import { dmesg } from './commands/dmesg.ts';
 import { domid } from './commands/domid.ts';
 import { domname } from './commands/domname.ts';
+import { driverCommands } from './commands/driver.ts';
 import { dumpCoreCommand } from './commands/dump-core.ts';
 import { gdbsx } from './commands/gdbsx.ts';
 import { help } from './commands/help.ts';
@@ -80,6 +81,7 @@ export const COMMANDS: readonly Command[] = [
   ...blockCommands,
   ...networkCommands,
   ...cpupoolCommands,
+  ...driverCommands,
   image,
   host,
   help,

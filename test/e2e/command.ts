@@ -22,8 +22,9 @@ export class Command {
     args: readonly string[],
     env: NodeJS.ProcessEnv = {},
     command = ['node', 'scripts/run.mjs', 'scripts/start.ts'],
+    cwd = ROOT,
   ) {
-    this.#child = spawn(command[0], [...command.slice(1), ...args], { cwd: ROOT, env: { ...process.env, ...env } });
+    this.#child = spawn(command[0], [...command.slice(1), ...args], { cwd, env: { ...process.env, ...env } });
     this.#child.stdout!.setEncoding('utf8').on('data', (text) => {
       this.stdout += text;
       this.#wake();

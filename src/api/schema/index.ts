@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import { diskCalls } from './disk.ts';
 import { domainCalls } from './domain.ts';
+import { driverCalls } from './driver.ts';
 import { hostCalls } from './host.ts';
 import { networkCalls } from './network.ts';
 import { schedulerCalls } from './scheduler.ts';
@@ -14,6 +15,7 @@ export const CALLS = {
   ...schedulerCalls,
   ...diskCalls,
   ...networkCalls,
+  ...driverCalls,
 };
 
 export type CallName = keyof typeof CALLS;

@@ -1,5 +1,6 @@
 import { diskHandlers } from './disk.ts';
 import { domainHandlers } from './domain.ts';
+import { driverHandlers } from './driver.ts';
 import type { Handlers } from './handler.ts';
 import { hostHandlers } from './host.ts';
 import { networkHandlers } from './network.ts';
@@ -13,4 +14,5 @@ export const HANDLERS: Handlers = {
   ...schedulerHandlers,
   ...networkHandlers,
   ...diskHandlers,
+  ...driverHandlers,
 };

@@ -24,7 +24,7 @@ export const backendPath = (d: DeviceId): string => `${domainPath(d.backendDomid
 export const libxlDevicePath = (d: Omit<DeviceId, 'backendDomid'>): string =>
   `${libxlPath(d.domid)}/device/${d.kind}/${d.devid}`;
 
-type Nodes = Readonly<Record<string, string>>;
+export type Nodes = Readonly<Record<string, string>>;
 
 /** Writes all nodes of a new device, both ends Initialising. `back` and `front`: those of its kind. */
 export function writeDevice(store: XenStore, d: DeviceId, back: Nodes, front: Nodes): void {

@@ -4,18 +4,9 @@ import { resolve } from 'node:path';
 import { formatNames } from '../../backends/block/formats/formats.ts';
 import type { XenStore } from '../../xenstored/xenstored.ts';
 import { ToolstackError } from '../error.ts';
-import {
-  backendPath,
-  backendReady,
-  closeDevice,
-  type DeviceId,
-  frontendPath,
-  libxlDevicePath,
-  listDevices,
-  removeDevice,
-  writeDevice,
-} from './device.ts';
+import { backendPath, type DeviceId, libxlDevicePath } from './device.ts';
 import type { DriverDomains } from './driver-domains.ts';
+import { SplitDevices } from './split-devices.ts';
 import { vdevNumber } from './vdev.ts';
 import { waitForNode } from './wait.ts';
 
@@ -41,6 +32,8 @@ export interface Disk {
   readonly id: DeviceId;
   readonly vdev: string;
   readonly config: DiskConfig;
+  /** Is its back end in a guest? `target` is that guest's then. */
+  readonly foreign: boolean;
 }
 
 /** What `xl block-list` prints. */
@@ -54,17 +47,17 @@ export interface DiskStatus {
   readonly backend: string;
 }
 
-const KIND = 'vbd';
 const MEDIUM_MS = 10_000;
 
 export class Disks {
   readonly #store: XenStore;
   readonly #drivers: DriverDomains;
-  readonly #disks = new Map<string, Disk>();
+  readonly #all: SplitDevices<Disk>;
 
   constructor(store: XenStore, drivers: DriverDomains) {
     this.#store = store;
     this.#drivers = drivers;
+    this.#all = new SplitDevices('vbd', store, drivers);
   }
 
   /**
@@ -73,52 +66,41 @@ export class Disks {
    */
   async attach(domid: number, config: DiskConfig): Promise<Disk> {
     const checked = check(config);
-    const devid = vdevNumber(checked.vdev);
-    const name = `disk ${checked.vdev}`;
-    if (this.#store.exists(libxlDevicePath({ kind: KIND, domid, devid }))) {
-      throw new ToolstackError(`${name}: domain ${domid} has one of that name already`);
+    const { vdev, cdrom, backend } = checked;
+    const devid = vdevNumber(vdev);
+    const what = `disk ${vdev}`;
+    if (this.#all.has(domid, devid)) throw new ToolstackError(`${what}: domain ${domid} has one of that name already`);
+    const foreign = this.#drivers.isForeign(backend);
+    if (foreign && checked.format !== 'raw') {
+      throw new ToolstackError(
+        `${what}: format=${checked.format}: a guest’s back end serves its own block devices only`,
+      );
     }
-    this.#checkSharing(checked);
-    const id = this.#drivers.place({ kind: KIND, domid, devid }, checked.backend);
-    const disk: Disk = { id, vdev: checked.vdev, config: checked };
-    this.#disks.set(backendPath(id), disk);
-    try {
-      writeDevice(this.#store, id, backNodes(checked), {
-        'virtual-device': `${devid}`,
-        'device-type': checked.cdrom ? 'cdrom' : 'disk',
-      });
-      await backendReady(this.#store, id, name);
-      return disk;
-    } catch (e) {
-      removeDevice(this.#store, id);
-      await this.#released(id);
-      throw e;
-    }
+    if (!foreign) this.#checkSharing(checked);
+    return await this.#all.attach({
+      domid,
+      devid,
+      what,
+      backend,
+      info: (id) => ({ id, vdev, config: checked, foreign }),
+      back: backNodes(checked, foreign),
+      front: { 'virtual-device': `${devid}`, 'device-type': cdrom ? 'cdrom' : 'disk' },
+    });
   }
 
   /** Takes a disk away. See closeDevice for `force`. */
   async detach(domid: number, vdev: string, options: { readonly force?: boolean } = {}): Promise<void> {
-    const id = this.#find(domid, vdev);
-    await closeDevice(this.#store, id, options.force ?? false);
-    await this.#released(id);
+    await this.#all.detach(this.#find(domid, vdev), options.force ?? false);
   }
 
   /** The domain is gone, or never ran: its disks close without being asked. */
-  async detachAll(domid: number): Promise<void> {
-    await Promise.all(
-      [...this.#disks.values()]
-        .filter((d) => d.id.domid === domid)
-        .map(async ({ id }) => {
-          if (this.#store.exists(frontendPath(id))) this.#store.rm(frontendPath(id));
-          await closeDevice(this.#store, id, true);
-          await this.#released(id);
-        }),
-    );
+  detachAll(domid: number): Promise<void> {
+    return this.#all.detachAll(domid);
   }
 
   list(domid: number): DiskStatus[] {
-    return listDevices(this.#store, KIND, domid).map((id) => {
-      const front = (key: string) => Number(this.#store.tryRead(`${frontendPath(id)}/${key}`) ?? -1);
+    return this.#all.list(domid).map((id) => {
+      const front = (key: string) => Number(this.#all.front(id, key) ?? -1);
       return {
         id,
         vdev: this.#store.tryRead(`${libxlDevicePath(id)}/dev`) ?? `${id.devid}`,
@@ -133,12 +115,12 @@ export class Disks {
   /** Puts another disk into a CD drive; no `target`: takes out the one that is in. */
   async changeMedium(domid: number, vdev: string, medium?: { readonly target: string; readonly format?: string }) {
     const id = this.#find(domid, vdev);
-    const old = this.#disks.get(backendPath(id));
+    const old = this.#all.info(id);
     if (!old?.config.cdrom) throw new ToolstackError(`${vdev} of domain ${domid} is no CD drive`);
     const config = check({ ...old.config, target: medium?.target ?? '', format: medium?.format ?? 'raw' });
     this.#checkSharing(config);
     const path = backendPath(id);
-    const { params } = backNodes(config);
+    const { params } = backNodes(config, old.foreign);
     const error = `${path}/hotplug-error`;
     if (this.#store.exists(error)) this.#store.rm(error);
     this.#store.write(`${path}/params`, params);
@@ -151,23 +133,15 @@ export class Disks {
     const why = this.#store.tryRead(error);
     if (answered && !why) {
       this.#store.write(`${libxlDevicePath(id)}/params`, params);
-      this.#disks.set(path, { ...old, config });
+      this.#all.setInfo(id, { ...old, config });
       return;
     }
-    this.#store.write(`${path}/params`, backNodes(old.config).params);
+    this.#store.write(`${path}/params`, backNodes(old.config, old.foreign).params);
     throw new ToolstackError(`${vdev}: ${why ?? 'its back end does not answer'}`);
   }
 
   #find(domid: number, vdev: string): DeviceId {
-    const devid = vdevNumber(vdev);
-    const id = listDevices(this.#store, KIND, domid).find((d) => d.devid === devid);
-    if (!id) throw new ToolstackError(`domain ${domid} has no disk ${vdev}`);
-    return id;
-  }
-
-  async #released(id: DeviceId): Promise<void> {
-    await this.#drivers.release(id);
-    this.#disks.delete(backendPath(id));
+    return this.#all.find(domid, vdevNumber(vdev), `disk ${vdev}`);
   }
 
   /** A file that somebody writes is nobody else's (Xen's block script does the same). */
@@ -175,8 +149,8 @@ export class Disks {
     if (config.target === '') return;
     const key = fileKey(config.target);
     if (!key) return; // the back end says what is wrong
-    for (const other of this.#disks.values()) {
-      if ((config.readOnly && other.config.readOnly) || other.config.target === '') continue;
+    for (const other of this.#all.infos()) {
+      if (other.foreign || (config.readOnly && other.config.readOnly) || other.config.target === '') continue;
       if (fileKey(other.config.target) !== key) continue;
       throw new ToolstackError(
         `${config.target} is ${other.vdev} of domain ${other.id.domid} already; only disks that all have read-only can be shared`,
@@ -205,16 +179,19 @@ function check(config: DiskConfig): DiskConfig {
   return { ...config, format, cdrom, readOnly: cdrom || (config.readOnly ?? false), target };
 }
 
-function backNodes(c: DiskConfig): Record<string, string> {
+function backNodes(c: DiskConfig, foreign: boolean): Record<string, string> {
+  const format = foreign ? '' : `${c.format}:`;
   return {
-    params: c.target === '' ? '' : `${c.format}:${c.target}`,
+    params: c.target === '' ? '' : `${format}${c.target}`,
+    // As libxl leaves it to the other domain to find the device's numbers.
+    ...(foreign && { script: '/etc/xen/scripts/block' }),
     removable: c.cdrom ? '1' : '0',
     bootable: '1',
     dev: c.vdev,
-    type: 'qdisk',
+    type: foreign ? 'phy' : 'qdisk',
     mode: c.readOnly ? 'r' : 'w',
     'device-type': c.cdrom ? 'cdrom' : 'disk',
     'discard-enable': c.discard === false ? '0' : '1',
-    'sector-size': `${c.sectorSize ?? 512}`,
+    ...(!foreign && { 'sector-size': `${c.sectorSize ?? 512}` }),
   };
 }

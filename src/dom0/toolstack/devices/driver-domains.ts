@@ -53,12 +53,33 @@ export class DriverDomains {
     return [...this.#named.values()];
   }
 
-  /** Ends a named driver domain; devices that it still has fail. */
+  /** Paths of the back ends of the devices that a domain has. */
+  devicesOf(domain: DriverDomain): string[] {
+    return [...this.#placed].filter(([, p]) => p.domain === domain).map(([path]) => path);
+  }
+
+  /** Ends a named driver domain. Throws ToolstackError if there is none, or devices use it. */
   async destroy(name: string): Promise<void> {
     const domain = this.#named.get(name);
     if (!domain) throw new ToolstackError(`there is no driver domain ${name}`);
+    const devices = this.devicesOf(domain);
+    if (devices.length > 0) {
+      throw new ToolstackError(
+        `${name} has ${devices.length} devices still: detach them first (${devices.join(', ')})`,
+      );
+    }
     this.#named.delete(name);
     await this.#stop(domain);
+  }
+
+  /**
+   * Is `backend=` the name of a guest, whose back ends are its own? False for none, and for a driver domain of ours. Throws
+   * ToolstackError if there is no such domain.
+   */
+  isForeign(backend: string | undefined): boolean {
+    if (isControlDomain(backend) || this.#named.has(backend)) return false;
+    this.#guest(backend);
+    return true;
   }
 
   /**
@@ -66,14 +87,9 @@ export class DriverDomains {
    * the back end needs besides (BackendContext).
    */
   place(device: Omit<DeviceId, 'backendDomid'>, backend: string | undefined, share?: unknown): DeviceId {
-    const named = backend === undefined ? undefined : this.#named.get(backend);
-    if (backend !== undefined && !named) {
-      const backendDomid = backend === '0' || backend === 'Domain-0' ? undefined : this.#parts.domidOf(backend);
-      if (backendDomid === undefined) {
-        throw new ToolstackError(`backend=${backend}: there is no domain of that name that could serve a device`);
-      }
-      return { ...device, backendDomid };
-    }
+    const own = isControlDomain(backend);
+    const named = own ? undefined : this.#named.get(backend);
+    if (!own && !named) return { ...device, backendDomid: this.#guest(backend) };
     if (named?.lost) throw new ToolstackError(`backend=${backend}: ${named.lost}; destroy it and make it anew`);
     const kind = BACKENDS[device.kind];
     if (!kind) throw new ToolstackError(`there is no back end for ${device.kind} devices`);
@@ -107,6 +123,14 @@ export class DriverDomains {
     await this.#threads.close();
   }
 
+  #guest(name: string): number {
+    const domid = this.#parts.domidOf(name);
+    if (domid === undefined) {
+      throw new ToolstackError(`backend=${name}: there is no domain of that name that could serve a device`);
+    }
+    return domid;
+  }
+
   #make(name: string): DriverDomain {
     const made: DriverDomain = new DriverDomain({ ...this.#parts, threads: this.#threads }, name, {
       onLost: (reason) => this.#lost(made, reason, false),
@@ -135,4 +159,9 @@ export class DriverDomains {
       if (dead || !kind.createLost) store.write(`${path}/state`, `${XenbusState.Closed}`);
     }
   }
+}
+
+/** Those whose back ends are the control domain's, as most are: they get driver domains of their own. */
+function isControlDomain(backend: string | undefined): backend is undefined | '0' | 'Domain-0' {
+  return backend === undefined || backend === '0' || backend === 'Domain-0';
 }

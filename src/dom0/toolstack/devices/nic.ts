@@ -4,18 +4,9 @@ import type { Attachment, Networks, Plug } from '../../backends/net/networks.ts'
 import { parseForward, UplinkError } from '../../backends/net/uplink/passt.ts';
 import type { XenStore } from '../../xenstored/xenstored.ts';
 import { ToolstackError } from '../error.ts';
-import {
-  backendPath,
-  backendReady,
-  closeDevice,
-  type DeviceId,
-  frontendPath,
-  libxlDevicePath,
-  listDevices,
-  removeDevice,
-  writeDevice,
-} from './device.ts';
+import { backendPath, type DeviceId } from './device.ts';
 import type { DriverDomains } from './driver-domains.ts';
+import { SplitDevices } from './split-devices.ts';
 
 /** What `vif = [ '…' ]` says (xl-network-configuration.5). */
 export interface NicConfig {
@@ -52,12 +43,6 @@ export interface NicStatus {
   readonly backend: string;
 }
 
-interface Nic {
-  readonly id: DeviceId;
-  readonly plug: Plug;
-}
-
-const KIND = 'vif';
 const DEFAULT_BRIDGE = 'xenbr0';
 const SCRIPTS: readonly string[] = ['vif-bridge', 'vif-nat'];
 const MAX_DEVID = 1023;
@@ -65,15 +50,14 @@ const MTU = { min: 68, max: 65535 };
 const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i;
 
 export class Nics {
-  readonly #store: XenStore;
   readonly #drivers: DriverDomains;
   readonly #networks: Networks;
-  readonly #nics = new Map<string, Nic>();
+  readonly #all: SplitDevices<DeviceId>;
 
   constructor(store: XenStore, drivers: DriverDomains, networks: Networks) {
-    this.#store = store;
     this.#drivers = drivers;
     this.#networks = networks;
+    this.#all = new SplitDevices('vif', store, drivers);
   }
 
   /**
@@ -83,53 +67,39 @@ export class Nics {
   async attach(domid: number, config: NicConfig): Promise<DeviceId> {
     check(config);
     const devid = config.devid ?? this.#freeDevid(domid);
-    if (this.#store.exists(libxlDevicePath({ kind: KIND, domid, devid }))) {
+    if (this.#all.has(domid, devid))
       throw new ToolstackError(`vif: domain ${domid} has a network card ${devid} already`);
-    }
-    const plug = await this.#plug(config);
-    let id: DeviceId;
-    try {
-      id = this.#drivers.place({ kind: KIND, domid, devid }, config.backend, plug.share);
-    } catch (error) {
-      await plug.release();
-      throw error;
-    }
-    this.#nics.set(backendPath(id), { id, plug });
-    try {
-      const mac = (config.mac ?? randomMac()).toLowerCase();
-      writeDevice(this.#store, id, backNodes(config, devid, mac), frontNodes(config, devid, mac));
-      await backendReady(this.#store, id, `vif ${devid}`);
-      return id;
-    } catch (error) {
-      removeDevice(this.#store, id);
-      await this.#released(id);
-      throw error;
-    }
+    const mac = (config.mac ?? randomMac()).toLowerCase();
+    // A guest that is the back end has networks of its own.
+    const plug = this.#drivers.isForeign(config.backend) ? undefined : await this.#plug(config);
+    return await this.#all.attach({
+      domid,
+      devid,
+      what: `vif ${devid}`,
+      backend: config.backend,
+      share: plug?.share,
+      info: (id) => id,
+      back: backNodes(config, devid, mac),
+      front: frontNodes(config, devid, mac),
+      release: plug && (() => plug.release()),
+    });
   }
 
   /** Takes the card away that has this number or MAC address. See closeDevice for `force`. */
   async detach(domid: number, which: string, options: { readonly force?: boolean } = {}): Promise<void> {
     const nic = this.list(domid).find((n) => `${n.id.devid}` === which || n.mac === which.toLowerCase());
     if (!nic) throw new ToolstackError(`domain ${domid} has no network card ${which}`);
-    await closeDevice(this.#store, nic.id, options.force ?? false);
-    await this.#released(nic.id);
+    await this.#all.detach(nic.id, options.force ?? false);
   }
 
   /** The domain is gone, or never ran: its cards close without being asked. */
-  async detachAll(domid: number): Promise<void> {
-    const mine = [...this.#nics.values()].filter((n) => n.id.domid === domid);
-    await Promise.all(
-      mine.map(async ({ id }) => {
-        if (this.#store.exists(frontendPath(id))) this.#store.rm(frontendPath(id));
-        await closeDevice(this.#store, id, true);
-        await this.#released(id);
-      }),
-    );
+  detachAll(domid: number): Promise<void> {
+    return this.#all.detachAll(domid);
   }
 
   list(domid: number): NicStatus[] {
-    return listDevices(this.#store, KIND, domid).map((id) => {
-      const front = (key: string) => this.#store.tryRead(`${frontendPath(id)}/${key}`);
+    return this.#all.list(domid).map((id) => {
+      const front = (key: string) => this.#all.front(id, key);
       const first = (...keys: string[]) => Number(keys.map(front).find((v) => v !== undefined) ?? -1);
       return {
         id,
@@ -144,7 +114,7 @@ export class Nics {
   }
 
   #freeDevid(domid: number): number {
-    const used = new Set(listDevices(this.#store, KIND, domid).map((d) => d.devid));
+    const used = new Set(this.#all.list(domid).map((d) => d.devid));
     let devid = 0;
     while (used.has(devid)) devid++;
     return devid;
@@ -161,14 +131,6 @@ export class Nics {
       if (error instanceof UplinkError) throw new ToolstackError(`vif: ${error.message}`);
       throw error;
     }
-  }
-
-  async #released(id: DeviceId): Promise<void> {
-    const path = backendPath(id);
-    const nic = this.#nics.get(path);
-    this.#nics.delete(path);
-    await this.#drivers.release(id);
-    await nic?.plug.release();
   }
 }
 
