@@ -20,7 +20,7 @@ export interface GrantedPage {
   readonly mfn: number;
   readonly readonly: boolean;
   /** All of it. Its bytes are the front end's too: they may change at any time. */
-  readonly bytes: Uint8Array;
+  readonly bytes: Buffer<SharedArrayBuffer>;
 }
 
 export interface GrantMapOptions {
@@ -126,7 +126,7 @@ export class GrantMap {
           address,
           mfn: address / PAGE_SIZE,
           readonly,
-          bytes: new Uint8Array(memory.buffer, address, PAGE_SIZE),
+          bytes: Buffer.from(memory.buffer, address, PAGE_SIZE),
         };
         this.#live.add(page);
         into.push(page);

@@ -49,6 +49,23 @@ describe.each([4, 6] as const)('IPv%d', (version) => {
     });
   });
 
+  it('leaves a large packet whole for who takes it', () => {
+    const payload = bytes(40_001);
+    const meta = { checksumBlank: true, gsoSize: 1400, gsoType: version === 4 ? 1 : 2 };
+    const frame = packet({ version, payload, flags: 0x99 });
+    const out: Uint8Array[] = [];
+    expect(complete(frame, meta, (f) => out.push(f.slice()), 65535)).toBe(true);
+    expect(out.length).toBe(1);
+    expect(check(out[0])).toMatchObject({
+      transportOk: true,
+      payload,
+      flags: 0x99,
+      ...(version === 4 && { ipOk: true }),
+    });
+    expect(complete(frame, meta, () => out.push(frame), 40_000)).toBe(true);
+    expect(out.length).toBe(1 + 29);
+  });
+
   it('refuses what the metadata do not fit', () => {
     const frame = packet({ version, payload: bytes(3000) });
     expect(completed(frame, { checksumBlank: true, gsoSize: 1400, gsoType: version === 4 ? 2 : 1 })).toBeUndefined();

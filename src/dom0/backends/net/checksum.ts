@@ -1,10 +1,20 @@
 /** Internet checksums (RFC 1071) of what a guest left to be filled in. */
 import { PROTOCOL, type Transport, transportOf } from './packet.ts';
 
-/** Sum of the 16-bit words from `from` to `to`, an odd last byte filled up with 0; not folded. At most 2^16 words. */
+/** Shorter ranges are not worth a view. */
+const PAIRS_FROM = 128;
+
+/**
+ * Sum of the 16-bit words from `from` to `to`, an odd last byte filled up with 0; not folded. At most 2^16 words. Most are taken
+ * two at a time: 2^16 is 1 modulo 2^16 - 1, so that `fold` makes the same of it.
+ */
 export function sum(bytes: Uint8Array, from: number, to: number): number {
   let total = 0;
   let at = from;
+  if (to - from >= PAIRS_FROM) {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    for (; at + 3 < to; at += 4) total += view.getUint32(at);
+  }
   for (; at + 1 < to; at += 2) total += (bytes[at] << 8) | bytes[at + 1];
   if (at < to) total += bytes[at] << 8;
   return total;

@@ -14,6 +14,7 @@ import {
   XEN_NETIF_GSO_TYPE,
   XEN_NETIF_NR_SLOTS_MIN,
 } from '../../../abi/netif.ts';
+import { copyBytes } from '../../kernel/copy.ts';
 import type { GrantMap } from '../../kernel/grant-map.ts';
 import { GrantError } from '../../kernel/hypercalls/grant-table.ts';
 import { PAGE_SIZE } from '../../kernel/memory.ts';
@@ -66,7 +67,7 @@ export class Transmit {
   readonly #o: TransmitOptions;
   readonly #ring: BackRing;
   readonly #packet = new Packet();
-  readonly #frame = new Uint8Array(MAX_FRAME);
+  readonly #frame = Buffer.alloc(MAX_FRAME);
   readonly #response = new Uint8Array(NetifTxResponse.size);
   readonly #view = new DataView(this.#response.buffer);
   #held = false;
@@ -196,7 +197,7 @@ export class Transmit {
       const pages = grants.map(p.refs, true);
       let at = 0;
       pages.forEach((page, i) => {
-        this.#frame.set(page.bytes.subarray(p.offsets[i], p.offsets[i] + p.sizes[i]), at);
+        copyBytes(page.bytes, p.offsets[i], p.offsets[i] + p.sizes[i], this.#frame, at);
         at += p.sizes[i];
       });
       grants.unmap(pages);

@@ -3,6 +3,7 @@
  * lie in one piece, so the reader can use them where they are. Putting in is guarded by a lock whose owner is known, so that
  * the lock of a thread that was killed can be taken back: a frame counts only once the tail has moved over it.
  */
+import { copyBytes } from '../../../kernel/copy.ts';
 
 /** What an offloading sender left to do, as the netif protocol says it (xen/io/netif.h). */
 export interface FrameMeta {
@@ -42,7 +43,7 @@ const ROOM_WAIT_MS = 5;
 export class FrameQueue {
   readonly #words: Int32Array;
   readonly #u32: Uint32Array;
-  readonly #bytes: Uint8Array;
+  readonly #bytes: Buffer;
   readonly #base: number;
   readonly #ring: number;
   readonly #size: number;
@@ -51,7 +52,7 @@ export class FrameQueue {
   constructor(memory: SharedArrayBuffer, control: number, ring: number, size: number) {
     this.#words = new Int32Array(memory);
     this.#u32 = new Uint32Array(memory);
-    this.#bytes = new Uint8Array(memory);
+    this.#bytes = Buffer.from(memory);
     this.#base = control >> 2;
     this.#ring = ring;
     this.#size = size;
@@ -83,7 +84,7 @@ export class FrameQueue {
       this.#u32[place] = frame.length;
       this.#u32[place + 1] = (meta.checksumBlank ? FLAG_BLANK : 0) | (meta.gsoType << 8);
       this.#u32[place + 2] = meta.gsoSize;
-      this.#bytes.set(frame, (place << 2) + HEADER);
+      copyBytes(frame, 0, frame.length, this.#bytes, (place << 2) + HEADER);
       Atomics.store(this.#words, this.#base + TAIL, (at + need) | 0);
       Atomics.add(this.#words, this.#base + FRAMES, 1);
       return true;

@@ -1,4 +1,5 @@
 /** Frames on a stream socket, as QEMU's and passt's "stream" network devices send them: each behind its length, 32 bits, big-endian. */
+import { copyBytes } from '../../../kernel/copy.ts';
 import { MAX_FRAME } from '../bridge/queue.ts';
 
 const LENGTH = 4;
@@ -53,7 +54,7 @@ export class FrameWriter {
       this.#bytes = larger;
     }
     this.#used = this.#bytes.writeUInt32BE(frame.length, this.#used);
-    this.#bytes.set(frame, this.#used);
+    copyBytes(frame, 0, frame.length, this.#bytes, this.#used);
     this.#used += frame.length;
   }
 

@@ -1,6 +1,6 @@
 /**
- * The thread of an uplink: what passt sends goes to the bridge, what the bridge has for this port goes to passt, cut into
- * frames that a link carries. passt is started again if it ends.
+ * The thread of an uplink: what passt sends goes to the bridge, what the bridge has for this port goes to passt, large TCP
+ * packets as they are. passt is started again if it ends.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -22,6 +22,8 @@ export type FromUplink = { readonly k: 'up' } | { readonly k: 'down'; readonly w
 /** What may wait in the socket before the bridge's queue is left to fill up. */
 const SOCKET_LIMIT = 1 << 20;
 const BATCH = 1 << 18;
+/** What passt takes as one frame (ETH_MAX_MTU); it does not care what its MTU is. */
+const MAX_PASST_FRAME = 65535;
 const RESTART_MS = 1000;
 /** It runs this long if it runs at all: wrong options and missing programs end it at once. */
 const SETTLED_MS = 100;
@@ -38,7 +40,7 @@ function drain(passt: Passt): void {
   while (passt.socket.writableLength + writer.length < SOCKET_LIMIT) {
     const next = queue.peek();
     if (!next) break;
-    complete(next.frame, next.meta, (frame) => writer.add(frame));
+    complete(next.frame, next.meta, (frame) => writer.add(frame), MAX_PASST_FRAME);
     queue.pop();
     if (writer.length >= BATCH) passt.socket.write(writer.take());
   }
