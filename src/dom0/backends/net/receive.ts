@@ -14,7 +14,7 @@ import {
   XEN_NETIF_EXTRA_TYPE,
   XEN_NETIF_GSO_TYPE,
 } from '../../../abi/netif.ts';
-import { copyBytes } from '../../kernel/copy.ts';
+import { bufferOf, copyBytes } from '../../kernel/copy.ts';
 import type { GrantMap } from '../../kernel/grant-map.ts';
 import { GrantError } from '../../kernel/hypercalls/grant-table.ts';
 import { PAGE_SIZE } from '../../kernel/memory.ts';
@@ -114,9 +114,10 @@ export class Receive {
   #copy(frame: Uint8Array): boolean {
     try {
       const pages = this.#grants.map(this.#refs, false);
+      const source = bufferOf(frame);
       for (const [n, page] of pages.entries()) {
         const from = n * PAGE_SIZE;
-        copyBytes(frame, from, Math.min(from + PAGE_SIZE, frame.length), page.bytes, 0);
+        copyBytes(source, from, Math.min(from + PAGE_SIZE, frame.length), page.bytes, 0);
       }
       this.#grants.unmap(pages);
       return true;

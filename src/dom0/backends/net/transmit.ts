@@ -25,6 +25,8 @@ import { type FrameMeta, MAX_FRAME } from './bridge/queue.ts';
 
 /** Packets taken before others get their turn. */
 const BURST = 32;
+/** So many packets' answers may be kept back. */
+const LONE_PACKETS = 1;
 /** Slots with data that a packet may have; a front end that uses more is broken (Linux's netback allows as many). */
 const MAX_SLOTS = XEN_NETIF_NR_SLOTS_MIN + 2;
 const MAX_EXTRAS = XEN_NETIF_EXTRA_TYPE.HASH;
@@ -71,6 +73,8 @@ export class Transmit {
   readonly #response = new Uint8Array(NetifTxResponse.size);
   readonly #view = new DataView(this.#response.buffer);
   #held = false;
+  /** Packets whose answers the guest cannot see yet. */
+  #hidden = 0;
 
   constructor(options: TransmitOptions) {
     this.#o = options;
@@ -78,7 +82,7 @@ export class Transmit {
   }
 
   /**
-   * Takes some packets. Returns how many, and in `waitMs` how long the next one has to wait (0: it does not). Throws what
+   * Takes some packets; see `show` for their answers. Returns how many, and in `waitMs` how long the next one has to wait (0: it does not). Throws what
    * ends the connection: RingError, DeviceError.
    */
   poll(): { readonly packets: number; readonly waitMs: number } {
@@ -96,8 +100,24 @@ export class Transmit {
       this.#answer(this.#send());
       packets++;
     }
-    if (packets > 0) this.#o.connection.push();
+    this.#hidden += packets;
+    if (this.#hidden > LONE_PACKETS) this.show();
     return { packets, waitMs };
+  }
+
+  /** Whether answers are kept back that `show` is to be called for soon. */
+  get hides(): boolean {
+    return this.#hidden > 0;
+  }
+
+  /**
+   * Shows the guest the answers that were kept back. That of a lone packet is: nobody waits for it, so that it can go with the next
+   * frame that the guest gets, mostly the reply, and spares an interrupt.
+   */
+  show(): void {
+    if (this.#hidden === 0) return;
+    this.#hidden = 0;
+    this.#o.connection.push();
   }
 
   /** From now on a new packet makes an event; true if one is there. */

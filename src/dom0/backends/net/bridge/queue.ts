@@ -43,7 +43,7 @@ const ROOM_WAIT_MS = 5;
 export class FrameQueue {
   readonly #words: Int32Array;
   readonly #u32: Uint32Array;
-  readonly #bytes: Buffer;
+  readonly #bytes: Uint8Array;
   readonly #base: number;
   readonly #ring: number;
   readonly #size: number;
@@ -52,7 +52,7 @@ export class FrameQueue {
   constructor(memory: SharedArrayBuffer, control: number, ring: number, size: number) {
     this.#words = new Int32Array(memory);
     this.#u32 = new Uint32Array(memory);
-    this.#bytes = Buffer.from(memory);
+    this.#bytes = new Uint8Array(memory);
     this.#base = control >> 2;
     this.#ring = ring;
     this.#size = size;
