@@ -2,7 +2,7 @@
 _xl() {
   local current=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} options="" words="" files=""
   if ((COMP_CWORD == 1)); then
-    mapfile -t COMPREPLY < <(compgen -W "create config-update list destroy shutdown reboot pause unpause console dump-core gdbsx mem-max mem-set button-press vcpu-list vcpu-pin vcpu-set vm-list info sched-credit sched-credit2 sched-rtds domid domname rename trigger sysrq debug-keys dmesg top uptime claims cpupool-create cpupool-list block-attach block-list block-detach cd-insert cd-eject network-attach network-list network-detach cpupool-destroy cpupool-rename cpupool-cpu-add cpupool-cpu-remove cpupool-migrate cpupool-numa-split driver-create driver-destroy driver-list image host help save restore suspend resume migrate migrate-receive remus pci-attach pci-detach pci-list pci-assignable-add pci-assignable-remove pci-assignable-list vncviewer channel-list vtpm-attach vtpm-list vtpm-detach vkb-attach vkb-list vkb-detach vdispl-attach vdispl-list vdispl-detach vsnd-attach vsnd-list vsnd-detach usbctrl-attach usbctrl-detach usbdev-attach usbdev-detach usb-list sharing set-parameters getenforce setenforce loadpolicy devd psr-hwinfo psr-cmt-attach psr-cmt-detach psr-cmt-show psr-cat-set psr-cat-show psr-mba-set psr-mba-show qemu-monitor-command" -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W "create config-update list destroy shutdown reboot pause unpause console dump-core gdbsx mem-max mem-set button-press vcpu-list vcpu-pin vcpu-set vm-list info sched-credit sched-credit2 sched-rtds domid domname rename trigger sysrq debug-keys dmesg top uptime claims cpupool-create cpupool-list block-attach block-list block-detach cd-insert cd-eject network-attach network-list network-detach channel-list cpupool-destroy cpupool-rename cpupool-cpu-add cpupool-cpu-remove cpupool-migrate cpupool-numa-split driver-create driver-destroy driver-list image host help save restore suspend resume migrate migrate-receive remus pci-attach pci-detach pci-list pci-assignable-add pci-assignable-remove pci-assignable-list vncviewer vtpm-attach vtpm-list vtpm-detach vkb-attach vkb-list vkb-detach vdispl-attach vdispl-list vdispl-detach vsnd-attach vsnd-list vsnd-detach usbctrl-attach usbctrl-detach usbdev-attach usbdev-detach usb-list sharing set-parameters getenforce setenforce loadpolicy devd psr-hwinfo psr-cmt-attach psr-cmt-detach psr-cmt-show psr-cat-set psr-cat-show psr-mba-set psr-mba-show qemu-monitor-command" -- "$current")
     return
   fi
   case $command in
@@ -35,7 +35,7 @@ _xl() {
     sysrq) options=""; words="$(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }')" ;;
     debug-keys) options=""; words="" ;;
     dmesg) options="-c --clear"; words="" ;;
-    top) options="-d --delay -b --batch -i --iterations"; words="" ;;
+    top) options="-d --delay -n --networks -x --vbds -r --repeat-header -v --vcpus -b --batch -i --iterations -f --full-name"; words="" ;;
     uptime) options="-s"; words="$(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }')" ;;
     claims) options=""; words="" ;;
     cpupool-create) options="-f --defconfig -n --dryrun"; files=1 ;;
@@ -47,7 +47,8 @@ _xl() {
     cd-eject) options=""; words="$(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }')" ;;
     network-attach) options=""; words="$(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }')" ;;
     network-list) options=""; words="$(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }')" ;;
-    network-detach) options="--force"; words="$(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }')" ;;
+    network-detach) options="-f --force"; words="$(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }')" ;;
+    channel-list) options=""; words="$(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }')" ;;
     cpupool-destroy) options=""; words="" ;;
     cpupool-rename) options=""; words="" ;;
     cpupool-cpu-add) options=""; words="" ;;
@@ -59,7 +60,7 @@ _xl() {
     driver-list) options=""; words="" ;;
     image) options="--size --suite --flavour --mirror --packages --hostname --user --password-file --ssh-key"; words="" ;;
     host) options="--memory --pcpus --tcp --shutdown-timeout"; words="start stop status run" ;;
-    help) options="--long"; words="create config-update list destroy shutdown reboot pause unpause console dump-core gdbsx mem-max mem-set button-press vcpu-list vcpu-pin vcpu-set vm-list info sched-credit sched-credit2 sched-rtds domid domname rename trigger sysrq debug-keys dmesg top uptime claims cpupool-create cpupool-list block-attach block-list block-detach cd-insert cd-eject network-attach network-list network-detach cpupool-destroy cpupool-rename cpupool-cpu-add cpupool-cpu-remove cpupool-migrate cpupool-numa-split driver-create driver-destroy driver-list image host help save restore suspend resume migrate migrate-receive remus pci-attach pci-detach pci-list pci-assignable-add pci-assignable-remove pci-assignable-list vncviewer channel-list vtpm-attach vtpm-list vtpm-detach vkb-attach vkb-list vkb-detach vdispl-attach vdispl-list vdispl-detach vsnd-attach vsnd-list vsnd-detach usbctrl-attach usbctrl-detach usbdev-attach usbdev-detach usb-list sharing set-parameters getenforce setenforce loadpolicy devd psr-hwinfo psr-cmt-attach psr-cmt-detach psr-cmt-show psr-cat-set psr-cat-show psr-mba-set psr-mba-show qemu-monitor-command" ;;
+    help) options="--long"; words="create config-update list destroy shutdown reboot pause unpause console dump-core gdbsx mem-max mem-set button-press vcpu-list vcpu-pin vcpu-set vm-list info sched-credit sched-credit2 sched-rtds domid domname rename trigger sysrq debug-keys dmesg top uptime claims cpupool-create cpupool-list block-attach block-list block-detach cd-insert cd-eject network-attach network-list network-detach channel-list cpupool-destroy cpupool-rename cpupool-cpu-add cpupool-cpu-remove cpupool-migrate cpupool-numa-split driver-create driver-destroy driver-list image host help save restore suspend resume migrate migrate-receive remus pci-attach pci-detach pci-list pci-assignable-add pci-assignable-remove pci-assignable-list vncviewer vtpm-attach vtpm-list vtpm-detach vkb-attach vkb-list vkb-detach vdispl-attach vdispl-list vdispl-detach vsnd-attach vsnd-list vsnd-detach usbctrl-attach usbctrl-detach usbdev-attach usbdev-detach usb-list sharing set-parameters getenforce setenforce loadpolicy devd psr-hwinfo psr-cmt-attach psr-cmt-detach psr-cmt-show psr-cat-set psr-cat-show psr-mba-set psr-mba-show qemu-monitor-command" ;;
     save) options=""; words="" ;;
     restore) options=""; words="" ;;
     suspend) options=""; words="" ;;
@@ -74,7 +75,6 @@ _xl() {
     pci-assignable-remove) options=""; words="" ;;
     pci-assignable-list) options=""; words="" ;;
     vncviewer) options=""; words="" ;;
-    channel-list) options=""; words="" ;;
     vtpm-attach) options=""; words="" ;;
     vtpm-list) options=""; words="" ;;
     vtpm-detach) options=""; words="" ;;

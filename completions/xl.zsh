@@ -45,6 +45,7 @@ _xl() {
     'network-attach:Create a new virtual network device'
     'network-list:List virtual network interfaces for a domain'
     'network-detach:Destroy a domain'\''s virtual network device'
+    'channel-list:List virtual channel devices for a domain'
     'cpupool-destroy:Deactivates a CPU pool'
     'cpupool-rename:Renames a CPU pool'
     'cpupool-cpu-add:Adds a CPU to a CPU pool'
@@ -71,7 +72,6 @@ _xl() {
     'pci-assignable-remove:Not supported yet  PCI pass-through'
     'pci-assignable-list:Not supported yet  PCI pass-through'
     'vncviewer:Not supported yet  VNC'
-    'channel-list:Not supported yet  channels'
     'vtpm-attach:Not supported yet  virtual TPMs'
     'vtpm-list:Not supported yet  virtual TPMs'
     'vtpm-detach:Not supported yet  virtual TPMs'
@@ -139,7 +139,7 @@ _xl() {
     sysrq) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
     debug-keys) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     dmesg) if [[ $PREFIX == -* ]]; then compadd -- -c --clear; else true; fi ;;
-    top) if [[ $PREFIX == -* ]]; then compadd -- -d --delay -b --batch -i --iterations; else true; fi ;;
+    top) if [[ $PREFIX == -* ]]; then compadd -- -d --delay -n --networks -x --vbds -r --repeat-header -v --vcpus -b --batch -i --iterations -f --full-name; else true; fi ;;
     uptime) if [[ $PREFIX == -* ]]; then compadd -- -s; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
     claims) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     cpupool-create) if [[ $PREFIX == -* ]]; then compadd -- -f --defconfig -n --dryrun; else _files; fi ;;
@@ -151,7 +151,8 @@ _xl() {
     cd-eject) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
     network-attach) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
     network-list) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
-    network-detach) if [[ $PREFIX == -* ]]; then compadd -- --force; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
+    network-detach) if [[ $PREFIX == -* ]]; then compadd -- -f --force; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
+    channel-list) if [[ $PREFIX == -* ]]; then true; else compadd -- $(xl host status >/dev/null 2>&1 && xl list 2>/dev/null | awk 'NR > 1 { print $1 }'); fi ;;
     cpupool-destroy) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     cpupool-rename) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     cpupool-cpu-add) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
@@ -178,7 +179,6 @@ _xl() {
     pci-assignable-remove) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     pci-assignable-list) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     vncviewer) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
-    channel-list) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     vtpm-attach) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     vtpm-list) if [[ $PREFIX == -* ]]; then true; else true; fi ;;
     vtpm-detach) if [[ $PREFIX == -* ]]; then true; else true; fi ;;

@@ -95,7 +95,7 @@ export class Client {
     }
   }
 
-  /** The domain's console as a stream of bytes both ways; it ends with the domain. */
+  /** A console of the domain (0: its first) as a stream of bytes both ways; it ends with the domain. */
   console(domain: number | string, number = 0): Promise<Duplex> {
     return new Promise((resolve, reject) => {
       const query = new URLSearchParams({ domain: `${domain}`, number: `${number}` });

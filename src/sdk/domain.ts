@@ -52,9 +52,9 @@ export class Domain implements AsyncDisposable {
     await this.#client.call('domain.dumpCore', { domain: this.domid, file });
   }
 
-  /** Its console, from what it printed lately on. */
-  async console(): Promise<Console> {
-    return new Console(await this.#client.console(this.domid));
+  /** Its console, from what it printed lately on. `number`: 0 is the first, others are those of `channel`, in their order. */
+  async console(number = 0): Promise<Console> {
+    return new Console(await this.#client.console(this.domid, number));
   }
 
   /** Resolves when it has shut down, crashed or was destroyed, with the reason; at once if it has. */

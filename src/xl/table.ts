@@ -2,6 +2,7 @@
 import type { Command } from './command.ts';
 import { blockCommands } from './commands/block.ts';
 import { buttonPress } from './commands/button-press.ts';
+import { channelList } from './commands/channel-list.ts';
 import { claims } from './commands/claims.ts';
 import { configUpdate } from './commands/config-update.ts';
 import { consoleCommand } from './commands/console.ts';
@@ -80,6 +81,7 @@ export const COMMANDS: readonly Command[] = [
   cpupoolList,
   ...blockCommands,
   ...networkCommands,
+  channelList,
   ...cpupoolCommands,
   ...driverCommands,
   image,

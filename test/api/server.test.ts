@@ -99,7 +99,7 @@ describe('calls', () => {
     await client.call('domain.unpause', { domain: 'one' });
     expect((await client.call('domain.info', { domain: made.domid })).paused).toBe(false);
     await client.call('domain.rename', { domain: 'one', name: 'two' });
-    expect(await client.call('domain.config', { domain: 'two' })).toMatchObject({ name: 'one', memory: 8, vcpus: 1 });
+    expect(await client.call('domain.config', { domain: 'two' })).toMatchObject({ name: 'two', memory: 8, vcpus: 1 });
     await refused(client.call('domain.info', { domain: 'one' }), 'not-found', /no domain named one/);
     await client.call('domain.destroy', { domain: made.domid });
     expect(await client.call('domain.list', {})).toHaveLength(1);

@@ -1,52 +1,23 @@
 /** `xl` as a user has it: commands of their own processes, one host process, Debian's kernel, gdb and xenstore-ls. */
-import { execFile, execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Command, type Result, ROOT } from './command.ts';
+import { type Command, ROOT } from './command.ts';
+import { eventually, XlClient } from './xl-client.ts';
 
-let dir: string;
-let env: Record<string, string>;
+const client = new XlClient();
+const { dir, env } = client;
+const xl = (...args: string[]) => client.run(...args);
+const ok = (...args: string[]) => client.ok(...args);
+const interactive = (...args: string[]) => client.interactive(...args);
+const pid = () => client.pid();
 const guest = join(ROOT, 'examples/shell.cfg');
 
 beforeAll(() => {
-  dir = mkdtempSync(join(tmpdir(), 'xl-'));
-  env = { XENOLITH_SOCKET: join(dir, 'host.sock'), XL_CONF: '/dev/null' };
   execFileSync('node', ['scripts/run.mjs', 'scripts/images.ts'], { cwd: ROOT, stdio: 'ignore' });
 });
-afterAll(async () => {
-  await xl('host', 'stop', '--shutdown-timeout=0');
-  rmSync(dir, { recursive: true, force: true });
-});
-
-function xl(...args: string[]): Promise<Result> {
-  return new Promise((resolve) => {
-    const options = { cwd: ROOT, env: { ...process.env, ...env } };
-    execFile('node', ['bin/xl.mjs', ...args], options, (error, stdout, stderr) => {
-      resolve({ status: error ? (error.code as unknown as number) : 0, stdout, stderr });
-    });
-  });
-}
-
-/** What a command prints; it must succeed. */
-async function ok(...args: string[]): Promise<string> {
-  const result = await xl(...args);
-  expect(result, `xl ${args.join(' ')}`).toMatchObject({ status: 0 });
-  return result.stdout;
-}
-
-const interactive = (...args: string[]) => new Command(args, env, ['node', 'bin/xl.mjs']);
-
-async function eventually(check: () => Promise<boolean>, seconds = 60): Promise<void> {
-  const deadline = Date.now() + seconds * 1000;
-  while (!(await check())) {
-    expect(Date.now(), 'it did not happen in time').toBeLessThan(deadline);
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
-}
-
-const pid = async () => Number(/^pid +: (\d+)$/m.exec(await ok('host', 'status'))![1]);
+afterAll(() => client.end());
 
 describe('the host', () => {
   it('is started by the first that needs it, once', async () => {

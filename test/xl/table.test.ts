@@ -95,6 +95,7 @@ describe('numbers', () => {
       shutdownReason: 3,
       memoryKiB: 262144,
       outstandingKiB: 1024,
+      targetKiB: null,
       maxMemoryKiB: 263168,
       cpuTime: 12.34,
       vcpusOnline: 2,

@@ -23,6 +23,7 @@ export const DomainInfo = z.strictObject({
   memoryKiB: z.int(),
   outstandingKiB: z.int().describe('claimed and not populated yet'),
   maxMemoryKiB: z.int(),
+  targetKiB: z.int().nullable().describe('what its balloon driver is asked for; null: nothing'),
   cpuTime: z.number().describe('seconds'),
   vcpusOnline: z.int(),
   vcpusMax: z.int(),
@@ -50,7 +51,7 @@ export const domainCalls = {
     progress: true,
   }),
   'domain.config': call({
-    summary: 'the configuration that a guest was made from, or will be made from when it restarts',
+    summary: 'what a guest has now: the configuration it was made from, with what was changed since',
     params: one,
     result: DomainSpec,
   }),

@@ -1,5 +1,7 @@
 /** Every call of the control API. Server, client and the OpenAPI description are made from this table. */
 import type { z } from 'zod';
+import { consoleCalls } from './console.ts';
+import { deviceCalls } from './device.ts';
 import { diskCalls } from './disk.ts';
 import { domainCalls } from './domain.ts';
 import { driverCalls } from './driver.ts';
@@ -13,6 +15,8 @@ export const CALLS = {
   ...domainCalls,
   ...vcpuCalls,
   ...schedulerCalls,
+  ...consoleCalls,
+  ...deviceCalls,
   ...diskCalls,
   ...networkCalls,
   ...driverCalls,

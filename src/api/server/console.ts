@@ -1,11 +1,11 @@
 /**
- * `GET /v1/console?domain=…` with `Upgrade: xenolith-console`: from then on the connection carries the console's bytes both
- * ways, first what it printed lately. A client that does not read slows its guest down; the connection ends with the domain.
+ * `GET /v1/console?domain=…&number=…` with `Upgrade: xenolith-console`: from then on the connection carries the console's
+ * bytes both ways, first what it printed lately. A client that does not read slows its guest down; the connection ends with
+ * the domain, or, for another console than the first, when the guest lets go of it.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Host } from '../../dom0/host.ts';
-import { ToolstackError } from '../../dom0/toolstack/error.ts';
 import { type Console, streamViewer } from '../../dom0/xenconsoled/xenconsoled.ts';
 import { CONSOLE_PATH, CONSOLE_PROTOCOL } from '../schema/index.ts';
 import { RequestError } from './errors.ts';
@@ -15,16 +15,14 @@ export function serveConsole(host: Host, url: URL, request: IncomingMessage, soc
   if (request.headers.upgrade?.toLowerCase() !== CONSOLE_PROTOCOL) {
     throw new RequestError(400, `${CONSOLE_PATH} upgrades to ${CONSOLE_PROTOCOL}`);
   }
-  const domain = host.toolstack.domain(which(url));
   const number = url.searchParams.get('number') ?? '0';
-  if (number !== '0') throw new ToolstackError(`domain ${domain.name} has no console ${number}`);
+  if (!/^\d{1,4}$/.test(number)) throw new RequestError(400, `number=${number} is no number of a console`);
+  const console = host.toolstack.domain(which(url)).consoleAt(Number(number));
   socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${CONSOLE_PROTOCOL}\r\n\r\n`);
-  const detach = join(domain.console, socket, head);
-  const stop = host.toolstack.bus.listen((event) => {
-    if (event.type === 'console' && event.domid === domain.domid && !event.open) socket.end();
-  });
+  const detach = join(console, socket, head);
+  const forget = console.onClose(() => socket.end());
   socket.once('close', () => {
-    stop();
+    forget();
     detach();
   });
 }

@@ -9,6 +9,39 @@ interface Metric {
   readonly samples: readonly (readonly [labels: Readonly<Record<string, string>>, value: number])[];
 }
 
+/** Figures of devices, from the guest's side: which counters they are made of, and the label that tells those apart. */
+const DEVICES: readonly {
+  readonly name: string;
+  readonly help: string;
+  readonly kind: 'vbds' | 'vifs';
+  readonly counters: Readonly<Record<string, Readonly<Record<string, string>>>>;
+}[] = [
+  {
+    name: 'xenolith_vif_bytes_total',
+    help: 'Bytes that a network card sent and received.',
+    kind: 'vifs',
+    counters: { tx_bytes: { direction: 'tx' }, rx_bytes: { direction: 'rx' } },
+  },
+  {
+    name: 'xenolith_vif_packets_total',
+    help: 'Packets that a network card sent and received.',
+    kind: 'vifs',
+    counters: { tx_packets: { direction: 'tx' }, rx_packets: { direction: 'rx' } },
+  },
+  {
+    name: 'xenolith_vbd_requests_total',
+    help: 'Requests to a disk.',
+    kind: 'vbds',
+    counters: { rd_req: { op: 'read' }, wr_req: { op: 'write' }, f_req: { op: 'flush' }, ds_req: { op: 'discard' } },
+  },
+  {
+    name: 'xenolith_vbd_sectors_total',
+    help: 'Sectors of 512 bytes read from and written to a disk.',
+    kind: 'vbds',
+    counters: { rd_sect: { op: 'read' }, wr_sect: { op: 'write' } },
+  },
+];
+
 const escaped = (text: string) => text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
 
 function sample(name: string, labels: Readonly<Record<string, string>>, value: number): string {
@@ -58,6 +91,22 @@ export function metrics(host: Host): string {
       samples: each((d) => d.vcpusOnline),
     },
     { name: 'xenolith_domain_paused', type: 'gauge', help: '1: paused.', samples: each((d) => Number(d.paused)) },
+    ...DEVICES.map(({ name, help, kind, counters }): Metric => {
+      const samples = domains.flatMap((d) =>
+        host.devices.counters(d.domid)[kind].flatMap((device) => {
+          const labels = {
+            domid: `${d.domid}`,
+            name: d.name,
+            device: 'vdev' in device ? device.vdev : `${device.devid}`,
+          };
+          const values = device.counters as Readonly<Record<string, number>> | null;
+          return values
+            ? Object.entries(counters).map(([counter, more]) => [{ ...labels, ...more }, values[counter]] as const)
+            : [];
+        }),
+      );
+      return { name, type: 'counter', help, samples };
+    }),
     {
       name: 'xenolith_events_total',
       type: 'counter',

@@ -2,6 +2,7 @@
 import type { DriverKernel } from '../kernel/driver-kernel.ts';
 import type { Backend, BackendDevice } from '../kernel/xenbus/device.ts';
 import { vbd } from './block/block.ts';
+import type { CounterNames, Counters } from './counters.ts';
 import { vif } from './net/net.ts';
 
 export interface BackendContext {
@@ -9,6 +10,8 @@ export interface BackendContext {
   readonly device: BackendDevice;
   /** Memory for the rings' journals, of `journalBytes`; what a killed thread left is still in it. */
   readonly journal: SharedArrayBuffer;
+  /** Of `kind.counters`, for others to read. */
+  readonly counters: Counters;
   /** What else the toolstack gives the devices of this kind (VifShare). */
   readonly share: unknown;
   /** Tells the user of the host. */
@@ -17,6 +20,7 @@ export interface BackendContext {
 
 export interface BackendKind {
   readonly journalBytes: number;
+  readonly counters: CounterNames;
   /** Throws DeviceError if the device's nodes do not allow it. */
   create(context: BackendContext): Backend;
   /**

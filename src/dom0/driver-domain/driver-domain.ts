@@ -13,7 +13,7 @@ import type { EventChannels } from '../kernel/evtchn.ts';
 import type { Hypercalls } from '../kernel/hypercalls.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../kernel/memory.ts';
 import type { XenStore } from '../xenstored/xenstored.ts';
-import type { DeviceMemories, FromDriver, ToDriver, WorkerStart } from './messages.ts';
+import type { DeviceMemories, DeviceMemory, FromDriver, ToDriver, WorkerStart } from './messages.ts';
 import type { DriverThreads } from './threads.ts';
 
 /** Frames of its own: the ring to xenstored, then memory for hypercall arguments. */
@@ -112,11 +112,10 @@ export class DriverDomain {
   }
 
   /**
-   * Memory for the rings' journals of device `key` (its path below the domain's home), for its whole life, and what else
-   * its back end needs. To be called before the device's nodes are written.
+   * Memory of device `key` (its path below the domain's home) for its whole life. To be called before the device's nodes
+   * are written.
    */
-  addDevice(key: string, journalBytes: number, share: unknown): void {
-    const memory = { journal: new SharedArrayBuffer(journalBytes), share };
+  addDevice(key: string, memory: DeviceMemory): void {
     this.#devices.set(key, memory);
     this.#life?.worker.postMessage({ k: 'device', key, memory } satisfies ToDriver);
   }

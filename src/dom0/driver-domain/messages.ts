@@ -5,6 +5,7 @@ import type { DriverKernelData } from '../kernel/driver-kernel.ts';
 export interface DeviceMemory {
   /** Journals of its rings. */
   readonly journal: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
   /** What its kind of back end shares with others besides. */
   readonly share: unknown;
 }

@@ -26,7 +26,10 @@ function run(start: WorkerStart): void {
   for (const [type, kind] of Object.entries(BACKENDS)) {
     const create = start.lost ? kind.createLost : kind.create;
     if (!create) continue;
-    drivers[type] = (k, device) => create({ kernel: k, device, ...memoryOf(start, device.path), log });
+    drivers[type] = (k, device) => {
+      const { counters, ...memory } = memoryOf(start, device.path);
+      return create({ kernel: k, device, ...memory, counters: new Float64Array(counters), log });
+    };
   }
   new BackendBus(kernel, drivers).start();
   send({ k: 'up' });

@@ -32,8 +32,10 @@ export class Domain {
   readonly console: Console;
   /** Its other consoles, as configured and in that order. */
   readonly channels: readonly Channel[];
-  /** What the user asked for, where that came as a spec. Its next incarnation is made from it (xl config-update). */
+  /** What the user asked for, where that came as a spec. What it has now: retrieve.ts. */
   spec: DomainSpec | undefined;
+  /** What its next incarnation is made from instead of what it has now (xl config-update). */
+  nextSpec: DomainSpec | undefined;
   /** Resolves when the domain has shut down by itself, crashed, or was destroyed. It still exists unless destroyed. */
   readonly ended: Promise<DomainEnd>;
   private readonly toolstack: Toolstack;
@@ -70,6 +72,17 @@ export class Domain {
   /** That of its configuration, unless it was renamed. */
   get name(): string {
     return this.currentName;
+  }
+
+  /** Its console of that number: 0 is the first, the others are its channels. Throws ToolstackError. */
+  consoleAt(number: number): Console {
+    if (number === 0) return this.console;
+    const channel = this.channels.find((c) => c.id.devid === number);
+    if (!channel) {
+      throw new ToolstackError(`domain ${this.name} has no console ${number}; its last is ${this.channels.length}`);
+    }
+    if (!channel.console) throw new ToolstackError(`console ${number} of ${this.name}: the guest has not connected it`);
+    return channel.console;
   }
 
   rename(name: string): void {

@@ -2,11 +2,11 @@
  * Guests: domains with their life cycle, as `xl create` starts them. The one entry for every face: from a spec to a domain
  * that is watched over, restarted as its on_* settings say, and shut down in order when the host stops.
  */
-import type { DomainConfig } from './config.ts';
 import type { CrashRecords } from './crash.ts';
 import type { Domain } from './domain.ts';
-import { supervise } from './lifecycle.ts';
+import { type NextLife, supervise } from './lifecycle.ts';
 import { loadSpec, type Progress } from './load.ts';
+import { retrieveSpec } from './retrieve.ts';
 import { type DomainSpec, parseSpec } from './spec.ts';
 import type { Toolstack } from './toolstack.ts';
 
@@ -50,8 +50,8 @@ export class Guests {
   /** What the guest will be when it starts the next time (xl config-update). Its name and UUID stay. */
   updateConfig(domain: Domain, input: unknown): DomainSpec {
     const spec = parseSpec(input);
-    domain.spec = { ...spec, name: domain.name, uuid: domain.uuid };
-    return domain.spec;
+    domain.nextSpec = { ...spec, name: domain.name, uuid: domain.uuid };
+    return domain.nextSpec;
   }
 
   /**
@@ -75,7 +75,10 @@ export class Guests {
   }
 
   #monitor(domain: Domain): void {
-    const next = async (d: Domain): Promise<DomainConfig> => (d.spec ? await loadSpec(d.spec) : d.config);
+    const next = async (d: Domain): Promise<NextLife> => {
+      const spec = d.nextSpec ?? retrieveSpec(this.#toolstack, d);
+      return spec ? { spec, config: await loadSpec(spec) } : { config: d.config };
+    };
     const { done } = supervise(this.#toolstack, domain, {
       next,
       stopping: () => this.#stopping,

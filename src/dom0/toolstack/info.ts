@@ -17,6 +17,8 @@ export interface DominfoEntry {
   readonly memoryKiB: number;
   readonly outstandingKiB: number;
   readonly maxMemoryKiB: number;
+  /** What its balloon driver is asked for; null: nothing. */
+  readonly targetKiB: number | null;
   /** Seconds. */
   readonly cpuTime: number;
   readonly vcpusOnline: number;
@@ -51,6 +53,7 @@ export function dominfo(toolstack: Toolstack, info: XenDomainInfo): DominfoEntry
     memoryKiB: info.totPages * KIB_PER_PAGE,
     outstandingKiB: info.outstandingPages * KIB_PER_PAGE,
     maxMemoryKiB: info.maxPages * KIB_PER_PAGE,
+    targetKiB: Number(toolstack.store.tryRead(`${domainPath(info.domid)}/memory/target`)) || null,
     cpuTime: Number(info.cpuTime) / 1e9,
     vcpusOnline: info.onlineVcpus,
     vcpusMax: info.maxVcpuId + 1,

@@ -4,6 +4,7 @@ import type { DomainConfig, LifecycleAction } from './config.ts';
 import type { CrashRecords } from './crash.ts';
 import type { Domain, DomainEnd } from './domain.ts';
 import { RestartLimit } from './restarts.ts';
+import type { DomainSpec } from './spec.ts';
 import type { Toolstack } from './toolstack.ts';
 
 /** xl's defaults. */
@@ -40,11 +41,16 @@ function keptName(toolstack: Toolstack, name: string): string {
   for (let i = 1; ; i++) if (!toolstack.find(`${name}-${i}`)) return `${name}-${i}`;
 }
 
+export interface NextLife {
+  readonly config: DomainConfig;
+  readonly spec?: DomainSpec;
+}
+
 export interface SuperviseOptions {
   /** Called with each successor, paused, which is unpaused after that. */
   readonly started?: (d: Domain) => void;
-  /** What the successor is made from; default: the configuration of its predecessor. */
-  readonly next?: (d: Domain) => Promise<DomainConfig>;
+  /** What the successor is made from; default: the configuration of its predecessor. Asked before that goes. */
+  readonly next?: (d: Domain) => Promise<NextLife>;
   /** Keeps what a crashed domain leaves behind. */
   readonly crashes?: CrashRecords;
   /** Told that a domain is not restarted although it should be. */
@@ -55,7 +61,13 @@ export interface SuperviseOptions {
 
 /** Watches `first` and its successors. */
 export function supervise(toolstack: Toolstack, first: Domain, options: SuperviseOptions = {}): Supervision {
-  const { started, next = async (d) => d.config, stopping = () => false, crashes, warn = () => {} } = options;
+  const {
+    started,
+    next = async (d): Promise<NextLife> => ({ config: d.config }),
+    stopping = () => false,
+    crashes,
+    warn = () => {},
+  } = options;
   const limit = new RestartLimit();
   let current = first;
   /** What to do with a domain that ended so; undefined: it is gone. */
@@ -80,9 +92,12 @@ export function supervise(toolstack: Toolstack, first: Domain, options: Supervis
         current.destroy();
         return end;
       }
-      const config = await next(current);
-      const { domid: oldDomid, spec } = current;
-      if (action === 'rename-restart') current.rename(keptName(toolstack, config.name));
+      const { config: wanted, spec } = await next(current);
+      const { domid: oldDomid } = current;
+      const kept = action === 'rename-restart';
+      // One UUID is one domain's: the one that is kept keeps it.
+      const config = kept ? { ...wanted, uuid: undefined } : wanted;
+      if (kept) current.rename(keptName(toolstack, config.name));
       else current.destroy();
       if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
       if (stopping()) return end;

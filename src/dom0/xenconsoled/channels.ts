@@ -36,6 +36,7 @@ export type Serve = (page: ConsolePage) => Served;
 
 export class Channel {
   readonly id: DeviceId;
+  readonly name: string;
   readonly #parts: ChannelParts;
   readonly #serve: Serve;
   readonly #grants: GrantMap;
@@ -46,6 +47,7 @@ export class Channel {
   /** Writes the device's nodes, and waits for the guest's driver. */
   constructor(parts: ChannelParts, id: DeviceId, config: ChannelConfig, serve: Serve) {
     this.id = id;
+    this.name = config.name;
     this.#parts = parts;
     this.#serve = serve;
     this.#grants = new GrantMap(parts.xen, { domid: id.domid, limit: 1 });

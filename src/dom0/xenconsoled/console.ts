@@ -42,6 +42,7 @@ export class Console {
   #input: Uint8Array[] = [];
   #inputBytes = 0;
   #onInputRoom: (() => void)[] = [];
+  readonly #onClose = new Set<() => void>();
   #again: ReturnType<typeof setImmediate> | undefined;
   #closed = false;
 
@@ -98,6 +99,13 @@ export class Console {
     else this.#onInputRoom.push(callback);
   }
 
+  /** Calls once when the console is closed, at once if it is. Returns how not to be called. */
+  onClose(callback: () => void): () => void {
+    if (this.#closed) callback();
+    else this.#onClose.add(callback);
+    return () => this.#onClose.delete(callback);
+  }
+
   /** The latest output, at most `limit` bytes. */
   recent(limit: number): Uint8Array {
     const all = Buffer.concat(this.#history);
@@ -121,6 +129,8 @@ export class Console {
     this.#input = [];
     this.#inputBytes = 0;
     this.#wakeSenders();
+    for (const callback of this.#onClose) callback();
+    this.#onClose.clear();
   }
 
   /** Moves what can be moved, once; returns whether anything did. */

@@ -2,29 +2,20 @@
 import { resolve } from 'node:path';
 import { parseDisk } from '../../dom0/toolstack/xlcfg/disk.ts';
 import { type Command, EXIT } from '../command.ts';
+import { deviceDetach, deviceList } from '../devices.ts';
 import { findDomain } from '../domain.ts';
 
 const column = (values: readonly (string | number)[], widths: readonly number[]) =>
   values.map((v, i) => `${v}`.padEnd(widths[i] ?? 0)).join(' ');
 const WIDTHS = [5, 3, 6, 5, 6, 8, 30];
 
-const list: Command = {
+const list = deviceList({
   name: 'block-list',
   summary: 'List virtual block devices for a domain',
-  usage: '<Domain(s)>',
-  atLeast: 1,
-  async run({ client, print }, { positionals }) {
-    const c = await client();
-    print(column(['Vdev', 'BE', 'handle', 'state', 'evt-ch', 'ring-ref', 'BE-path'], WIDTHS));
-    for (const word of positionals) {
-      const { domid } = await findDomain(c, word);
-      for (const d of await c.call('disk.list', { domain: domid })) {
-        print(column([d.devid, d.backendDomid, domid, d.state, d.eventChannel, d.ringRef, d.backend], WIDTHS));
-      }
-    }
-    return EXIT.SUCCESS;
-  },
-};
+  head: column(['Vdev', 'BE', 'handle', 'state', 'evt-ch', 'ring-ref', 'BE-path'], WIDTHS),
+  entries: (client, domid) => client.call('disk.list', { domain: domid }),
+  row: (d, domid) => column([d.devid, d.backendDomid, domid, d.state, d.eventChannel, d.ringRef, d.backend], WIDTHS),
+});
 
 const attach: Command = {
   name: 'block-attach',
@@ -47,20 +38,12 @@ const attach: Command = {
   },
 };
 
-const detach: Command = {
+const detach = deviceDetach({
   name: 'block-detach',
   summary: "Destroy a domain's virtual block device",
   usage: '[option] <Domain> <DevId>',
-  modifies: true,
-  options: [{ short: 'f', long: 'force', help: 'do not wait for the domain to release the device' }],
-  atLeast: 2,
-  async run({ client }, { positionals: [word, vdev], has }) {
-    const c = await client();
-    const { domid } = await findDomain(c, word);
-    await c.call('disk.detach', { domain: domid, vdev, force: has('force') });
-    return EXIT.SUCCESS;
-  },
-};
+  detach: (client, domain, vdev, force) => client.call('disk.detach', { domain, vdev, force }),
+});
 
 const insert: Command = {
   name: 'cd-insert',

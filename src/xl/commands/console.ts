@@ -16,7 +16,7 @@ export const consoleCommand: Command = {
   usage: '[options] <Domain>',
   options: [
     { short: 't', value: '<type>', help: 'console type, pv , serial or vuart' },
-    { short: 'n', value: '<number>', help: 'console number' },
+    { short: 'n', value: '<number>', help: 'console number (default: 0; channels are 1 and up)' },
     { short: 'e', value: '<escape>', help: 'escape character' },
   ],
   atLeast: 1,

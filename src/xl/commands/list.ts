@@ -40,13 +40,32 @@ export const list: Command = {
 
 /** The control domain was made from no configuration: it has a name, and that is all. */
 async function details(client: Client, domains: readonly DomainInfo[]): Promise<unknown[]> {
+  const { cpus } = await client.call('host.info', {});
   const out: unknown[] = [];
-  for (const { domid, name, uuid } of domains) {
-    const config =
-      domid === 0
-        ? { c_info: { type: 'pv', name, uuid } }
-        : libxlConfig({ ...(await client.call('domain.config', { domain: domid })), name, uuid });
-    out.push({ domid, config });
+  for (const d of domains) {
+    out.push({ domid: d.domid, config: d.domid === 0 ? controlDomain(d) : await guest(client, d, cpus) });
   }
   return out;
+}
+
+const controlDomain = ({ domid, name, uuid }: DomainInfo) => ({
+  c_info: { type: 'pv', name, domid, uuid },
+  b_info: {},
+});
+
+async function guest(client: Client, d: DomainInfo, cpus: number): Promise<unknown> {
+  const { domid } = d;
+  const [spec, consoles] = await Promise.all([
+    client.call('domain.config', { domain: domid }),
+    client.call('console.list', { domain: domid }),
+  ]);
+  const channels = consoles.slice(1).map(({ number, name }) => ({ devid: number, name }));
+  const targetKiB = d.targetKiB ?? d.memoryKiB;
+  return libxlConfig(spec, {
+    domid,
+    cpus,
+    targetKiB,
+    maxMemoryKiB: Math.max(targetKiB, (spec.maxmem ?? spec.memory) * 1024),
+    channels,
+  });
 }

@@ -1,7 +1,8 @@
 /** `xl network-attach`, `-detach` and `-list`. */
 import { resolve } from 'node:path';
 import { parseVif } from '../../dom0/toolstack/xlcfg/vif.ts';
-import { type Command, CommandError, EXIT } from '../command.ts';
+import { type Command, EXIT } from '../command.ts';
+import { deviceDetach, deviceList } from '../devices.ts';
 import { findDomain } from '../domain.ts';
 
 const attach: Command = {
@@ -26,48 +27,23 @@ const attach: Command = {
   },
 };
 
-const detach: Command = {
+const detach = deviceDetach({
   name: 'network-detach',
   summary: "Destroy a domain's virtual network device",
-  usage: '<Domain> <DevId|mac>',
-  modifies: true,
-  options: [{ long: 'force', help: 'take it away even if the guest does not let go of it' }],
-  atLeast: 2,
-  async run({ client }, { positionals: [word, card], has }) {
-    const c = await client();
-    const { domid } = await findDomain(c, word);
-    await c.call('network.detach', { domain: domid, card, force: has('force') });
-    return EXIT.SUCCESS;
-  },
-};
+  usage: '[option] <Domain> <DevId|mac>',
+  detach: (client, domain, card, force) => client.call('network.detach', { domain, card, force }),
+});
 
-const list: Command = {
+const list = deviceList({
   name: 'network-list',
   summary: 'List virtual network interfaces for a domain',
-  usage: '<Domain(s)>',
-  atLeast: 1,
-  async run({ client, print, say }, { positionals }) {
-    const c = await client();
-    print('Idx BE Mac Addr.         handle state evt-ch   tx-/rx-ring-ref BE-path');
-    let status: number = EXIT.SUCCESS;
-    for (const word of positionals) {
-      try {
-        const { domid } = await findDomain(c, word);
-        for (const n of await c.call('network.list', { domain: domid })) {
-          const left = `${`${n.devid}`.padEnd(3)} ${`${n.backendDomid}`.padEnd(2)} ${n.mac}`;
-          const numbers = [n.devid, n.state, n.eventChannel].map((v, i) => `${v}`.padStart(i === 1 ? 5 : 6)).join(' ');
-          print(
-            `${left} ${numbers} ${`${n.txRingRef}`.padStart(5)}/${`${n.rxRingRef}`.padEnd(11)} ${n.backend.padEnd(30)}`,
-          );
-        }
-      } catch (error) {
-        if (!(error instanceof CommandError)) throw error;
-        say(error.message);
-        status = EXIT.FAILURE;
-      }
-    }
-    return status;
+  head: 'Idx BE Mac Addr.         handle state evt-ch   tx-/rx-ring-ref BE-path',
+  entries: (client, domid) => client.call('network.list', { domain: domid }),
+  row: (n) => {
+    const left = `${`${n.devid}`.padEnd(3)} ${`${n.backendDomid}`.padEnd(2)} ${n.mac}`;
+    const numbers = [n.devid, n.state, n.eventChannel].map((v, i) => `${v}`.padStart(i === 1 ? 5 : 6)).join(' ');
+    return `${left} ${numbers} ${`${n.txRingRef}`.padStart(5)}/${`${n.rxRingRef}`.padEnd(11)} ${n.backend.padEnd(30)}`;
   },
-};
+});
 
 export const networkCommands: readonly Command[] = [attach, list, detach];

@@ -1,54 +1,7 @@
-import type { DomainInfo } from '../../api/schema/domain.ts';
+import type { Client } from '../../api/client.ts';
+import type { HostInfo } from '../../api/schema/host.ts';
 import { type Command, EXIT, UsageError } from '../command.ts';
-
-/** Columns of xentop. Network and block devices are counted by their back ends, which do not report them yet. */
-const HEAD = [
-  ['NAME', 10],
-  ['STATE', 6],
-  ['CPU(sec)', 10],
-  ['CPU(%)', 6],
-  ['MEM(k)', 10],
-  ['MEM(%)', 6],
-  ['MAXMEM(k)', 10],
-  ['MAXMEM(%)', 9],
-  ['VCPUS', 5],
-] as const;
-
-const line = (cells: readonly string[]) => cells.map((c, i) => c.padStart(HEAD[i][1])).join(' ');
-const percent = (part: number, whole: number) => (whole > 0 ? (100 * part) / whole : 0).toFixed(1);
-
-interface Sample {
-  readonly at: number;
-  readonly domains: readonly DomainInfo[];
-}
-
-/** Memory beyond this is no limit. */
-const NO_LIMIT_KIB = 2 ** 32;
-
-function row(d: DomainInfo, before: Sample | undefined, at: number, totalKiB: number): string {
-  const last = before?.domains.find((o) => o.domid === d.domid && o.uuid === d.uuid);
-  const used = last ? d.cpuTime - last.cpuTime : 0;
-  const flags = [
-    d.dying && 'd',
-    d.shutdown && 's',
-    d.blocked && 'b',
-    d.shutdownReason === 3 && 'c',
-    d.paused && 'p',
-    d.running && 'r',
-  ];
-  const limit = d.maxMemoryKiB < NO_LIMIT_KIB;
-  return line([
-    d.name.slice(0, 10),
-    flags.map((f) => f || '-').join(''),
-    `${Math.floor(d.cpuTime)}`,
-    percent(used, before ? (at - before.at) / 1000 : 0),
-    `${d.memoryKiB}`,
-    percent(d.memoryKiB, totalKiB),
-    limit ? `${d.maxMemoryKiB}` : 'no limit',
-    limit ? percent(d.maxMemoryKiB, totalKiB) : 'n/a',
-    `${d.vcpusOnline}`,
-  ]);
-}
+import { type Sample, topTable } from '../format/top.ts';
 
 function number(text: string | undefined, fallback: number, what: string): number {
   if (text === undefined) return fallback;
@@ -57,65 +10,127 @@ function number(text: string | undefined, fallback: number, what: string): numbe
   return value;
 }
 
+/** What a user who looks on may change by a key. */
+interface Shown {
+  networks: boolean;
+  vbds: boolean;
+  vcpus: boolean;
+  repeatHead: boolean;
+}
+
 export const top: Command = {
   name: 'top',
   summary: 'Monitor a host and the domains in real time',
-  usage: '[-b] [-d SECONDS] [-i N]',
+  usage: '[OPTION]',
   options: [
-    { short: 'd', long: 'delay', value: 'SECONDS', help: 'between updates (default: 3)' },
-    { short: 'b', long: 'batch', help: 'print, do not draw; for files and pipes' },
-    { short: 'i', long: 'iterations', value: 'N', help: 'updates before it ends (default: for ever; q ends it)' },
+    { short: 'd', long: 'delay', value: 'SECONDS', help: 'seconds between updates (default 3)' },
+    { short: 'n', long: 'networks', help: 'output vif network data' },
+    { short: 'x', long: 'vbds', help: 'output vbd block device data' },
+    { short: 'r', long: 'repeat-header', help: 'repeat table header before each domain' },
+    { short: 'v', long: 'vcpus', help: 'output vcpu data' },
+    { short: 'b', long: 'batch', help: 'output in batch mode, no user input accepted' },
+    { short: 'i', long: 'iterations', value: 'N', help: 'number of iterations before exiting' },
+    { short: 'f', long: 'full-name', help: 'output the full domain name (not truncated)' },
   ],
+  notes: 'Keys: n, b, v, r switch networks, block devices, vCPUs, headers; q ends it.',
   async run({ client, print }, { value, has }) {
     const c = await client();
     const delay = number(value('delay'), 3, 'delay') * 1000;
     const count = number(value('iterations'), Number.POSITIVE_INFINITY, 'iterations');
     const draw = !has('batch') && process.stdout.isTTY === true;
-    const quit = draw && process.stdin.isTTY ? keyPress() : undefined;
+    const shown: Shown = {
+      networks: has('networks'),
+      vbds: has('vbds'),
+      vcpus: has('vcpus'),
+      repeatHead: has('repeat-header'),
+    };
+    const keys = draw && process.stdin.isTTY ? watchKeys(shown) : undefined;
     let before: Sample | undefined;
     try {
       for (let i = 0; i < count; i++) {
-        const [domains, host] = await Promise.all([c.call('domain.list', {}), c.call('host.info', {})]);
-        const at = Date.now();
+        const host = await c.call('host.info', {});
+        const sample = await look(c, shown.vcpus);
         if (draw) process.stdout.write('\x1b[H\x1b[J');
-        const { version: v } = host;
-        const totalKiB = host.totalPages * 4;
-        print(`xl top  ${new Date().toTimeString().slice(0, 8)}   Xen ${v.major}.${v.minor}${v.extra}`);
-        print(
-          `${domains.length} domains: ${domains.filter((d) => d.running).length} running, ${domains.filter((d) => d.blocked).length} blocked, ${domains.filter((d) => d.paused).length} paused`,
-        );
-        print(
-          `Mem: ${totalKiB}k total, ${totalKiB - host.freePages * 4}k used, ${host.freePages * 4}k free    CPUs: ${host.cpus}`,
-        );
-        print(line(HEAD.map(([name]) => name)));
-        for (const d of domains) print(row(d, before, at, totalKiB));
-        before = { at, domains };
+        if (!has('batch')) for (const line of summary(host, sample)) print(line);
+        const options = { ...shown, totalKiB: host.totalPages * 4, fullNames: has('full-name') };
+        for (const line of topTable(sample, before, options)) print(line);
+        before = sample;
         if (i + 1 === count) break;
-        const wait = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), delay));
-        if (await (quit ? Promise.race([wait, quit.pressed]) : wait)) break;
+        if (await pause(delay, keys?.next())) break;
       }
     } finally {
-      quit?.stop();
+      keys?.stop();
     }
     return EXIT.SUCCESS;
   },
 };
 
-/** q, Q, Ctrl-C. */
-const QUIT = [0x71, 0x51, 0x03];
-
-/** Resolves to true when one of those is pressed. */
-function keyPress(): { pressed: Promise<boolean>; stop: () => void } {
-  const { stdin } = process;
-  stdin.setRawMode(true);
-  const pressed = new Promise<boolean>((resolve) => {
-    stdin.on('data', (bytes: Buffer) => {
-      if (bytes.some((key) => QUIT.includes(key))) resolve(true);
-    });
+/** Waits so many ms, or for a key. True: it is to end. */
+async function pause(ms: number, key: Promise<boolean> | undefined): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const wait = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms);
   });
+  try {
+    return await (key ? Promise.race([wait, key]) : wait);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function look(c: Client, withVcpus: boolean): Promise<Sample> {
+  const [domains, devices] = await Promise.all([c.call('domain.list', {}), c.call('device.counters', {})]);
+  const at = Date.now();
+  const vcpus = new Map<number, Awaited<ReturnType<typeof c.call<'vcpu.list'>>>>();
+  // A domain may go in between: then it has none.
+  if (withVcpus) {
+    for (const { domid } of domains) vcpus.set(domid, await c.call('vcpu.list', { domain: domid }).catch(() => []));
+  }
+  return { at, domains, devices: new Map(devices.map((d) => [d.domid, d])), vcpus };
+}
+
+function summary(host: HostInfo, { domains }: Sample): string[] {
+  const { version: v } = host;
+  const totalKiB = host.totalPages * 4;
+  const freeKiB = host.freePages * 4;
+  const is = {
+    running: domains.filter((d) => d.running),
+    blocked: domains.filter((d) => d.blocked),
+    paused: domains.filter((d) => d.paused),
+    crashed: domains.filter((d) => d.shutdownReason === 3),
+    dying: domains.filter((d) => d.dying),
+    shutdown: domains.filter((d) => d.shutdown),
+  };
+  const states = Object.entries(is).map(([state, { length }]) => `${length} ${state}`);
+  return [
+    `xl top - ${new Date().toTimeString().slice(0, 8)}   Xen ${v.major}.${v.minor}${v.extra}`,
+    `${domains.length} domains: ${states.join(', ')}`,
+    `Mem: ${totalKiB}k total, ${totalKiB - freeKiB}k used, ${freeKiB}k free    CPUs: ${host.cpus} @ ${Math.floor(host.cpuKhz / 1000)}MHz`,
+  ];
+}
+
+/** Keys of a terminal: those of `Shown` switch at once, q, Q, Escape and Ctrl-C end. */
+function watchKeys(shown: Shown): { next(): Promise<boolean>; stop(): void } {
+  const SWITCHES: Readonly<Record<string, keyof Shown>> = { n: 'networks', b: 'vbds', v: 'vcpus', r: 'repeatHead' };
+  const QUIT = ['q', '\x1b', '\x03'];
+  const { stdin } = process;
+  let tell: (quit: boolean) => void = () => {};
+  const pressed = (bytes: Buffer) => {
+    const key = bytes.toString('latin1').toLowerCase();
+    const row = SWITCHES[key];
+    if (row) shown[row] = !shown[row];
+    tell(QUIT.includes(key));
+  };
+  stdin.setRawMode(true);
+  stdin.on('data', pressed);
   return {
-    pressed,
+    /** Resolves at the next key: true if it is to end. */
+    next: () =>
+      new Promise((resolve) => {
+        tell = resolve;
+      }),
     stop: () => {
+      stdin.off('data', pressed);
       stdin.setRawMode(false);
       stdin.pause();
     },

@@ -6,7 +6,6 @@ const ROWS: readonly (readonly [feature: string, names: string])[] = [
   ['migration', 'migrate migrate-receive remus'],
   ['PCI pass-through', 'pci-attach pci-detach pci-list pci-assignable-add pci-assignable-remove pci-assignable-list'],
   ['VNC', 'vncviewer'],
-  ['channels', 'channel-list'],
   ['virtual TPMs', 'vtpm-attach vtpm-list vtpm-detach'],
   ['virtual keyboards', 'vkb-attach vkb-list vkb-detach'],
   ['virtual displays', 'vdispl-attach vdispl-list vdispl-detach'],

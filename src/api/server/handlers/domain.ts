@@ -1,5 +1,6 @@
 import { dumpCore } from '../../../dom0/toolstack/core/dump-core.ts';
 import { ToolstackError } from '../../../dom0/toolstack/error.ts';
+import { retrieveSpec } from '../../../dom0/toolstack/retrieve.ts';
 import type { domainCalls } from '../../schema/domain.ts';
 import type { CallContext, Handlers } from './handler.ts';
 
@@ -14,8 +15,9 @@ export const domainHandlers: Handlers<keyof typeof domainCalls> = {
     return { domid, name, uuid };
   },
   'domain.config': (context, { domain }) => {
-    const { spec, name } = guest(context, domain);
-    if (!spec) throw new ToolstackError(`domain ${name} was not made from a configuration`);
+    const found = guest(context, domain);
+    const spec = retrieveSpec(context.host.toolstack, found);
+    if (!spec) throw new ToolstackError(`domain ${found.name} was not made from a configuration`);
     return spec;
   },
   'domain.updateConfig': (context, { domain, config }) => {

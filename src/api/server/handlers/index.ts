@@ -1,3 +1,5 @@
+import { consoleHandlers } from './console.ts';
+import { deviceHandlers } from './device.ts';
 import { diskHandlers } from './disk.ts';
 import { domainHandlers } from './domain.ts';
 import { driverHandlers } from './driver.ts';
@@ -13,6 +15,8 @@ export const HANDLERS: Handlers = {
   ...vcpuHandlers,
   ...schedulerHandlers,
   ...networkHandlers,
+  ...deviceHandlers,
   ...diskHandlers,
   ...driverHandlers,
+  ...consoleHandlers,
 };

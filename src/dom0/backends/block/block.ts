@@ -13,6 +13,7 @@ import { journalIsLive, journalSize } from '../../kernel/ring.ts';
 import { RingConnection } from '../../kernel/xenbus/connection.ts';
 import { type Backend, DeviceError, type FrontNodes } from '../../kernel/xenbus/device.ts';
 import type { BackendContext, BackendKind } from '../backends.ts';
+import { VBD_COUNTERS } from '../counters.ts';
 import { openImage } from './formats/formats.ts';
 import type { BlockImage } from './image.ts';
 import { BlockQueue } from './queue.ts';
@@ -35,6 +36,7 @@ const REPORTS = 10;
 
 export const vbd: BackendKind = {
   journalBytes: MAX_QUEUES * JOURNAL,
+  counters: VBD_COUNTERS,
   create: (context) => new BlockBackend(context, false),
   createLost: (context) => new BlockBackend(context, true),
 };
@@ -184,6 +186,7 @@ class BlockBackend implements Backend, Poller {
       image: () => this.#image,
       readOnly: this.#readOnly,
       sectorSize: this.#sectorSize,
+      counters: this.#c.counters,
       ioError: (e) => this.#report(e),
       broken: (e) => device.fail(e),
     });

@@ -1,16 +1,25 @@
 /** One ring of a block device: takes requests, carries them out on the image one after the other, answers. */
-import { BLKIF_OP, BLKIF_RSP, BlkifResponse } from '../../../abi/blkif.ts';
+import { BLKIF_OP, BLKIF_RSP, BLKIF_SECTOR_SIZE, BlkifResponse } from '../../../abi/blkif.ts';
 import type { Poller } from '../../kernel/event-loop.ts';
 import type { GrantedPage, GrantMap } from '../../kernel/grant-map.ts';
 import { GrantError } from '../../kernel/hypercalls/grant-table.ts';
 import { PAGE_SIZE } from '../../kernel/memory.ts';
 import type { PersistentGrants } from '../../kernel/persistent-grants.ts';
 import type { RingConnection } from '../../kernel/xenbus/connection.ts';
+import { type Counters, VBD_COUNTERS } from '../counters.ts';
 import type { BlockImage } from './image.ts';
 import { BlockRequest } from './request.ts';
 
 /** Requests carried out before other rings get their turn. */
 const BURST = 32;
+/** What each action counts as. */
+const REQUESTS: Readonly<Record<number, number>> = {
+  [BLKIF_OP.READ]: VBD_COUNTERS.rd_req,
+  [BLKIF_OP.WRITE]: VBD_COUNTERS.wr_req,
+  [BLKIF_OP.WRITE_BARRIER]: VBD_COUNTERS.f_req,
+  [BLKIF_OP.FLUSH_DISKCACHE]: VBD_COUNTERS.f_req,
+  [BLKIF_OP.DISCARD]: VBD_COUNTERS.ds_req,
+};
 
 export interface BlockQueueOptions {
   readonly connection: RingConnection;
@@ -22,6 +31,7 @@ export interface BlockQueueOptions {
   readonly readOnly: boolean;
   /** Bytes that position and length of every request are multiples of. */
   readonly sectorSize: number;
+  readonly counters: Counters;
   /** The host failed to read or write. */
   readonly ioError: (error: unknown) => void;
   /** The front end broke the ring: its connection is to be closed. */
@@ -45,7 +55,9 @@ export class BlockQueue implements Poller {
       const n = Math.min(BURST, ring.waiting());
       for (let i = 0; i < n; i++) {
         ring.take();
-        this.#respond(this.#status(ring.request));
+        const status = this.#status(ring.request);
+        this.#count(status);
+        this.#respond(status);
         connection.push();
       }
       return n > 0;
@@ -72,6 +84,16 @@ export class BlockQueue implements Poller {
     this.#view.setUint8(off.operation, this.#request.action);
     this.#view.setInt16(off.status, status, true);
     this.#o.connection.ring.respond(this.#response);
+  }
+
+  #count(status: number): void {
+    const { counters } = this.#o;
+    const r = this.#request;
+    const kind = REQUESTS[r.action];
+    if (kind === undefined) return;
+    counters[kind] += 1;
+    if (status !== BLKIF_RSP.OKAY || r.length === 0 || r.action === BLKIF_OP.DISCARD) return;
+    counters[r.action === BLKIF_OP.READ ? VBD_COUNTERS.rd_sect : VBD_COUNTERS.wr_sect] += r.length / BLKIF_SECTOR_SIZE;
   }
 
   /** Carries the request out; BLKIF_RSP. */

@@ -13,6 +13,7 @@ import { RingConnection } from '../../kernel/xenbus/connection.ts';
 import { type Backend, DeviceError, type FrontNodes } from '../../kernel/xenbus/device.ts';
 import type { StoreWatch } from '../../kernel/xs-client.ts';
 import type { BackendContext, BackendKind } from '../backends.ts';
+import { VIF_COUNTERS } from '../counters.ts';
 import { Bridge } from './bridge/bridge.ts';
 import { type FrameMeta, type FrameQueue, PLAIN } from './bridge/queue.ts';
 import { CONTROL_JOURNAL, Control } from './control.ts';
@@ -51,6 +52,7 @@ const CAPTURE_LIMIT = 2 ** 32;
 
 export const vif: BackendKind = {
   journalBytes: MULTICAST_AT + MULTICAST_BYTES,
+  counters: VIF_COUNTERS,
   create: (context) => new NetBackend(context, context.share as VifShare),
 };
 
@@ -303,6 +305,7 @@ class NetBackend implements Backend, Poller {
         connection: tx,
         grants,
         forward: (frame, meta) => this.#forward(frame, meta),
+        counters: this.#c.counters,
         hold: (bytes) => this.#rate?.take(bytes) ?? 0,
         multicast: (add, address) => {
           if (add) return this.#multicast.add(address);
@@ -310,7 +313,7 @@ class NetBackend implements Backend, Poller {
           return true;
         },
       });
-      return { tx, rx, transmit, receive: new Receive(rx, grants) };
+      return { tx, rx, transmit, receive: new Receive(rx, grants, this.#c.counters) };
     } catch (error) {
       tx.close();
       throw error;

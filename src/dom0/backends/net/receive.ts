@@ -19,6 +19,7 @@ import type { GrantMap } from '../../kernel/grant-map.ts';
 import { GrantError } from '../../kernel/hypercalls/grant-table.ts';
 import { PAGE_SIZE } from '../../kernel/memory.ts';
 import type { RingConnection } from '../../kernel/xenbus/connection.ts';
+import { type Counters, VIF_COUNTERS } from '../counters.ts';
 import { type FrameMeta, PLAIN } from './bridge/queue.ts';
 import type { PacketHash } from './hash.ts';
 import { complete } from './segment.ts';
@@ -69,14 +70,16 @@ export const slotsFor = (frame: Uint8Array, meta: FrameMeta, hash: PacketHash | 
 export class Receive {
   readonly #connection: RingConnection;
   readonly #grants: GrantMap;
+  readonly #counters: Counters;
   readonly #response = new Uint8Array(NetifRxResponse.size);
   readonly #view = new DataView(this.#response.buffer);
   readonly #ids: number[] = [];
   readonly #refs: number[] = [];
 
-  constructor(connection: RingConnection, grants: GrantMap) {
+  constructor(connection: RingConnection, grants: GrantMap, counters: Counters) {
     this.#connection = connection;
     this.#grants = grants;
+    this.#counters = counters;
   }
 
   /**
@@ -98,6 +101,12 @@ export class Receive {
       this.#refs.push(ring.request.getUint32(NetifRxRequest.off.gref, true));
     }
     const copied = this.#copy(frame);
+    if (copied) {
+      this.#counters[VIF_COUNTERS.rx_packets] += 1;
+      this.#counters[VIF_COUNTERS.rx_bytes] += frame.length;
+    } else {
+      this.#counters[VIF_COUNTERS.rx_errors] += 1;
+    }
     this.#answer(frame.length, meta, hash, copied);
     return true;
   }

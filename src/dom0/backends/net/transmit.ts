@@ -21,6 +21,7 @@ import { PAGE_SIZE } from '../../kernel/memory.ts';
 import type { BackRing } from '../../kernel/ring.ts';
 import type { RingConnection } from '../../kernel/xenbus/connection.ts';
 import { DeviceError } from '../../kernel/xenbus/device.ts';
+import { type Counters, VIF_COUNTERS } from '../counters.ts';
 import { type FrameMeta, MAX_FRAME } from './bridge/queue.ts';
 
 /** Packets taken before others get their turn. */
@@ -36,6 +37,7 @@ export interface TransmitOptions {
   readonly connection: RingConnection;
   readonly grants: GrantMap;
   readonly forward: (frame: Uint8Array, meta: FrameMeta) => void;
+  readonly counters: Counters;
   /** How long, in ms, a packet of so many bytes has to wait; 0: it may go, and is counted. */
   readonly hold: (bytes: number) => number;
   /** The guest adds an address to its filter of multicast frames, or removes it; false: there is no room. */
@@ -97,7 +99,9 @@ export class Transmit {
       waitMs = this.#o.hold(this.#packet.total);
       if (waitMs > 0) break;
       this.#held = false;
-      this.#answer(this.#send());
+      const status = this.#send();
+      this.#count(status);
+      this.#answer(status);
       packets++;
     }
     this.#hidden += packets;
@@ -232,6 +236,16 @@ export class Transmit {
       gsoType: p.gsoType,
     });
     return NETIF_RSP.OKAY;
+  }
+
+  #count(status: number): void {
+    const { counters } = this.#o;
+    if (status === NETIF_RSP.OKAY) {
+      counters[VIF_COUNTERS.tx_packets] += 1;
+      counters[VIF_COUNTERS.tx_bytes] += this.#packet.total;
+    } else {
+      counters[VIF_COUNTERS.tx_errors] += 1;
+    }
   }
 
   /** One response a slot, in the slots' order. */

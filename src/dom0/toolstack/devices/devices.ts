@@ -1,4 +1,5 @@
 /** The split devices of all domains: one class for each kind, and the driver domains that their back ends run in. */
+import { VBD_COUNTERS, VIF_COUNTERS } from '../../backends/counters.ts';
 import { Networks } from '../../backends/net/networks.ts';
 import { type DiskConfig, Disks } from './disk.ts';
 import { DriverDomains, type DriverDomainsParts } from './driver-domains.ts';
@@ -8,6 +9,12 @@ import { type NicConfig, Nics } from './nic.ts';
 export interface DeviceConfig {
   readonly disks?: readonly DiskConfig[];
   readonly nics?: readonly NicConfig[];
+}
+
+/** null where the back end is a guest's. */
+export interface DeviceCounters {
+  readonly vbds: { devid: number; vdev: string; counters: Record<keyof typeof VBD_COUNTERS, number> | null }[];
+  readonly vifs: { devid: number; counters: Record<keyof typeof VIF_COUNTERS, number> | null }[];
 }
 
 export class Devices {
@@ -51,6 +58,18 @@ export class Devices {
     this.#leaving.add(leaving);
     void leaving.finally(() => this.#leaving.delete(leaving));
     return leaving;
+  }
+
+  /** What the domain's disks and network cards have done so far. */
+  counters(domid: number): DeviceCounters {
+    return {
+      vbds: this.disks
+        .list(domid)
+        .map(({ id, vdev }) => ({ devid: id.devid, vdev, counters: this.drivers.counters(id, VBD_COUNTERS) })),
+      vifs: this.nics
+        .list(domid)
+        .map(({ id }) => ({ devid: id.devid, counters: this.drivers.counters(id, VIF_COUNTERS) })),
+    };
   }
 
   /** Resolves when no device is on its way out. */

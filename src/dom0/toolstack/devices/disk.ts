@@ -98,6 +98,11 @@ export class Disks {
     return this.#all.detachAll(domid);
   }
 
+  /** What its disks are, as they could be attached again. */
+  configs(domid: number): DiskConfig[] {
+    return this.#all.infos().flatMap((d) => (d.id.domid === domid ? [d.config] : []));
+  }
+
   list(domid: number): DiskStatus[] {
     return this.#all.list(domid).map((id) => {
       const front = (key: string) => Number(this.#all.front(id, key) ?? -1);

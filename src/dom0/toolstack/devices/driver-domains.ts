@@ -4,6 +4,7 @@
  */
 import { XenbusState } from '../../../abi/xenbus.ts';
 import { BACKENDS, type BackendKind } from '../../backends/backends.ts';
+import { type CounterNames, counterBytes, readCounters } from '../../backends/counters.ts';
 import { DriverDomain, type DriverDomainParts } from '../../driver-domain/driver-domain.ts';
 import { DriverThreads } from '../../driver-domain/threads.ts';
 import { ToolstackError } from '../error.ts';
@@ -20,6 +21,7 @@ interface Placed {
   readonly kind: BackendKind;
   /** Has the device a domain to itself? */
   readonly own: boolean;
+  readonly counters: SharedArrayBuffer;
 }
 
 export class DriverDomains {
@@ -95,8 +97,9 @@ export class DriverDomains {
     if (!kind) throw new ToolstackError(`there is no back end for ${device.kind} devices`);
     const domain = named ?? this.#make(`${device.kind}-${device.domid}-${device.devid}`);
     const id = { ...device, backendDomid: domain.domid };
-    domain.addDevice(backendKey(device), kind.journalBytes, share);
-    this.#placed.set(backendPath(id), { domain, kind, own: !named });
+    const counters = new SharedArrayBuffer(counterBytes(kind.counters));
+    domain.addDevice(backendKey(device), { journal: new SharedArrayBuffer(kind.journalBytes), counters, share });
+    this.#placed.set(backendPath(id), { domain, kind, own: !named, counters });
     return id;
   }
 
@@ -112,6 +115,12 @@ export class DriverDomains {
   /** The domain that runs the device's back end, if it is one of ours. */
   of(id: DeviceId): DriverDomain | undefined {
     return this.#placed.get(backendPath(id))?.domain;
+  }
+
+  /** What the device has done, by the names of its kind's counters; null if another domain serves it. */
+  counters<N extends CounterNames>(id: DeviceId, names: N): Record<keyof N, number> | null {
+    const placed = this.#placed.get(backendPath(id));
+    return placed ? readCounters(names, placed.counters) : null;
   }
 
   /** Ends all of them, and waits for those that are ending. */

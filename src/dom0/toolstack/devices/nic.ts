@@ -49,10 +49,16 @@ const MAX_DEVID = 1023;
 const MTU = { min: 68, max: 65535 };
 const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i;
 
+interface Nic {
+  readonly id: DeviceId;
+  /** With what it was given where its configuration had nothing: number and address. */
+  readonly config: NicConfig;
+}
+
 export class Nics {
   readonly #drivers: DriverDomains;
   readonly #networks: Networks;
-  readonly #all: SplitDevices<DeviceId>;
+  readonly #all: SplitDevices<Nic>;
 
   constructor(store: XenStore, drivers: DriverDomains, networks: Networks) {
     this.#drivers = drivers;
@@ -72,17 +78,18 @@ export class Nics {
     const mac = (config.mac ?? randomMac()).toLowerCase();
     // A guest that is the back end has networks of its own.
     const plug = this.#drivers.isForeign(config.backend) ? undefined : await this.#plug(config);
-    return await this.#all.attach({
+    const nic = await this.#all.attach({
       domid,
       devid,
       what: `vif ${devid}`,
       backend: config.backend,
       share: plug?.share,
-      info: (id) => id,
+      info: (id) => ({ id, config: { ...config, mac, devid } }),
       back: backNodes(config, devid, mac),
       front: frontNodes(config, devid, mac),
       release: plug && (() => plug.release()),
     });
+    return nic.id;
   }
 
   /** Takes the card away that has this number or MAC address. See closeDevice for `force`. */
@@ -95,6 +102,11 @@ export class Nics {
   /** The domain is gone, or never ran: its cards close without being asked. */
   detachAll(domid: number): Promise<void> {
     return this.#all.detachAll(domid);
+  }
+
+  /** What its cards are, as they could be attached again. */
+  configs(domid: number): NicConfig[] {
+    return this.#all.infos().flatMap((n) => (n.id.domid === domid ? [n.config] : []));
   }
 
   list(domid: number): NicStatus[] {

@@ -1,0 +1,13 @@
+import { deviceList } from '../devices.ts';
+
+const line = (cells: readonly (string | number)[]) =>
+  cells.map((c, i) => (i === 4 ? `${c}`.padStart(8) : `${c}`.padEnd([3, 2, 5, 6, 8, 10, 30][i]))).join(' ');
+
+/** Consoles besides the first. Their back ends are all in the control domain, their other ends ptys. */
+export const channelList = deviceList({
+  name: 'channel-list',
+  summary: 'List virtual channel devices for a domain',
+  head: line(['Idx', 'BE', 'state', 'evt-ch', 'ring-ref', 'connection', '']),
+  entries: async (client, domid) => (await client.call('console.list', { domain: domid })).slice(1),
+  row: (c) => line([c.number, 0, c.state, c.eventChannel, c.ringRef, 'pty', c.tty ?? '']),
+});
