@@ -15,9 +15,8 @@ import { LOCK_current, LOCK_domlist, LOCK_sched, LOCK_shootdown, LOCK_timer, LOC
 import { HELD_SIZE, spin_lock_init } from "./spinlock";
 import { Hypervisor, MAX_PCPUS, PERCPU_STRIDE, PerCpu, percpu_of, xen } from "./state";
 
-/** Idle spin of a new pCPU (ns), and guess at the cost of a guest instruction (ps). */
+/** Idle spin of a new pCPU (ns). */
 const FIRST_SPIN_NS: u32 = 20_000;
-const FIRST_PS_PER_INSN: u32 = 10_000;
 
 /** Most pCPUs that share a runqueue of credit2 (Xen's sched_credit2_max_cpus_runqueue). */
 const RUNQUEUE_CPUS: u32 = 16;
@@ -88,7 +87,6 @@ function prepare_cpu(i: u32): void {
   p.held = must(xzalloc(HELD_SIZE));
   p.shoot_sent = must(xzalloc(MAX_PCPUS << 2));
   p.spin_ns = FIRST_SPIN_NS;
-  p.ps_per_insn = FIRST_PS_PER_INSN;
   const base = changetype<usize>(p);
   spin_lock_init(base + offsetof<PerCpu>("timer_lock"), LOCK_timer);
   spin_lock_init(base + offsetof<PerCpu>("shoot_lock"), LOCK_shootdown);

@@ -283,6 +283,13 @@ export class Vcpu {
   /** Port polled by sched_op poll: >0 one port, -1 several, 0 none. */
   poll_evtchn: i32;
 
+  // ── speed (traps/fuel.ts): smoothed ps an instruction, the last measurements, and the one under way ─────────
+  ps_per_insn: u32;
+  ps_before0: u32;
+  ps_before1: u32;
+  lesson_insns: u64;
+  lesson_ns: u64;
+
   // ── event channels ────────────────────────────────────────────────────────────────────────────────────────
   /** u32[24]: port bound to each VIRQ; 0 none. */
   virq_to_evtchn: usize;

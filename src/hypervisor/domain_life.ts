@@ -28,6 +28,7 @@ import { Hypervisor, xen } from "./state";
 import { init_debugregs } from "./traps/debugreg";
 import { initial_cr0, initial_cr4 } from "./traps/emul-priv-op";
 import { IoPorts } from "./traps/ioport";
+import { FIRST_PS_PER_INSN } from "./traps/fuel";
 import { PV_EFER } from "./traps/msr";
 import { update_domain_wallclock, update_vcpu_system_time } from "./time/time_info";
 import { vcpu_timers_create, vcpu_timers_free, vcpu_timers_kill } from "./time/vtimer";
@@ -212,6 +213,9 @@ export function alloc_vcpu(d: Domain, id: u32): Vcpu {
   v.vcpu_id = id;
   v.cpu = changetype<usize>(v) + VCPU_SIZE;
   v.runstate = RUNSTATE_offline;
+  v.ps_per_insn = FIRST_PS_PER_INSN;
+  v.ps_before0 = FIRST_PS_PER_INSN;
+  v.ps_before1 = FIRST_PS_PER_INSN;
   return v;
 }
 

@@ -114,8 +114,9 @@ export class PerCpu {
   switches: u64;
   /** Guest instructions retired by vCPUs while on this pCPU. */
   icount: u64;
-  /** Smoothed cost of a guest instruction in picoseconds, to turn deadlines into fuel. */
-  ps_per_insn: u32;
+  /** When the current vCPU began to run, and how many instructions it ran (traps/fuel.ts); 0: that is accounted for. */
+  ran_from: u64;
+  ran_insns: u64;
   /** Idle spin: how long (ns) is worth it, from what spinning gained lately. */
   spin_ns: u32;
   /** Addresses of the spinlocks it holds, if they are checked (spinlock.ts). */

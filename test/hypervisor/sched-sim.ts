@@ -80,6 +80,8 @@ export class SchedSim {
   private quiet = false;
   /** Lets the pCPUs go on at a look of dom0's at the clock. */
   private others: (() => void) | undefined;
+  /** How fast guest code is. */
+  nsPerInstruction = 1;
   /** How often a pCPU has gone through its loop. */
   steps = 0;
 
@@ -198,11 +200,11 @@ export class SchedSim {
       else if ('sleep' in value) return this.call(cpu, v, SCHEDOP.poll, this.clock[slot] + value.sleep + 1);
       else return this.call(cpu, v, SCHEDOP.yield);
     }
-    // One instruction a nanosecond, 32 bytes of fuel each.
+    // 32 bytes of fuel each.
     const fuel = this.view.getInt32(cpu + CpuState.off.fuel, true);
     const n = Math.max(1, Math.min(v.left, STEP, Math.ceil(fuel / 32)));
     v.left -= n;
-    this.clock[slot] += n;
+    this.clock[slot] += n * this.nsPerInstruction;
     this.view.setInt32(cpu + CpuState.off.fuel, fuel - n * 32, true);
     const icount = cpu + CpuState.off.icount;
     this.view.setBigUint64(icount, this.view.getBigUint64(icount, true) + BigInt(n), true);

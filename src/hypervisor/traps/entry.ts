@@ -11,17 +11,11 @@ import { sched_deadline, schedule, vcpu_runnable } from "../sched/sched";
 import { MICROSECS, NOW } from "../time/clock";
 import { run_timers } from "../time/timer";
 import { count_exception, count_exit, count_run, time_exit, time_guest, time_stamp, timing } from "../stats";
+import { fuel_for, learn_speed } from "./fuel";
 import { TBF_INTERRUPT, create_bounce_frame } from "./bounce";
 import { profile_handled_exit, profile_idled, profile_left_guest } from "../profile";
 import { handle_exit } from "./traps";
 
-/** Bytes of fuel one guest instruction costs (a decoded record). */
-const FUEL_PER_INSN: u64 = 32;
-/** Instructions a run may take: V8 replaces a loop's baseline code only when it is entered again. */
-const MAX_INSNS: u64 = 1_000_000;
-const MIN_INSNS: u64 = 2_000;
-/** Shorter stays (instructions) say little about how fast guest code runs. */
-const MIN_LESSON: u64 = 10_000;
 /** Idle spin: between nothing and this long (ns) before sleeping, by what spinning gained lately. */
 const SPIN_MAX: u32 = 60_000;
 const SPIN_MIN: u32 = 5_000;
@@ -48,6 +42,7 @@ export function pcpu_loop(): void {
     const asked = atomic.xchg<u32>(softirq_of(p), 0);
     if (asked & SOFTIRQ_SHOOTDOWN) serve_shootdowns();
     const now = NOW();
+    learn_speed(p, now);
     if (p.timer_next != 0 && p.timer_next <= now) run_timers(now);
     const v = current;
     if (asked & SOFTIRQ_SCHEDULE || v.is_idle || !vcpu_runnable(v) || now >= sched_deadline()) schedule(now);
@@ -77,38 +72,12 @@ function await_answer(p: PerCpu): void {
   p.spoke_to = 0;
 }
 
-/** Fuel for the time until the next timer or the end of the slice. */
-function fuel_for(p: PerCpu, now: u64): i32 {
-  let deadline = sched_deadline();
-  if (p.timer_next != 0 && p.timer_next < deadline) deadline = p.timer_next;
-  let insns = MAX_INSNS;
-  if (deadline < now + 100_000_000) {
-    const ns = deadline > now ? deadline - now : 0;
-    insns = (ns * 1000) / <u64>p.ps_per_insn;
-    if (insns > MAX_INSNS) insns = MAX_INSNS;
-    if (insns < MIN_INSNS) insns = MIN_INSNS;
-  }
-  return <i32>(insns * FUEL_PER_INSN);
-}
-
-/** Learns how fast guest code runs here: a moving average, exits included. */
-function learn_speed(p: PerCpu, insns: u64, ns: u64): void {
-  if (xen().deterministic) {
-    p.ps_per_insn = 1000;
-    return;
-  }
-  let ps = (ns * 1000) / insns;
-  if (ps < 500) ps = 500;
-  if (ps > 1_000_000) ps = 1_000_000;
-  p.ps_per_insn = <u32>((<u64>p.ps_per_insn * 7 + ps) >> 3);
-}
-
 /** Runs the vCPU, from `now` on, until something else is due. Reading the clock costs as much as a hypercall: short stays do without. */
 function run_vcpu(p: PerCpu, v: Vcpu, now: u64): void {
   const cpu = v.cpu;
   const icount = load<u64>(cpu, CpuState.icount);
   const info_pending = CpuState.pending;
-  store<i32>(cpu, fuel_for(p, now), CpuState.fuel);
+  store<i32>(cpu, fuel_for(p, v, now), CpuState.fuel);
   const in_guest = changetype<usize>(p) + offsetof<PerCpu>("in_guest");
   const ring = p.profile_ring;
   let before = icount;
@@ -146,7 +115,8 @@ function run_vcpu(p: PerCpu, v: Vcpu, now: u64): void {
     if (load<i32>(cpu, CpuState.fuel) <= 0) break;
   }
   count_run(cpu, before - icount);
-  if (before - icount >= MIN_LESSON) learn_speed(p, before - icount, NOW() - now);
+  p.ran_from = now;
+  p.ran_insns = before - icount;
 }
 
 /** The upcall: events are masked while the guest handles it. */
