@@ -1,7 +1,7 @@
 /** Disks of a real guest, and QEMU's tools on the other side: each reads what the other wrote. */
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -189,6 +189,47 @@ it('a back end that is killed under load: the guest goes on', async () => {
   expect(qemuImg('check', image)).toContain('No errors were found');
   qemuImg('convert', '-f', 'qcow2', '-O', 'raw', image, at('result'));
   expect(sha256(at('result'))).toBe(written);
+});
+
+it('a disk that grows while it is used', async () => {
+  const image = at('grows');
+  writeFileSync(image, new Uint8Array(MIB));
+  await attach({ target: image });
+  truncateSync(image, 3 * MIB);
+  // It is noticed with the next request, and looked at once a second.
+  const wait = `for i in $(seq 50); do dd if=/dev/xvdb of=/dev/null count=1 iflag=direct 2>/dev/null; [ $(cat /sys/block/xvdb/size) = ${(3 * MIB) / 512} ] && break; sleep 0.2; done`;
+  expect(
+    await guest.shell(
+      `${wait}; echo end | dd of=/dev/xvdb bs=512 seek=6143 conv=fsync 2>/dev/null; cat /sys/block/xvdb/size`,
+    ),
+  ).toBe('6144');
+  expect(
+    readFileSync(image)
+      .subarray(6143 * 512, 6143 * 512 + 4)
+      .toString(),
+  ).toBe('end\n');
+  await detach();
+});
+
+it('a back end that fails again and again: the guest gets I/O errors and lives on, the disk is attached anew', async () => {
+  const image = at('failing');
+  writeFileSync(image, new Uint8Array(MIB).fill(0x78));
+  await attach({ target: image });
+  const { domid } = guest.domain;
+  const { id } = guest.host.devices.disks.list(domid).find((d) => d.vdev === 'xvdb')!;
+  const driver = guest.host.devices.drivers.of(id)!;
+  const work = guest.shell(
+    'while dd if=/dev/xvdb of=/dev/null bs=64k iflag=direct 2>/dev/null; do :; done; echo failed',
+  );
+  while (driver.lost === undefined) await driver.fail('a test');
+  expect(await work).toBe('failed');
+  expect(await guest.shell('dd if=/dev/xvda of=/dev/null bs=64k count=16 2>&1 | tail -n 1')).toMatch(/copied/);
+  expect(warnings.splice(0).join('\n')).toMatch(/failed 5 times|failed too often/);
+  await detach();
+  await attach({ target: image });
+  expect(await guest.shell('head -c 4 /dev/xvdb')).toBe('xxxx');
+  await detach();
+  expect(await guest.shell('dmesg -c | grep -c "I/O error"')).not.toBe('0');
 });
 
 it('the kernel and the control domain find nothing wrong', async () => {

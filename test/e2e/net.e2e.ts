@@ -46,10 +46,24 @@ beforeAll(async () => {
   };
   const nat = { script: 'vif-nat', forwards: [`tcp:${forwarded}:80`] };
   a = await start('a', [{ capture: join(dir, 'a.pcap') }, nat]);
-  b = await start('b', [{}]);
-  for (const [n, guest] of [a, b].entries()) {
+  b = await start('b', [{ dhcp: '192.168.7.0/24' }]);
+  const script = [
+    '#!/bin/sh',
+    '[ "$1" = bound ] || exit 0',
+    'ip addr add $ip/$mask dev $interface',
+    '[ -z "$router" ] || ip route add default via $router',
+  ];
+  for (const guest of [a, b]) {
     await guest.ready();
-    await guest.shell(`ip addr add 192.168.7.${n + 1}/24 dev eth0; ip link set eth0 up`);
+    for (const line of script) await guest.shell(`echo '${line}' >> /dhcp.sh`);
+    await guest.shell('chmod +x /dhcp.sh');
+  }
+});
+
+test('a bridge gives addresses', async () => {
+  for (const [n, guest] of [a, b].entries()) {
+    await guest.shell('ip link set eth0 up; udhcpc -q -n -t 10 -i eth0 -s /dhcp.sh');
+    expect(await guest.shell('ip -4 addr show eth0')).toContain(`inet 192.168.7.${n + 2}/24`);
   }
 });
 
@@ -60,26 +74,19 @@ afterAll(async () => {
 });
 
 test('guests on a bridge reach each other', async () => {
-  const out = await a.shell('ping -c 3 -i 0.2 -W 10 192.168.7.2');
+  const out = await a.shell('ping -c 3 -i 0.2 -W 10 192.168.7.3');
   expect(out).toContain('3 packets received, 0% packet loss');
 });
 
 test('a stream arrives whole, with segments and checksums left to the other end', async () => {
   await b.shell('nc -l -p 5000 > /tmp/got &');
-  await a.shell('head -c 4194304 /dev/urandom > /tmp/data; nc 192.168.7.2 5000 < /tmp/data');
+  await a.shell('head -c 4194304 /dev/urandom > /tmp/data; nc 192.168.7.3 5000 < /tmp/data');
   const [sent] = /[0-9a-f]{64}/.exec(await a.shell('sha256sum < /tmp/data'))!;
   expect(await b.shell('sync; sleep 1; sha256sum < /tmp/got')).toContain(sent);
 });
 
 test('passt gives an address, and a way to a server of the host', async () => {
-  const script = [
-    '#!/bin/sh',
-    '[ "$1" = bound ] || exit 0',
-    'ip addr add $ip/$mask dev $interface',
-    'ip route add default via $router',
-  ];
-  for (const line of script) await a.shell(`echo '${line}' >> /dhcp.sh`);
-  await a.shell('chmod +x /dhcp.sh; ip link set eth1 up; udhcpc -q -n -i eth1 -s /dhcp.sh');
+  await a.shell('ip link set eth1 up; udhcpc -q -n -i eth1 -s /dhcp.sh');
   expect(await a.shell('ip -4 addr show eth1')).toContain('inet 10.0.2.15/24');
   const { port } = server.address() as AddressInfo;
   const got = await a.shell(`wget -q -O - http://10.0.2.2:${port}/ | sha256sum`);
@@ -104,13 +111,13 @@ test('the network goes on after its back end was killed', async () => {
   const [nic] = host.devices.nics.list(b.domain.domid);
   for (let n = 0; n < 3; n++) {
     await host.devices.drivers.of(nic.id)!.kill();
-    expect(await a.shell('ping -c 2 -W 10 192.168.7.2')).toContain('2 packets received');
+    expect(await a.shell('ping -c 2 -W 10 192.168.7.3')).toContain('2 packets received');
   }
 });
 
 test('tshark reads the capture', () => {
   const out = execFileSync('tshark', ['-r', join(dir, 'a.pcap'), '-Y', 'icmp.type == 8'], { encoding: 'utf8' });
-  expect(out).toMatch(/192\.168\.7\.1 → 192\.168\.7\.2 +ICMP/);
+  expect(out).toMatch(/192\.168\.7\.2 → 192\.168\.7\.3 +ICMP/);
   const replies = execFileSync('tshark', ['-r', join(dir, 'a.pcap'), '-Y', 'icmp.type == 0'], { encoding: 'utf8' });
-  expect(replies).toMatch(/192\.168\.7\.2 → 192\.168\.7\.1 +ICMP/);
+  expect(replies).toMatch(/192\.168\.7\.3 → 192\.168\.7\.2 +ICMP/);
 });

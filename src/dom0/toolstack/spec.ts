@@ -35,6 +35,7 @@ export const NicSpec = z.strictObject({
   backend: z.string().optional(),
   devid: z.int().optional(),
   forwards: z.array(z.string()).optional().describe('ports of the host that lead into the guest: tcp:2222:22'),
+  dhcp: z.string().optional().describe('network whose addresses the bridge gives by DHCP: 192.168.7.0/24'),
   capture: z.string().optional().describe('absolute path of a pcap file that gets all frames'),
 });
 

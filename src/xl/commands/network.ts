@@ -10,7 +10,8 @@ const attach: Command = {
   summary: 'Create a new virtual network device',
   usage:
     '<Domain> [type=<type>] [mac=<mac>] [bridge=<bridge>] [script=<script>] [backend=<BackDomain>] [rate=<rate>] [model=<model>]',
-  notes: 'As in vif=[…], with forward=tcp:HOSTPORT:GUESTPORT (script=vif-nat) and capture=FILE besides.',
+  notes:
+    'As in vif=[…], with forward=tcp:HOSTPORT:GUESTPORT (script=vif-nat), dhcp=NETWORK/BITS (of the bridge) and capture=FILE besides.',
   modifies: true,
   atLeast: 1,
   async run({ client, cwd, print, dryRun }, { positionals: [word, ...words] }) {

@@ -27,6 +27,8 @@ export interface NicConfig {
   readonly devid?: number;
   /** Ports of the host that lead into the guest, with vif-nat: `tcp:2222:22`. An addition of this project's. */
   readonly forwards?: readonly string[];
+  /** A network whose addresses the bridge gives by DHCP: `192.168.7.0/24`. An addition of this project's. */
+  readonly dhcp?: string;
   /** A pcap file that gets all frames. An addition of this project's. */
   readonly capture?: string;
 }
@@ -136,7 +138,7 @@ export class Nics {
     const to: Attachment =
       config.script === 'vif-nat'
         ? { nat: { forwards: (config.forwards ?? []).map(parseForward) } }
-        : { bridge: config.bridge ?? DEFAULT_BRIDGE };
+        : { bridge: config.bridge ?? DEFAULT_BRIDGE, dhcp: config.dhcp };
     try {
       return await this.#networks.plug(to);
     } catch (error) {
@@ -170,6 +172,7 @@ function check(c: NicConfig): void {
     wrong(`devid=${c.devid}: it must be from 0 to ${MAX_DEVID}`);
   }
   if (c.rate && !(c.rate.bytesPerInterval > 0 && c.rate.intervalUs > 0)) wrong('rate=: it must be more than nothing');
+  if (c.dhcp !== undefined && c.script === 'vif-nat') wrong('dhcp= is for bridges: vif-nat has DHCP of its own');
   if (c.forwards?.length && c.script !== 'vif-nat') wrong('forward= needs script=vif-nat');
 }
 

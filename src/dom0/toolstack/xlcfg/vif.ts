@@ -1,6 +1,6 @@
 /**
- * One string of `vif=[…]`, as xl-network-configuration(5) describes it, with two keys of our own: `forward=tcp:2222:22`
- * (with script=vif-nat, as often as needed) and `capture=FILE`.
+ * One string of `vif=[…]`, as xl-network-configuration(5) describes it, with three keys of our own: `forward=tcp:2222:22`
+ * (with script=vif-nat, as often as needed), `dhcp=192.168.7.0/24` (of the bridge) and `capture=FILE`.
  */
 import type { NicConfig } from '../devices/nic.ts';
 import { ToolstackError } from '../error.ts';
@@ -21,7 +21,7 @@ const fail = (message: string): never => {
 type Setter = (v: ParsedVif, value: string, key: string) => void;
 
 const text =
-  (key: 'mac' | 'bridge' | 'vifname' | 'model' | 'backend' | 'capture'): Setter =>
+  (key: 'mac' | 'bridge' | 'vifname' | 'model' | 'backend' | 'capture' | 'dhcp'): Setter =>
   (v, value) => {
     v[key] = value;
   };
@@ -38,6 +38,7 @@ const KEYS: Readonly<Record<string, Setter>> = {
   model: text('model'),
   backend: text('backend'),
   capture: text('capture'),
+  dhcp: text('dhcp'),
   mtu: number('mtu'),
   devid: number('devid'),
   forward: (v, value) => {
