@@ -13,6 +13,7 @@ import { createQcow2 } from '../../../src/dom0/backends/block/formats/qcow2/crea
 import { HostFile } from '../../../src/dom0/backends/block/host-file.ts';
 import { type BlockImage, ImageError } from '../../../src/dom0/backends/block/image.ts';
 import { IMAGE_KINDS, type ImageKind, readAll, rng, scatter } from './image-kinds.ts';
+import { canLoop, detachLoop, loopDevice } from './loop.ts';
 
 const SIZE = 3 << 20;
 /** Operations of a run of the model, crashes, and mutations of an image, for each format. */
@@ -20,16 +21,29 @@ const STEPS = Number(process.env.BLOCK_STEPS ?? 25);
 const CRASHES = Number(process.env.BLOCK_CRASHES ?? 3);
 const MUTATIONS = Number(process.env.BLOCK_MUTATIONS ?? 10);
 
+const devices: string[] = [];
+/** Where `create` makes something else than the file that it is asked for. */
+const KINDS: readonly (ImageKind & { readonly device?: true })[] = [
+  ...IMAGE_KINDS,
+  ...(canLoop ? [{ ...IMAGE_KINDS[0], name: 'block device of the host', device: true as const }] : []),
+];
+
 let dir: string;
 beforeAll(() => {
   dir = mkdtempSync(join(tmpdir(), 'formats-'));
 });
-afterAll(() => rmSync(dir, { recursive: true, force: true }));
+afterAll(() => {
+  for (const device of devices) detachLoop(device);
+  rmSync(dir, { recursive: true, force: true });
+});
 
 let serial = 0;
-function make(kind: ImageKind, size = SIZE): { path: string; content: Uint8Array } {
+function make(kind: (typeof KINDS)[number], size = SIZE): { path: string; content: Uint8Array } {
   const path = join(dir, `image-${serial++}`);
-  return { path, content: kind.create(path, size) };
+  const content = kind.create(path, size);
+  if (!kind.device) return { path, content };
+  devices.push(loopDevice(path)!);
+  return { path: devices.at(-1)!, content };
 }
 const open = (kind: ImageKind, path: string, readOnly = false) => openImage(path, kind.format, { readOnly });
 
@@ -53,7 +67,7 @@ function step(image: BlockImage, model: Uint8Array, random: () => number): void 
   } else image.flush();
 }
 
-describe.each(IMAGE_KINDS.map((k) => [k.name, k] as const))('%s', (_, kind) => {
+describe.each(KINDS.map((k) => [k.name, k] as const))('%s', (_, kind) => {
   it('reads what was written, and after it was closed', () => {
     const { path, content } = make(kind);
     const random = rng(1);

@@ -13,6 +13,7 @@ import type { DiskConfig } from '../../../src/dom0/toolstack/devices/disk.ts';
 import { waitForNode } from '../../../src/dom0/toolstack/devices/wait.ts';
 import { parseDisk } from '../../../src/dom0/toolstack/xlcfg/disk.ts';
 import { BlockFront, GrantingDomain } from './front.ts';
+import { canLoop, detachLoop, loopDevice } from './loop.ts';
 
 const MIB = 1 << 20;
 let dir: string;
@@ -118,21 +119,6 @@ it('a raw file that grows or shrinks is a disk that does', async () => {
   await resized(f, 2048);
   expect(await f.io(BLKIF_OP.READ, 4088, new Uint8Array(4096))).toBe(BLKIF_RSP.ERROR);
 });
-
-/** A loop device on the file, as root where there are such; undefined otherwise. */
-function loopDevice(path: string, ...options: string[]): string | undefined {
-  const r = spawnSync('losetup', ['--find', '--show', ...options, path], { encoding: 'utf8' });
-  return r.status === 0 ? r.stdout.trim() : undefined;
-}
-const detachLoop = (device: string) => execFileSync('losetup', ['--detach', device]);
-const canLoop = (() => {
-  const probe = join(mkdtempSync(join(tmpdir(), 'loop-')), 'probe');
-  writeFileSync(probe, new Uint8Array(4096));
-  const device = loopDevice(probe);
-  if (device) detachLoop(device);
-  rmSync(probe);
-  return device !== undefined;
-})();
 
 describe.skipIf(!canLoop)('a block device of the host (skipped where this user cannot make loop devices)', () => {
   it('is read, written, discarded, and grows', async () => {

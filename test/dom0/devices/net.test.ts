@@ -10,7 +10,13 @@ import { backendPath, frontendPath } from '../../../src/dom0/toolstack/devices/d
 import type { NicConfig } from '../../../src/dom0/toolstack/devices/nic.ts';
 import { bytes, check, packet } from '../net/packets.ts';
 import { GrantingDomain } from './front.ts';
+import { rng } from './image-kinds.ts';
 import { NetFront, type NetFrontOptions } from './net-front.ts';
+
+/** Connections of the fuzzing front end. */
+const FUZZ = Number(process.env.NET_FUZZ ?? 4);
+/** How often two back ends that work are killed. */
+const KILLS = Number(process.env.NET_KILLS ?? 2);
 
 let host: Host;
 let grants: GrantingDomain;
@@ -162,25 +168,29 @@ describe('a vif', () => {
     expect(new Uint8Array(file.subarray(at + 16))).toEqual(frame(10));
   });
 
-  it('goes on after its thread was killed', async () => {
-    const [a, b] = await pair();
-    for (let n = 0; n < 5; n++) {
-      a.send(frame(200 + n));
-      await host.devices.drivers.of(a.id)!.kill();
-      await host.devices.drivers.of(b.id)!.kill();
-      await a.sent();
-      // What was on its way may come twice, or be lost, as on any wire; what is sent after that arrives.
-      let got: Uint8Array;
-      do {
-        a.send(frame(900 + n));
+  it(
+    'goes on after its thread was killed',
+    async () => {
+      const [a, b] = await pair();
+      for (let n = 0; n < KILLS; n++) {
+        a.send(frame(200 + n));
+        await host.devices.drivers.of(a.id)!.kill();
+        await host.devices.drivers.of(b.id)!.kill();
         await a.sent();
-        got = (await b.receive()).frame;
-      } while (got.length !== frame(900 + n).length);
-      while (b.pending('rx')) await b.receive();
-      b.give(8);
-    }
-    expect(host.devices.drivers.of(a.id)!.restarts).toBe(5);
-  }, 30_000);
+        // What was on its way may come twice, or be lost, as on any wire; what is sent after that arrives.
+        let got: Uint8Array;
+        do {
+          a.send(frame(900 + n));
+          await a.sent();
+          got = (await b.receive()).frame;
+        } while (got.length !== frame(900 + n).length);
+        while (b.pending('rx')) await b.receive();
+        b.give(8);
+      }
+      expect(host.devices.drivers.of(a.id)!.restarts).toBe(KILLS);
+    },
+    30_000 + KILLS * 5_000,
+  );
 
   it('leaves nothing behind', async () => {
     const before = host.xen.domctl.getDomainInfo(0)!.outstandingPages;
@@ -264,6 +274,38 @@ describe('a hostile front end', () => {
     expect((await b.receive()).frame).toEqual(frame(10));
   });
 
+  it('may fill its rings with noise', async () => {
+    const random = rng(7);
+    const some = (n: number) => Math.floor(random() * n);
+    const bystander = await pair();
+    for (let life = 0; life < FUZZ; life++) {
+      const f = await front({ buffers: 8 });
+      const { ref } = f.data(frame(1000));
+      for (let round = 0; round < 10 && f.back('state') === `${XenbusState.Connected}`; round++) {
+        for (let n = 1 + some(30); n > 0; n--) {
+          if (random() < 0.3) f.extra(some(6), some(2000), some(4), some(3));
+          else
+            f.slot({ ref: random() < 0.8 ? ref : some(5000), offset: some(5000), size: some(70_000), flags: some(16) });
+        }
+        f.pushTx();
+        if (random() < 0.2) f.setIndex('rx', some(2 ** 32));
+        if (random() < 0.1) f.setIndex('tx', some(2 ** 32));
+        bystander[0].send(packet({ version: 4, from: 1, to: 9, payload: bytes(some(1400)) }));
+        await bystander[0].sent();
+      }
+      expect(host.devices.drivers.of(f.id)!.restarts).toBe(0);
+      host.store.rm(frontendPath(f.id));
+      await host.devices.nics.detach(0, `${f.id.devid}`, { force: true });
+      while (bystander[1].pending('rx')) await bystander[1].receive();
+      bystander[1].give(40);
+    }
+    bystander[0].send(frame(123));
+    let got: Uint8Array;
+    do got = (await bystander[1].receive()).frame;
+    while (got.length !== frame(123).length);
+    expect(got).toEqual(frame(123));
+  }, 60_000);
+
   it.each([
     [{ 'request-rx-copy': 0 }, 'does not ask for copied frames'],
     [{ 'request-rx-copy': 1, 'multi-queue-num-queues': 99 }, 'multi-queue-num-queues is "99"'],
@@ -280,6 +322,20 @@ describe('a hostile front end', () => {
   });
 });
 
+it('where passt is missing, a way out is refused, and bridges work', async () => {
+  const path = process.env.PATH;
+  process.env.PATH = '/nowhere';
+  try {
+    await expect(host.devices.nics.attach(0, { script: 'vif-nat' })).rejects.toThrow(
+      'vif: passt is not installed (apt-get install passt); without it guests have bridges only',
+    );
+    expect(host.devices.nics.list(0)).toEqual([]);
+    expect((await front()).back('state')).toBe(`${XenbusState.Connected}`);
+  } finally {
+    process.env.PATH = path;
+  }
+});
+
 describe('a configuration', () => {
   it.each<[NicConfig, string]>([
     [{ mac: '01:16:3e:00:00:01' }, 'unicast'],
@@ -289,6 +345,8 @@ describe('a configuration', () => {
     [{ mtu: 10 }, 'mtu=10'],
     [{ devid: 5000 }, 'devid=5000'],
     [{ forwards: ['tcp:1:2'] }, 'needs script=vif-nat'],
+    [{ dhcp: '10.0.0.1/24' }, 'it must be a network like 192.168.7.0/24'],
+    [{ dhcp: '10.0.0.0/24', script: 'vif-nat' }, 'dhcp= is for bridges'],
     [{ script: 'vif-nat', forwards: ['x'] }, 'forward "x"'],
     [{ backend: 'nobody' }, 'there is no domain of that name'],
   ])('%j is refused', async (config, message) => {
