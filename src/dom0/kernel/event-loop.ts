@@ -4,7 +4,8 @@
  *
  * While requests keep coming the thread looks at the rings itself, and front ends have no reason to signal. When nothing
  * has come for a while it arms every ring (the front end will signal its next request), looks once more, and sleeps. How
- * long "a while" is follows what looking gained lately.
+ * long "a while" is follows how long it had to wait lately, as KVM's halt polling does: a sleep that a longer look would have
+ * spared makes it longer, one that no look could spare makes it shorter.
  */
 import type { EventChannels } from './evtchn.ts';
 import type { MachineMemory } from './memory.ts';
@@ -17,10 +18,11 @@ export interface Poller {
   arm(): boolean;
 }
 
-/** Bounds of the time that is spent looking, in ns, and what it starts with. */
+/** Bounds of the time that is spent looking, in ns, and what it starts with; the step from the smallest. */
 const SPIN_MIN = 2_000;
-const SPIN_MAX = 60_000;
+const SPIN_MAX = 200_000;
 const SPIN_START = 20_000;
+const SPIN_STEP = 10_000;
 
 const now = (): number => performance.now() * 1e6;
 
@@ -68,17 +70,23 @@ export class EventLoop {
       const seen = Atomics.load(this.#words, this.#wake);
       this.#events.deliver();
       if (this.#pollAll()) {
-        const t = now();
-        // Work that came while looking: looking pays, and may go on for longer.
-        if (t < lookUntil) this.#spin = Math.min(SPIN_MAX, this.#spin * 2);
-        lookUntil = t + this.#spin;
+        lookUntil = now() + this.#spin;
         continue;
       }
-      if (now() < lookUntil) continue;
-      this.#spin = Math.max(SPIN_MIN, this.#spin / 2);
-      if (!this.#armAll()) this.#sleep(seen);
+      const t = now();
+      if (t < lookUntil) continue;
+      if (!this.#armAll()) {
+        this.#sleep(seen);
+        this.#adapt(now() - t);
+      }
       lookUntil = now() + this.#spin;
     }
+  }
+
+  /** It slept for so many ns. */
+  #adapt(slept: number): void {
+    this.#spin =
+      slept < SPIN_MAX ? Math.min(SPIN_MAX, Math.max(SPIN_STEP, this.#spin * 2)) : Math.max(SPIN_MIN, this.#spin / 2);
   }
 
   /**
