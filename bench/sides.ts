@@ -31,7 +31,7 @@ export const xenolith = (options: readonly string[]): Side => ({
   key: 'xenolith',
   name: 'Xenolith',
   command: ({ kernel, ramdisk }) => [
-    ...[process.execPath, 'scripts/start.ts', '--memory', MEMORY_MIB],
+    ...[process.execPath, 'scripts/run.mjs', 'scripts/start.ts', '--memory', MEMORY_MIB],
     ...['--kernel', kernel, '--ramdisk', ramdisk, '--append', 'console=hvc0', ...options],
   ],
 });

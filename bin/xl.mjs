@@ -23,6 +23,7 @@ function installedNode() {
 }
 
 async function start() {
+  await import('./compile-cache.mjs');
   const checkout = new URL('../scripts/xl.ts', import.meta.url);
   if (existsSync(checkout)) await import(checkout.href);
   else {

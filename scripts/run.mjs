@@ -17,6 +17,7 @@ if (!script) {
   process.exitCode = 2;
 } else if (major(process.version) >= WANTED) {
   process.argv.splice(1, 1);
+  await import('../bin/compile-cache.mjs');
   await import(pathToFileURL(resolve(script)).href);
 } else if (existsSync(local) && major(spawnSync(local, ['--version'], { encoding: 'utf8' }).stdout ?? '') >= WANTED) {
   const child = spawnSync(local, [resolve(script), ...args], { stdio: 'inherit' });

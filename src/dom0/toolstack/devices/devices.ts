@@ -40,13 +40,17 @@ export class Devices {
    */
   async attachAll(domid: number, config: DeviceConfig): Promise<void> {
     await this.settled();
-    try {
+    const disks = async () => {
       for (const disk of config.disks ?? []) await this.disks.attach(domid, disk);
+    };
+    const nics = async () => {
       for (const nic of config.nics ?? []) await this.nics.attach(domid, nic);
-    } catch (e) {
-      await this.detachAll(domid);
-      throw e;
-    }
+    };
+    // Each waits for a back end to start: the two kinds do so side by side.
+    const failed = (await Promise.allSettled([disks(), nics()])).find((r) => r.status === 'rejected');
+    if (!failed) return;
+    await this.detachAll(domid);
+    throw failed.reason;
   }
 
   /** The domain is gone: its devices close without being asked. Never rejects; `settled` waits for it too. */
