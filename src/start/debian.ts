@@ -39,17 +39,22 @@ export interface PackageFile {
 export interface DebianKernel extends PackageFile {
   /** What `uname -r` prints. */
   readonly release: string;
-  /** Modules of front ends, by name. They need no others. */
+  /** The modules that were asked for, by name. Those of Xen's devices need no others. */
   readonly modules: ReadonlyMap<string, Uint8Array>;
 }
 
 /** Front ends that are modules in both flavours, by the folder below `kernel/drivers`. */
-const FRONT_ENDS = { 'xen-blkfront': 'block', 'xen-netfront': 'net' };
+export const FRONT_ENDS: Readonly<Record<string, string>> = { 'xen-blkfront': 'block', 'xen-netfront': 'net' };
 
-/** Debian's kernel for x86-64; `flavour` as in the name of the package. */
-export async function debianKernel(cache: Cache, flavour: 'cloud' | 'generic', say: Say): Promise<DebianKernel> {
+/** Debian's kernel for x86-64; `flavour` as in the name of the package. `which` modules: as FRONT_ENDS, which are the default. */
+export async function debianKernel(
+  cache: Cache,
+  flavour: 'cloud' | 'generic',
+  say: Say,
+  which: Readonly<Record<string, string>> = FRONT_ENDS,
+): Promise<DebianKernel> {
   const meta = flavour === 'cloud' ? 'linux-image-cloud-amd64' : 'linux-image-amd64';
-  const modules = Object.entries(FRONT_ENDS);
+  const modules = Object.entries(which);
   const wanted = [
     './boot/vmlinuz-*',
     ...modules.map(([name, dir]) => `./lib/modules/*/kernel/drivers/${dir}/${name}.ko`),
