@@ -4,11 +4,17 @@
  */
 import type { GrantedPage, GrantMap } from './grant-map.ts';
 
+interface Kept {
+  readonly page: GrantedPage;
+  /** When it was used last, in requests. */
+  used: number;
+}
+
 export class PersistentGrants {
   readonly #map: GrantMap;
   readonly #limit: number;
-  /** In the order of their last use. */
-  readonly #pages = new Map<number, GrantedPage>();
+  readonly #pages = new Map<number, Kept>();
+  #now = 0;
 
   /** `limit`: most frames kept. One request may use more: call `trim` when it is done. */
   constructor(map: GrantMap, limit: number) {
@@ -18,23 +24,27 @@ export class PersistentGrants {
 
   /** The frames, writable. Throws as GrantMap.map does; those that were new stay mapped all the same. */
   get(refs: ArrayLike<number>): GrantedPage[] {
-    const missing: number[] = [];
-    for (let i = 0; i < refs.length; i++) {
-      const known = this.#pages.get(refs[i]);
-      if (!known) {
-        if (!missing.includes(refs[i])) missing.push(refs[i]);
-        continue;
-      }
-      this.#pages.delete(refs[i]);
-      this.#pages.set(refs[i], known);
+    this.#now++;
+    const missing = new Set<number>();
+    for (let i = 0; i < refs.length; i++) if (!this.#pages.has(refs[i])) missing.add(refs[i]);
+    if (missing.size > 0) {
+      for (const page of this.#map.map([...missing], false)) this.#pages.set(page.ref, { page, used: this.#now });
     }
-    if (missing.length > 0) for (const page of this.#map.map(missing, false)) this.#pages.set(page.ref, page);
-    return Array.from({ length: refs.length }, (_, i) => this.#pages.get(refs[i])!);
+    const pages: GrantedPage[] = [];
+    for (let i = 0; i < refs.length; i++) {
+      const kept = this.#pages.get(refs[i])!;
+      kept.used = this.#now;
+      pages.push(kept.page);
+    }
+    return pages;
   }
 
   trim(): void {
     if (this.#pages.size <= this.#limit) return;
-    const old = [...this.#pages.values()].slice(0, this.#pages.size - this.#limit);
+    const kept = [...this.#pages.values()].sort((a, b) => a.used - b.used);
+    // Some more than it takes, so that not every request has to look for them.
+    const room = this.#limit >> 3;
+    const old = kept.slice(0, kept.length - this.#limit + room).map((k) => k.page);
     for (const page of old) this.#pages.delete(page.ref);
     this.#map.unmap(old);
   }

@@ -3,12 +3,12 @@ import { BLKIF_OP, BLKIF_RSP, BLKIF_SECTOR_SIZE, BlkifResponse } from '../../../
 import type { Poller } from '../../kernel/event-loop.ts';
 import type { GrantedPage, GrantMap } from '../../kernel/grant-map.ts';
 import { GrantError } from '../../kernel/hypercalls/grant-table.ts';
-import { PAGE_SIZE } from '../../kernel/memory.ts';
 import type { PersistentGrants } from '../../kernel/persistent-grants.ts';
 import type { RingConnection } from '../../kernel/xenbus/connection.ts';
 import { type Counters, VBD_COUNTERS } from '../counters.ts';
 import type { BlockImage } from './image.ts';
 import { BlockRequest } from './request.ts';
+import { vector } from './vector.ts';
 
 /** Requests carried out before other rings get their turn. */
 const BURST = 32;
@@ -141,10 +141,7 @@ export class BlockQueue implements Poller {
       }
       if (!this.#fits(image, r)) return BLKIF_RSP.ERROR;
       const pages = map(r.refs.subarray(0, r.segments), !reading);
-      const buffers = pages.map((p, i) =>
-        r.from[i] === 0 && r.to[i] === PAGE_SIZE ? p.bytes : p.bytes.subarray(r.from[i], r.to[i]),
-      );
-      this.#io(image, r, buffers);
+      this.#io(image, r, vector(pages, r.from, r.to));
       if (reading && persistent) for (const p of pages) grants.written(p);
       return BLKIF_RSP.OKAY;
     } finally {
