@@ -29,6 +29,17 @@ it('compares programs whose results agree', async () => {
   expect(geomean).toBeGreaterThan(0);
 });
 
+it('compares disks and networks', async () => {
+  const json = join(dir, 'devices.json');
+  const result = await bench('--quick', '--lines', 'randread,domrr', '--json', json);
+  expect(result.stderr).not.toContain('failed');
+  expect(result.status).toBe(0);
+  expect(result.stdout).toMatch(/^ {2}randread .* IOPS +\d+ +\d+ +\d+\.\d\d$/m);
+  expect(result.stdout).toMatch(/^ {2}domrr .* us +\d+ +\d+ +\d+\.\d\d$/m);
+  const { devices } = JSON.parse(readFileSync(json, 'utf8'));
+  expect(devices.map((line: { name: string }) => line.name)).toEqual(['randread', 'domrr']);
+});
+
 it("measures the hypervisor's paths", async () => {
   const result = await bench('--micro');
   expect(result.stderr).toBe('');
