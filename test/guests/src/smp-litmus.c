@@ -8,7 +8,7 @@
 #include "../lib/smp.h"
 const char test_name[] = "smp-litmus";
 
-#define CELLS 512
+#define CELLS 4096
 static struct {
   volatile u64 x, pad0[7], y, pad1[7];
 } cells[CELLS] __attribute__((aligned(64)));
@@ -17,9 +17,10 @@ static struct {
 } seen[4][CELLS];
 
 /*
- * Where each vCPU is, counted over all batches. They go from cell to cell together, one or the other a little ahead; who finds
+ * Where each vCPU is, counted over all batches. They begin each few cells together, one or the other a little ahead; who finds
  * another far behind, as that is not on a processor now, waits no longer than it would take one that is.
  */
+#define STRETCH 8
 #define PATIENCE 100
 static struct {
   volatile u64 at, pad[7];
@@ -31,15 +32,17 @@ static inline void step(u32 cpu, u64 to) {
     for (u32 turn = 0; position[other].at < to && turn < PATIENCE; turn++) __asm__ volatile("pause");
 }
 
-/* One side of a test: what a vCPU does with each cell. a and b are what it read. Who is a little late changes from cell to cell. */
+/* One side of a test: what a vCPU does with each cell. a and b are what it read. Who is a little late changes from stretch to stretch. */
 #define SIDE(name, code)                                                                                        \
   static void name(u32 cpu, u64 base) {                                                                         \
     u32 late = 0;                                                                                               \
     for (u32 i = 0; i < CELLS; i++) {                                                                           \
       u64 a = 0, b = 0;                                                                                         \
-      step(cpu, base + i + 1);                                                                                  \
-      for (u32 n = late; n; n--) __asm__ volatile("");                                                          \
-      late = late ? late - 1 : 4 + 2 * (cpu & 1);                                                               \
+      if (i % STRETCH == 0) {                                                                                   \
+        step(cpu, base + i + 1);                                                                                \
+        for (u32 n = late; n; n--) __asm__ volatile("");                                                        \
+        late = late ? late - 1 : 8 + 4 * (cpu & 1);                                                             \
+      }                                                                                                         \
       __asm__ volatile(code                                                                                     \
                        : "+q"(a), "+q"(b), "+m"(cells[i].x), "+m"(cells[i].y)                                   \
                        : "r"(1ul), "r"(&cells[i].x), "r"(&cells[i].y)                                           \
