@@ -1,5 +1,5 @@
 /** The stores that ptwr makes for a guest, each form and size, against what the manual says they compute. */
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { HYPERCALL, VMASST_CMD, VMASST_TYPE } from '../../src/abi/xen.ts';
 import { CpuState } from '../../src/engine/state.ts';
 import { CODE_PAGE, GuestCalls, STACK_PAGE, start, va } from './guest-script.ts';
@@ -44,6 +44,10 @@ interface Case {
   cf?: boolean;
   /** Bytes of code that are not executed (a repeated instruction stays). */
   stays?: boolean;
+  /** Where a call goes. */
+  to?: bigint;
+  /** Bytes of XMM9. */
+  xmm?: readonly [bigint, bigint];
 }
 interface Outcome {
   entry: bigint;
@@ -54,7 +58,7 @@ interface Outcome {
 const ADDRESS = (offset = 0) => va(3, SLOT * 8 + offset);
 
 /** Runs one instruction that faults on the entry (rdi holds its address). */
-function run({ code, entry, offset = 0, regs = {}, cf = false, stays = false }: Case): Outcome {
+function run({ code, entry, offset = 0, regs = {}, cf = false, stays = false, to, xmm }: Case): Outcome {
   m.bytes.set(code, g.mfns[CODE_PAGE] * PAGE);
   m.setEntry(g.l1, SLOT, entry);
   let out: Outcome | undefined;
@@ -62,13 +66,15 @@ function run({ code, entry, offset = 0, regs = {}, cf = false, stays = false }: 
     // Nothing runs between: set the carry and an overflow of 0 by hand.
     const fc = m.runningCpu + CpuState.off.fc;
     m.view.setBigUint64(fc, cf ? 3n << 62n : 0n, true);
+    for (const half of [0, 1])
+      m.view.setBigUint64(m.runningCpu + CpuState.off.xmm + 9 * 16 + half * 8, xmm?.[half] ?? 0n, true);
     const rip = yield {
       va: ADDRESS(offset),
       error: 7,
       rip: va(CODE_PAGE),
       regs: { 4: va(STACK_PAGE + 1), [RDI]: ADDRESS(), ...regs },
     };
-    expect(rip - va(CODE_PAGE)).toBe(stays ? 0n : BigInt(code.length));
+    expect(rip).toBe(to ?? va(CODE_PAGE) + BigInt(stays ? 0 : code.length));
     const cpu = m.runningCpu;
     const word = (at: number) => m.view.getBigUint64(cpu + at, true);
     const c = word(CpuState.off.fc);
@@ -275,4 +281,111 @@ test('stos and movs, one element at a time', () => {
   m.setEntry(g.mfns[40], 3, 0x1230n);
   const movs = run({ code: [0x48, 0xa5], entry: 2n, regs: { [RSI]: va(40, 24) } });
   expect([movs.entry, movs.regs[RSI], movs.regs[RDI]]).toEqual([0x1230n, va(40, 32), ADDRESS(8)]);
+});
+
+/** What a shift or rotation by one bit does to a value of `size` bytes and to the carry. */
+const STEPS: Record<string, (v: bigint, cf: bigint, bits: bigint) => readonly [bigint, bigint]> = {
+  rol: (v, _, n) => [(v << 1n) | (v >> (n - 1n)), v >> (n - 1n)],
+  ror: (v, _, n) => [(v >> 1n) | ((v & 1n) << (n - 1n)), v & 1n],
+  rcl: (v, cf, n) => [(v << 1n) | cf, v >> (n - 1n)],
+  rcr: (v, cf, n) => [(v >> 1n) | (cf << (n - 1n)), v & 1n],
+  shl: (v, _, n) => [v << 1n, v >> (n - 1n)],
+  shr: (v) => [v >> 1n, v & 1n],
+  sar: (v, _, n) => [(v >> 1n) | (v & (1n << (n - 1n))), v & 1n],
+};
+
+describe.each([
+  ['rol', 0],
+  ['ror', 1],
+  ['rcl', 2],
+  ['rcr', 3],
+  ['shl', 4],
+  ['shr', 5],
+  ['shl', 6],
+  ['sar', 7],
+] as const)('%s (/%i)', (name, ext) => {
+  test.each([1, 2, 4, 8])('of %i bytes, by 1, by an immediate, by cl', (size) => {
+    const offset = size === 8 ? 0 : 4;
+    const bits = BigInt(size * 8);
+    for (const a0 of VALUES) {
+      for (const count of [0, 1, 2, 7, 8, 13, 31, 33, 63]) {
+        const a = size === 8 ? a0 & ~1n : a0 & mask(size);
+        const cf = (a0 + BigInt(count)) % 3n === 0n;
+        let [v, c] = [a, cf ? 1n : 0n];
+        for (let n = count & (size === 8 ? 63 : 31); n > 0; n--) {
+          const [next, carry] = STEPS[name](v, c, bits);
+          [v, c] = [next & mask(size), carry & 1n];
+        }
+        if (size === 8 && v & 1n) continue; // It would become present.
+        const entry = put(0x5550_0000_0aa0n, offset, size, a);
+        const common = { entry, offset, cf, regs: { [RCX]: 0xab00n | BigInt(count) } };
+        const modrm = [0x47 | (ext << 3), offset];
+        const outs = [run({ ...common, code: [...form(0xd2, size), ...modrm] })];
+        outs.push(run({ ...common, code: [...form(0xc0, size), ...modrm, count] }));
+        if (count === 1) outs.push(run({ ...common, code: [...form(0xd0, size), ...modrm] }));
+        for (const out of outs) {
+          expect(out.entry).toBe(put(entry, offset, size, v));
+          expect(out.flags.cf).toBe(c === 1n);
+          if (count === 0) continue;
+          if (ext >= 4) expect(out.flags).toMatchObject({ zf: v === 0n, sf: signed(v, size) < 0n });
+          const top = (x: bigint) => (x >> (bits - 1n)) & 1n;
+          const of = ext % 2 === 0 ? top(v) ^ c : ext === 5 ? top(a) : ext === 7 ? 0n : top(v) ^ top(v << 1n);
+          if (count === 1) expect(out.flags.of).toBe(of === 1n);
+        }
+      }
+    }
+  });
+});
+
+test('shld and shrd bring in the register’s bits', () => {
+  const regs = { [RCX]: 0xf00d_0000_0000_0ff8n, [RDX]: 0n };
+  const shld = run({ code: [0x48, 0x0f, 0xa4, 0x0f, 12], entry: 0x8001_2345_6789_abc0n, regs });
+  expect([shld.entry, shld.flags.cf, shld.flags.sf]).toEqual([0x1234_5678_9abc_0f00n, false, false]);
+  const shrd = run({ code: [0x48, 0x0f, 0xac, 0x0f, 12], entry: 0x8001_2345_6789_a800n, regs });
+  expect([shrd.entry, shrd.flags.cf, shrd.flags.sf]).toEqual([0xff88_0012_3456_789an, true, true]);
+  // 32 bits by cl (0xf8 & 31 = 24)
+  const cl = run({ code: [0x0f, 0xa5, 0x57, 0x04], entry: 0x1122_3344_0000_0020n, offset: 4, regs });
+  expect(cl.entry).toBe(0x4400_0000_0000_0020n);
+});
+
+test('push: registers, immediates, operands in memory', () => {
+  const regs = { 4: ADDRESS(8), [RCX]: 0x1230n, 9: 0x4560n };
+  const push = (code: number[], more: Partial<Case> = {}) => run({ code, entry: 2n, regs, ...more });
+  const rcx = push([0x51]);
+  expect([rcx.entry, rcx.regs[4]]).toEqual([0x1230n, ADDRESS()]);
+  expect(push([0x41, 0x51]).entry).toBe(0x4560n);
+  expect(push([0x6a, 0xf0]).entry).toBe(0xffff_ffff_ffff_fff0n);
+  expect(push([0x68, 0x10, 0x20, 0, 0x80]).entry).toBe(0xffff_ffff_8000_2010n);
+  const word = push([0x66, 0x68, 0x34, 0x12], { offset: 6, regs: { 4: ADDRESS(8) } });
+  expect([word.entry, word.regs[4]]).toEqual([0x1234_0000_0000_0002n, ADDRESS(6)]);
+  expect(push([0xff, 0xf1]).entry).toBe(0x1230n);
+  m.setEntry(g.mfns[40], 3, 0x9870n);
+  expect(push([0xff, 0x36], { regs: { ...regs, [RSI]: va(40, 24) } }).entry).toBe(0x9870n);
+  // The value of rsp is that before.
+  const rsp = push([0x54], { regs: { 4: ADDRESS(8) } });
+  expect([rsp.entry, rsp.regs[4]]).toEqual([ADDRESS(8), ADDRESS()]);
+});
+
+test('call pushes where it returns to', () => {
+  // Behind a call of an even length, that the entry does not become present.
+  const at = (n: number) => va(CODE_PAGE) + BigInt(n);
+  const regs = { 4: ADDRESS(8), [RCX]: at(0x100) };
+  const direct = run({ code: [0x2e, 0xe8, 0x10, 0, 0, 0], entry: 2n, regs, to: at(0x16) });
+  expect([direct.entry, direct.regs[4]]).toEqual([at(6), ADDRESS()]);
+  expect(run({ code: [0xff, 0xd1], entry: 2n, regs, to: at(0x100) }).entry).toBe(at(2));
+  m.setEntry(g.mfns[40], 3, at(0x200));
+  const memory = run({ code: [0xff, 0x16], entry: 2n, regs: { ...regs, [RSI]: va(40, 24) }, to: at(0x200) });
+  expect(memory.entry).toBe(at(2));
+});
+
+test('SSE stores of up to 8 bytes', () => {
+  const xmm = [0x1122_3344_5566_7788n, 0x99aa_bbcc_ddee_ff00n] as const;
+  const store = (code: number[], offset = 0) => run({ code, entry: 2n, offset, xmm }).entry;
+  expect(store([0xf3, 0x44, 0x0f, 0x11, 0x4f, 0x04], 4)).toBe(0x5566_7788_0000_0002n); // movss
+  expect(store([0xf2, 0x44, 0x0f, 0x11, 0x0f])).toBe(xmm[0]); // movsd
+  expect(store([0x44, 0x0f, 0x13, 0x0f])).toBe(xmm[0]); // movlps
+  expect(store([0x66, 0x44, 0x0f, 0x17, 0x0f])).toBe(xmm[1]); // movhpd
+  expect(store([0x66, 0x44, 0x0f, 0x7e, 0x4f, 0x04], 4)).toBe(0x5566_7788_0000_0002n); // movd
+  expect(store([0x66, 0x4c, 0x0f, 0x7e, 0x0f])).toBe(xmm[0]); // movq
+  expect(store([0x66, 0x44, 0x0f, 0xd6, 0x0f])).toBe(xmm[0]); // movq
 });

@@ -12,7 +12,7 @@ import { page_lock, page_type, page_unlock } from "./page_type";
 import {
   _PAGE_PRESENT, _PAGE_RW, addr_ok, adjust_guest_l1e, is_downgrade, l1e_keeps_references, L1_DISALLOW_MASK, present, pte_mfn,
 } from "./pte";
-import { decode_store, movs_source, Store } from "./ptwr_decode";
+import { decode_store, Store } from "./ptwr_decode";
 import { compute, Effect, is_string, resolve_bit_address, retire } from "./ptwr_exec";
 import { mm_scratch, SCRATCH_ARG } from "./scratch";
 import { frame_entry_modified, note_downgrade } from "./tlbflush";
@@ -25,7 +25,7 @@ const PFEC_STORE: u32 = 1 | 2;
 const INSN_MAX: u32 = 15;
 const CODE: usize = SCRATCH_ARG;
 const STORE: usize = SCRATCH_ARG + 16;
-const EFFECT: usize = SCRATCH_ARG + 64;
+const EFFECT: usize = SCRATCH_ARG + 96;
 const SOURCE: usize = SCRATCH_ARG + 192;
 
 const TF: u64 = 1 << 8;
@@ -63,14 +63,12 @@ function emulate(v: Vcpu, va: u64, pg: PageInfo): bool {
   // Naturally aligned, so within one entry; and on the page that faulted.
   if ((s.ea & <u64>(s.size - 1)) != 0 || (s.ea ^ va) >> 12 != 0) return false;
   let source: u64 = 0;
-  if (is_string(s.op)) {
-    if (s.rep != 0 && load<u64>(cpu + CpuState.gpr + 8) == 0) return false;
-    if (s.op < 0xa8) {
-      const from = mm_scratch(SOURCE);
-      store<u64>(from, 0);
-      if (guest_read(cpu, movs_source(cpu), from, s.size) != 0) return false;
-      source = load<u64>(from);
-    }
+  if (is_string(s.op) && s.rep != 0 && load<u64>(cpu + CpuState.gpr + 8) == 0) return false;
+  if (s.reads) {
+    const from = mm_scratch(SOURCE);
+    store<u64>(from, 0);
+    if (guest_read(cpu, s.source, from, s.size) != 0) return false;
+    source = load<u64>(from);
   }
   if (!page_lock(pg)) return false;
   let done = false;

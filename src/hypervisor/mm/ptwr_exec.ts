@@ -1,7 +1,8 @@
 // What a decoded store does to its operand, and to registers and flags once the store is made. Flags are kept as the
 // engine keeps them (src/engine/flags.ts); those that the manual leaves undefined are 0.
 import { CpuState } from "../abi";
-import { OP_0F, register_address, Store } from "./ptwr_decode";
+import { JUMPS_READ, OP_0F, OP_PUSH, register_address, Store } from "./ptwr_decode";
+import { shift, shift_double } from "./ptwr_shift";
 
 /** Result of an instruction that is not committed yet. */
 @unmanaged
@@ -15,17 +16,20 @@ export class Effect {
   reg_value: u64;
   /** A second one (cmpxchg8b). */
   reg2: u32;
-  pad: u32;
+  /** Bytes of `reg` and `reg2`. */
+  reg_size: u32;
   reg2_value: u64;
+  /** Where execution goes on after a call. */
+  next: u64;
   fz: u64;
   fs: u64;
   fc: u64;
   fx: u64;
 }
 
-const FLAGS_all: u32 = 1;
-/** Only fc: carry (and overflow as it was). */
-const FLAGS_fc: u32 = 2;
+export const FLAGS_all: u32 = 1;
+/** Only fc: carry and overflow. */
+export const FLAGS_fc: u32 = 2;
 /** Only fz. */
 const FLAGS_fz: u32 = 4;
 
@@ -39,21 +43,21 @@ const XOR: u32 = 6;
 
 // @ts-ignore: decorator
 @inline
-function bits(size: u32): u64 {
+export function bits(size: u32): u64 {
   return <u64>size << 3;
 }
 
 /** The low `size` bytes. */
-function zero_extend(v: u64, size: u32): u64 {
+export function zero_extend(v: u64, size: u32): u64 {
   return size == 8 ? v : v & ((<u64>1 << bits(size)) - 1);
 }
-function sign_extend(v: u64, size: u32): u64 {
+export function sign_extend(v: u64, size: u32): u64 {
   const shift = 64 - bits(size);
   return <u64>(<i64>(v << shift) >> shift);
 }
 
 /** Reads a register or other operand of `size` bytes. */
-function read(at: usize, size: u32): u64 {
+export function read(at: usize, size: u32): u64 {
   switch (size) {
     case 1: return load<u8>(at);
     case 2: return load<u16>(at);
@@ -69,7 +73,7 @@ function write_register(at: usize, v: u64, size: u32): void {
   else store<u64>(at, zero_extend(v, size));
 }
 
-function carry(cpu: usize): u64 {
+export function carry(cpu: usize): u64 {
   return load<u64>(cpu, CpuState.fc) >> 63;
 }
 function overflow(cpu: usize): u64 {
@@ -96,7 +100,7 @@ function difference(e: Effect, a: u64, b: u64, c: u64, size: u32): u64 {
   set_result(e, r, a, b, (~a & b) | ((~a | b) & r), size);
   return r;
 }
-function logic(e: Effect, r: u64, size: u32): u64 {
+export function logic(e: Effect, r: u64, size: u32): u64 {
   set_result(e, r, 0, 0, 0, size);
   e.fx = e.fs;
   return r;
@@ -158,6 +162,12 @@ export function resolve_bit_address(cpu: usize, s: Store): void {
   s.ea += <u64>((offset >> <i64>(ctz<u32>(s.size) + 3)) << <i64>ctz<u32>(s.size));
 }
 
+// @ts-ignore: decorator
+@inline
+function xmm(cpu: usize, n: u32): usize {
+  return cpu + CpuState.xmm + (<usize>n << 4);
+}
+
 /** Computes the store `s` on an operand whose bytes are `a`; `source`: the bytes that movs reads. */
 export function compute(cpu: usize, s: Store, a: u64, source: u64, e: Effect): void {
   const size = s.size;
@@ -168,12 +178,27 @@ export function compute(cpu: usize, s: Store, a: u64, source: u64, e: Effect): v
   const imm = zero_extend(<u64>s.imm, size);
   e.reg = 0;
   e.reg2 = 0;
+  e.reg_size = size;
   e.flags = 0;
   let r: u64 = a;
-  if (op < 0x38) r = alu(cpu, e, op >> 3, a, read(reg, size), size);
+  if (op == OP_PUSH) {
+    r = s.reads != 0 && s.jumps == 0 ? source : <u64>s.imm;
+    e.next = s.jumps == JUMPS_READ ? source : s.target;
+    e.reg = <u32>(cpu + CpuState.gpr + 32);
+    e.reg_value = s.ea;
+    e.reg_size = 8;
+  } else if (op < 0x38) r = alu(cpu, e, op >> 3, a, read(reg, size), size);
   else if (op == 0x80 || op == 0x81 || op == 0x83) r = alu(cpu, e, s.reg & 7, a, imm, size);
   else if (op == 0x88 || op == 0x89 || op == (OP_0F | 0xc3)) r = read(reg, size);
   else if (op == 0xc6 || op == 0xc7) r = imm;
+  else if (op == 0xc0 || op == 0xc1) r = shift(cpu, e, s.reg & 7, a, <u32>s.imm, size);
+  else if (op == 0xd0 || op == 0xd1) r = shift(cpu, e, s.reg & 7, a, 1, size);
+  else if (op == 0xd2 || op == 0xd3) r = shift(cpu, e, s.reg & 7, a, load<u8>(cpu + CpuState.gpr + 8), size);
+  else if (op == (OP_0F | 0xa4) || op == (OP_0F | 0xac)) r = shift_double(e, op == (OP_0F | 0xac), a, read(reg, size), <u32>s.imm, size);
+  else if (op == (OP_0F | 0xa5) || op == (OP_0F | 0xad)) {
+    r = shift_double(e, op == (OP_0F | 0xad), a, read(reg, size), load<u8>(cpu + CpuState.gpr + 8), size);
+  } else if (op == (OP_0F | 0x11) || op == (OP_0F | 0x13) || op == (OP_0F | 0x7e) || op == (OP_0F | 0xd6)) r = read(xmm(cpu, s.reg), size);
+  else if (op == (OP_0F | 0x17)) r = read(xmm(cpu, s.reg) + 8, size);
   else if (op == 0xa2 || op == 0xa3 || op == 0xaa || op == 0xab) r = read(rax, size);
   else if (op == 0xa4 || op == 0xa5) r = source;
   else if (op == 0x86 || op == 0x87) {
@@ -201,6 +226,7 @@ export function compute(cpu: usize, s: Store, a: u64, source: u64, e: Effect): v
     e.reg_value = a;
   } else if (op == (OP_0F | 0xc7)) {
     const expected = <u64>load<u32>(rax) | (<u64>load<u32>(rdx) << 32);
+    e.reg_size = 8;
     e.flags = FLAGS_fz;
     e.fz = a == expected ? 0 : 1;
     if (a == expected) r = <u64>load<u32>(cpu + CpuState.gpr + 24) | (<u64>load<u32>(cpu + CpuState.gpr + 8) << 32);
@@ -218,9 +244,8 @@ const DF: u64 = 1 << 10;
 
 /** The store is made: registers, flags, rip. `rip` is that of the instruction. */
 export function retire(cpu: usize, s: Store, e: Effect, rip: u64): void {
-  const wide: u32 = s.op == (OP_0F | 0xc7) ? 8 : s.size;
-  if (e.reg != 0) write_register(e.reg, e.reg_value, wide);
-  if (e.reg2 != 0) write_register(e.reg2, e.reg2_value, wide);
+  if (e.reg != 0) write_register(e.reg, e.reg_value, e.reg_size);
+  if (e.reg2 != 0) write_register(e.reg2, e.reg2_value, e.reg_size);
   if (e.flags == FLAGS_all) {
     store<u64>(cpu, e.fz, CpuState.fz);
     store<u64>(cpu, e.fs, CpuState.fs);
@@ -228,7 +253,7 @@ export function retire(cpu: usize, s: Store, e: Effect, rip: u64): void {
     store<u64>(cpu, e.fc, CpuState.fc);
   } else if (e.flags == FLAGS_fc) store<u64>(cpu, e.fc, CpuState.fc);
   else if (e.flags == FLAGS_fz) store<u64>(cpu, e.fz, CpuState.fz);
-  let next = rip + s.len;
+  let next = s.jumps != 0 ? e.next : rip + s.len;
   if (is_string(s.op)) {
     const delta: i64 = load<u64>(cpu, CpuState.rflags) & DF ? -<i64>s.size : s.size;
     bump(cpu, 7, delta);
