@@ -8,6 +8,7 @@ import type { DomainConfig } from './config.ts';
 import { ToolstackError } from './error.ts';
 import { isElf } from './kernel/elf.ts';
 import { KernelError, unpackKernel } from './kernel/kernel.ts';
+import { kernelElfAside } from './kernel-thread.ts';
 import type { DomainSpec } from './spec.ts';
 
 /** xl.cfg's names. */
@@ -93,7 +94,7 @@ export async function loadSpec(
     maxMemoryMiB: spec.maxmem,
     vcpus: spec.vcpus,
     maxVcpus: spec.maxvcpus,
-    kernel: kernelElf(boot.kernel, boot.kernelName, cache, progress),
+    kernel: await kernelElfAside(boot.kernel, boot.kernelName, cache, progress),
     kernelName: boot.kernelName,
     ramdisk: boot.ramdisk,
     ramdiskName: boot.ramdiskName,
