@@ -18,6 +18,7 @@ import {
   GTF,
 } from '../../src/abi/grant_table.ts';
 import { HYPERCALL } from '../../src/abi/xen.ts';
+import { domainField } from './domain-field.ts';
 import { ARG_PAGE, GuestCalls, start, va } from './guest-script.ts';
 import { MmMachine, makeGuest, P, PAGE, pte, RW, SELF, type TestGuest } from './mm-machine.ts';
 
@@ -173,9 +174,13 @@ describe('mapping by a PV domain', () => {
 
   test('puts an entry into its page tables, by linear address or by the entry’s own', () => {
     grant(8, GTF.permit_access, b.domid, g.mfns[30]);
+    // Whether the frames of others concern it when their types change (mm/tlbflush.ts).
+    const mapsForeign = (domid: number) => m.view.getUint32(domainField(m.memory, domid, 'maps_foreign'), true);
+    expect(mapsForeign(b.domid)).toBe(0);
     m.guest(function* () {
       const r = yield* mapOp(8, va(100), GNTMAP.host_map);
       expect(r.status).toBe(GNTST.okay);
+      expect([mapsForeign(b.domid), mapsForeign(g.domid)]).toEqual([1, 0]);
       expect(m.entry(b.l1, 100) & ~0xfff0000000000f60n).toBe(pte(g.mfns[30], P | RW | 4n));
       expect(yield* unmapOp(r.handle, va(101))).toBe(GNTST.general_error);
       m.tlbCalls.length = 0;

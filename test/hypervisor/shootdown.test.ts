@@ -5,6 +5,7 @@
 import { Worker } from 'node:worker_threads';
 import { beforeEach, expect, test } from 'vitest';
 import { MACHINE_INFO_ADDRESS, MachineInfo } from '../../src/machine/layout.ts';
+import { domainAddress, domainField } from './domain-field.ts';
 import { busy, SchedSim } from './sched-sim.ts';
 import { structOffset } from './struct-offset.ts';
 
@@ -36,17 +37,9 @@ const word = (pcpu: number, field: string) =>
     percpu(field)) >>>
   2;
 
-/** Address of the domain's structure. */
-function domain(domid: number): number {
-  const field = (name: string) => structOffset('domain.ts', 'Domain', name) >>> 2;
-  let d = words[(hypervisor() + structOffset('state.ts', 'Hypervisor', 'domain_list')) >>> 2];
-  while (words[(d >>> 2) + field('domid')] !== domid) d = words[(d >>> 2) + field('next')];
-  return d;
-}
-
 /** Makes the frame a page table while pCPU 1 runs guest code of `domid`; how often that pCPU was asked for something. */
 async function asked(domid: number): Promise<number> {
-  words[word(1, 'guest_domain')] = domain(domid);
+  words[word(1, 'guest_domain')] = domainAddress(x.memory, domid);
   words[word(1, 'in_guest')] = 1;
   const leave = `const { workerData: w } = require('node:worker_threads');
     const words = new Int32Array(w.memory.buffer);
@@ -64,6 +57,6 @@ async function asked(domid: number): Promise<number> {
 test('the owner is asked', async () => expect(await asked(owner)).toBe(1));
 test('another domain is not', async () => expect(await asked(other)).toBe(0));
 test('another one that has had frames of others mapped is', async () => {
-  words[(domain(other) + structOffset('domain.ts', 'Domain', 'maps_foreign')) >>> 2] = 1;
+  words[domainField(x.memory, other, 'maps_foreign') >>> 2] = 1;
   expect(await asked(other)).toBe(1);
 });
