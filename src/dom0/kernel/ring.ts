@@ -130,6 +130,11 @@ export class BackRing {
     return (now - this.#load(off.rsp_event)) >>> 0 < (now - old) >>> 0;
   }
 
+  /** Shows the front end all answers, and leaves it to a later `push` whether it is to be signalled. */
+  show(): void {
+    this.#store(off.rsp_prod, this.#journal[PROD]);
+  }
+
   /** As `push`, after a resume: what the thread before pushed, and signalled, is not known. */
   pushAll(): void {
     this.#pushed = this.#journal[PROD];

@@ -44,8 +44,8 @@ const MULTICAST_AT = HASH_AT + HASH_BYTES;
 const MAX_MAPPED = MAX_QUEUES * 2 + 1 + 64;
 /** Frames handed to the guest before others get their turn. */
 const BURST = 32;
-/** The answer to a lone packet is shown after this, if no frame comes with which it could go. */
-const HIDE_MS = 3;
+/** So long the guest is not told of the answer to a lone packet. */
+const QUIET_MS = 3;
 const MAX_GREF = 2 ** 32 - 1;
 const MAX_PORT = 131_071;
 const CAPTURE_LIMIT = 2 ** 32;
@@ -103,8 +103,8 @@ class NetBackend implements Backend, Poller {
   #features!: ReceiveFeatures;
   #parts: Waiting[] = [];
   #wake: (() => void) | undefined;
-  /** Calls off what shows the answers that were kept back. */
-  #showing: (() => void) | undefined;
+  /** Calls off the signal that was put off. */
+  #signalling: (() => void) | undefined;
 
   constructor(context: BackendContext, share: VifShare) {
     this.#c = context;
@@ -154,8 +154,8 @@ class NetBackend implements Backend, Poller {
     this.#c.kernel.loop.remove(this);
     this.#wake?.();
     this.#wake = undefined;
-    this.#showing?.();
-    this.#showing = undefined;
+    this.#signalling?.();
+    this.#signalling = undefined;
     this.#parts = [];
     this.#filterWatch?.close();
     this.#filterWatch = undefined;
@@ -186,7 +186,7 @@ class NetBackend implements Backend, Poller {
         const { packets, waitMs } = transmit.poll();
         if (packets > 0) worked = true;
         if (waitMs > 0) this.#wakeAfter(waitMs);
-        if (transmit.hides) this.#showSoon();
+        if (transmit.isQuiet) this.#signalSoon();
       }
       if (this.#control?.control.poll()) worked = true;
       return this.#deliver() || worked;
@@ -219,10 +219,7 @@ class NetBackend implements Backend, Poller {
       this.#parts.shift();
       if (this.#parts.length === 0) this.#incoming.pop();
     }
-    if (done > 0) {
-      this.#show();
-      for (const { receive } of this.#queues) receive.push();
-    }
+    if (done > 0) for (const { receive } of this.#queues) receive.push();
     return done > 0;
   }
 
@@ -325,14 +322,11 @@ class NetBackend implements Backend, Poller {
     this.#bridge.forward(this.#port, frame, meta.checksumBlank ? meta : PLAIN);
   }
 
-  #showSoon(): void {
-    this.#showing ??= this.#c.kernel.loop.after(HIDE_MS, () => this.#show());
-  }
-
-  #show(): void {
-    this.#showing?.();
-    this.#showing = undefined;
-    for (const { transmit } of this.#queues) transmit.show();
+  #signalSoon(): void {
+    this.#signalling ??= this.#c.kernel.loop.after(QUIET_MS, () => {
+      this.#signalling = undefined;
+      for (const { transmit } of this.#queues) transmit.signal();
+    });
   }
 
   /** Looks at the rings again when the rate limit lets the next packet through. */

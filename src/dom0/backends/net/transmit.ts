@@ -26,7 +26,7 @@ import { type FrameMeta, MAX_FRAME } from './bridge/queue.ts';
 
 /** Packets taken before others get their turn. */
 const BURST = 32;
-/** So many packets' answers may be kept back. */
+/** For so many packets the signal may be put off. */
 const LONE_PACKETS = 1;
 /** Slots with data that a packet may have; a front end that uses more is broken (Linux's netback allows as many). */
 const MAX_SLOTS = XEN_NETIF_NR_SLOTS_MIN + 2;
@@ -75,8 +75,8 @@ export class Transmit {
   readonly #response = new Uint8Array(NetifTxResponse.size);
   readonly #view = new DataView(this.#response.buffer);
   #held = false;
-  /** Packets whose answers the guest cannot see yet. */
-  #hidden = 0;
+  /** Packets whose answers the guest can see, but was not told of. */
+  #quiet = 0;
 
   constructor(options: TransmitOptions) {
     this.#o = options;
@@ -84,7 +84,7 @@ export class Transmit {
   }
 
   /**
-   * Takes some packets; see `show` for their answers. Returns how many, and in `waitMs` how long the next one has to wait (0: it does not). Throws what
+   * Takes some packets; see `signal` for their answers. Returns how many, and in `waitMs` how long the next one has to wait (0: it does not). Throws what
    * ends the connection: RingError, DeviceError.
    */
   poll(): { readonly packets: number; readonly waitMs: number } {
@@ -104,23 +104,24 @@ export class Transmit {
       this.#answer(status);
       packets++;
     }
-    this.#hidden += packets;
-    if (this.#hidden > LONE_PACKETS) this.show();
+    this.#quiet += packets;
+    if (this.#quiet > LONE_PACKETS) this.signal();
+    else if (packets > 0) this.#ring.show();
     return { packets, waitMs };
   }
 
-  /** Whether answers are kept back that `show` is to be called for soon. */
-  get hides(): boolean {
-    return this.#hidden > 0;
+  /** Whether there are answers of which the guest was not told, and `signal` is to be called soon. */
+  get isQuiet(): boolean {
+    return this.#quiet > 0;
   }
 
   /**
-   * Shows the guest the answers that were kept back. That of a lone packet is: nobody waits for it, so that it can go with the next
-   * frame that the guest gets, mostly the reply, and spares an interrupt.
+   * Signals the guest if it still wants that. For the answer to a lone packet this is put off: nobody waits for it, and Linux's front
+   * end finds it by itself when it sends the next one, so that requests and responses cost it an interrupt less each.
    */
-  show(): void {
-    if (this.#hidden === 0) return;
-    this.#hidden = 0;
+  signal(): void {
+    if (this.#quiet === 0) return;
+    this.#quiet = 0;
     this.#o.connection.push();
   }
 
