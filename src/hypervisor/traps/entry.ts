@@ -17,7 +17,7 @@ import { profile_handled_exit, profile_idled, profile_left_guest } from "../prof
 import { handle_exit } from "./traps";
 
 /** Idle spin: between nothing and this long (ns) before sleeping, by what spinning gained lately. */
-const SPIN_MAX: u32 = 60_000;
+const SPIN_MAX: u32 = 200_000;
 const SPIN_MIN: u32 = 5_000;
 /** How often (ns) a pCPU that awaits an answer looks whether it is wanted otherwise. */
 const ANSWER_POLL: f64 = 1_000_000;
@@ -157,13 +157,13 @@ function idle(p: PerCpu): void {
     for (let i: u32 = 0; i < 50 && !gained; i++) gained = something_to_do(p);
     if (!gained) t = NOW();
   }
-  if (gained) {
-    if (p.spin_ns < SPIN_MAX && t != now) p.spin_ns += p.spin_ns >> 2;
-  } else if (p.timer_next == 0 || p.timer_next > t + WAKE_LATENCY) {
-    if (p.spin_ns > SPIN_MIN) p.spin_ns -= p.spin_ns >> 3;
+  if (!gained && (p.timer_next == 0 || p.timer_next > t + WAKE_LATENCY)) {
     atomic.store<u32>(state, 2);
     // A kick after this look changes the word, and the wait ends at once.
     if (!something_to_do(p)) host_wait(word, seen, p.timer_next == 0 ? -1 : <f64>(p.timer_next - t - WAKE_LATENCY));
+    // A sleep that looking for longer would have spared makes that longer, one that nothing would have spared shorter.
+    if (NOW() - t < SPIN_MAX) p.spin_ns = min<u32>(SPIN_MAX, p.spin_ns * 2);
+    else p.spin_ns = max<u32>(SPIN_MIN, p.spin_ns >> 1);
   }
   atomic.store<u32>(state, 0);
   p.idle_ns += NOW() - now;
