@@ -111,6 +111,12 @@ export const CpuState = struct(
     ['simd_r', 'v128'],
     /** Image that fxsave, xsave and their counterparts build or take apart: legacy region and XSAVE header. */
     ['xsave_image', 'v128', 36],
+    /** Breakpoints that DR7 enables (runtime/watch.ts): bit n watches data at DRn, bit n+4 execution. 0: nothing is looked at. */
+    ['watch', 'u32'],
+    /** The next instruction is executed by itself, whatever it touches or wherever it lies. */
+    ['watch_step', 'u32'],
+    /** Data breakpoints that it met, as the bits B0 to B3 of DR6. */
+    ['watch_hits', 'u32'],
   ],
   { align: 64 },
 );
@@ -247,4 +253,8 @@ export const RENDEZVOUS = {
   CODE_FIRST: 1,
   /** Another pCPU executes something exclusively: it waits until that is done. */
   EXCLUSIVE: 2,
+  /** It lies in a page with an execution breakpoint, or touches what is watched: it is to be executed by itself (watch_step). */
+  WATCHED: 3,
+  /** That was done: there is nothing to do. */
+  STEPPED: 4,
 } as const;

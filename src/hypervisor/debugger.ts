@@ -16,6 +16,11 @@ export function debugger_watches_steps(v: Vcpu): bool {
   return v.domain.debugger_attached != 0 && (in_kernel_mode(v) || v.debugger_steps != 0);
 }
 
+/** Are the breakpoints in the debug registers of `v` a debugger's? */
+export function debugger_watches_data(v: Vcpu): bool {
+  return v.domain.debugger_attached != 0 && v.debugger_watches != 0;
+}
+
 /**
  * The current vCPU stops its domain with `vector`, as if the control domain had paused it; gdbsx_domstatus tells which it
  * was. One that has stopped before and was not asked about stays as it is.

@@ -205,6 +205,8 @@ export class Vcpu {
   gdbsx_vcpu_event: u32;
   /** Its trap flag was set by the debugger (setvcpucontext): single steps are not the guest's even in user mode. */
   debugger_steps: u32;
+  /** Its DR7 was set by the debugger (setvcpucontext): breakpoints of the debug registers are not the guest's. */
+  debugger_watches: u32;
   /** Affinity: bit n = pCPU n (the scheduler's lock). */
   cpu_hard_affinity: u64;
   cpu_soft_affinity: u64;

@@ -112,6 +112,16 @@ export function ldt_descriptor(cpu: usize, sel: u32): u64 {
 @external("engine", "code_written")
 export declare function code_written(mfn: u32, offset: u32, len: u32): void;
 
+/** The vCPU's debug registers were changed. */
+// @ts-ignore: decorator
+@external("engine", "watch_update")
+export declare function watch_update(cpu: usize): void;
+
+/** Execution breakpoints at rip, as bits of DR6. */
+// @ts-ignore: decorator
+@external("engine", "watch_breakpoints")
+export declare function watch_breakpoints(cpu: usize): u32;
+
 // @ts-ignore: decorator
 @external("engine", "rflags_get")
 export declare function rflags_get(cpu: usize): u64;

@@ -108,9 +108,11 @@ export function set_vcpu_context(v: Vcpu, c: usize): i64 {
   store<u64>(v.cpu, initial_cr0(), CpuState.cr0);
   set_guest_ts(v, (load<u64>(c, VcpuGuestContext.ctrlreg) & CR0_TS) != 0);
   init_guest_cr4(v, load<u64>(c, VcpuGuestContext.ctrlreg + 32));
+  const dr7 = get_debugreg(v, 7);
   for (let n: u32 = 0; n < 8; n++) {
     if (n != 4 && n != 5) set_debugreg(v, n, load<u64>(c + VcpuGuestContext.debugreg + (n << 3)));
   }
+  if (get_debugreg(v, 7) != dr7) v.debugger_watches = d.debugger_attached != 0 && load<u32>(v.cpu, CpuState.watch) != 0 ? 1 : 0;
   if (flags & VGCF.i387_valid) fpu_load_image(v.cpu, c + VcpuGuestContext.fpu_ctxt);
   load_segments(v, c, regs);
   // The builder may have wiped shared_info.

@@ -187,6 +187,71 @@ describe('a domain that runs', () => {
     expect(Number.parseInt(flags.slice(2, 4), 16) & 1).toBe(0); // no trap flag is left
   });
 
+  it('stops after each write of watched memory', async () => {
+    expect(await gdb.ask(`Z2,${hex(COUNTER)},8`)).toBe('OK');
+    let last: bigint | undefined;
+    for (let i = 0; i < 3; i++) {
+      expect(await gdb.ask('vCont;c')).toMatch(new RegExp(`^T05thread:01;.*watch:${hex(COUNTER)};$`));
+      expect(await gdb.ask(`p${RIP}`)).toBe(little(ENTRY + 10n));
+      const now = Buffer.from(await gdb.ask(`m${hex(COUNTER)},8`), 'hex').readBigUInt64LE();
+      if (last !== undefined) expect(now).toBe(last + 1n);
+      last = now;
+    }
+    expect(await gdb.ask(`z2,${hex(COUNTER)},8`)).toBe('OK');
+    gdb.send('vCont;c');
+    expect(await running()).toBe(true);
+  });
+
+  it('has code that was hot before watched too, and what lies beside left alone', async () => {
+    gdb.send('c');
+    await new Promise((resolve) => setTimeout(resolve, 300)); // the loop is translated by now
+    gdb.socket.write('\x03');
+    expect(await gdb.answer()).toMatch(/^T02/);
+    expect(await gdb.ask(`Z4,${hex(COUNTER + 8n)},8`)).toBe('OK');
+    gdb.send('c');
+    expect(await running()).toBe(true);
+    gdb.socket.write('\x03');
+    expect(await gdb.answer()).toMatch(/^T02/);
+    expect(await gdb.ask(`Z4,${hex(COUNTER + 1n)},1`)).toBe('OK');
+    expect(await gdb.ask('c')).toMatch(new RegExp(`awatch:${hex(COUNTER + 1n)};$`));
+  });
+
+  it('stops at a hardware breakpoint, which is in no code', async () => {
+    await gdb.ask('qSupported:hwbreak+');
+    const at = ENTRY + 3n;
+    expect(await gdb.ask(`Z1,${hex(at)},1`)).toBe('OK');
+    for (let i = 0; i < 2; i++) {
+      expect(await gdb.ask('vCont;c')).toMatch(/hwbreak:;$/);
+      expect(await gdb.ask(`p${RIP}`)).toBe(little(at));
+      expect(host.xen.domctl.readGuest(domain.domid, ENTRY, LOOP.length)).toEqual(Uint8Array.from(LOOP));
+      expect(await gdb.ask(`z1,${hex(at)},1`)).toBe('OK');
+      expect(await gdb.ask('vCont;s:1')).toMatch(/^T05thread:01;(10|07):[^:]*;(10|07):[^:]*;$/);
+      expect(await gdb.ask(`Z1,${hex(at)},1`)).toBe('OK');
+    }
+  });
+
+  it('has four debug registers, and gets its own back', async () => {
+    const registers = () => {
+      const context = Buffer.from(host.xen.domctl.getVcpuContext(domain.domid, 0));
+      return [0, 1, 2, 3, 7].map((n) => context.readBigUInt64LE(VcpuGuestContext.off.debugreg + 8 * n));
+    };
+    const own = registers();
+    expect(await gdb.ask(`Z2,${hex(COUNTER + 63n)},9`)).toBe('OK'); // one byte, and eight
+    expect(await gdb.ask(`Z2,${hex(COUNTER + 100n)},8`)).toBe('OK'); // twice four bytes
+    expect(await gdb.ask(`Z1,${hex(ENTRY)},1`)).toBe('E01');
+    expect(await gdb.ask(`z2,${hex(COUNTER + 63n)},9`)).toBe('OK');
+    gdb.send('c');
+    expect(await running()).toBe(true);
+    gdb.socket.write('\x03');
+    await gdb.answer();
+    // Registers 2 and 3: writes of four bytes.
+    expect(registers().slice(2)).toEqual([COUNTER + 100n, COUNTER + 104n, 0xdd0004a0n]);
+    expect(await gdb.ask('D')).toBe('OK');
+    await gdb.gone();
+    expect(await running()).toBe(true);
+    expect(registers()).toEqual(own);
+  });
+
   it('is interrupted, and detached as it was', async () => {
     await gdb.ask(`Z0,${hex(COUNTER)},1`); // of no consequence, as nothing executes there
     gdb.send('c');
@@ -245,7 +310,9 @@ describe('a client that keeps to no rule', () => {
     expect(await gdb.ask('T7')).toBe('E01');
     expect(await gdb.ask('vCont;x')).toBe('E16');
     expect(await gdb.ask('vMustReplyEmpty')).toBe('');
-    expect(await gdb.ask('Z2,10,8')).toBe('');
+    expect(await gdb.ask('Z3,10,8')).toBe('');
+    expect(await gdb.ask('Z2,10')).toBe('E16');
+    expect(await gdb.ask('Z2,10,21')).toBe('E01');
     // Page tables are the hypervisor's to change: those that the start info names (pt_base, where the stack page ends).
     const tables = pageTables();
     expect((await gdb.ask(`m${hex(tables)},8`)).length).toBe(16);
@@ -280,6 +347,10 @@ describe('a client that keeps to no rule', () => {
             'P',
             'Z0,',
             'z0,',
+            'Z1,',
+            'Z2,',
+            'z2,',
+            'Z4,',
             'H',
             'T',
             'vCont;',

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { HostGuest } from './host-guest.ts';
 
 const FUNCTIONS = ['__do_sys_newuname', 'do_sys_openat2'];
-const SYMBOLS = [...FUNCTIONS, 'linux_banner', 'saved_command_line'];
+const SYMBOLS = [...FUNCTIONS, 'linux_banner', 'saved_command_line', 'jiffies_64'];
 /** Where Linux's text starts. */
 const TEXT = '0xffffffff81000000';
 
@@ -155,6 +155,32 @@ it('watches memory, by steps', async () => {
   expect(await gdb.ask('watch -l *(long*)($rsp - 8)')).toMatch(/^Watchpoint 2/);
   expect(await gdb.ask('continue')).toMatch(/Watchpoint 2[\s\S]*Old value[\s\S]*New value/); // a call or a push
   await gdb.ask('delete 2');
+  await gdb.ask('set can-use-hw-watchpoints 1');
+});
+
+it('watches memory with the debug registers, while the guest runs at its speed', async () => {
+  expect(await gdb.ask(`watch -l *(long*)${address('jiffies_64')}`)).toMatch(/^Hardware watchpoint 3/);
+  let last = 0;
+  for (let i = 0; i < 3; i++) {
+    const said = await gdb.ask('continue');
+    const values = /Hardware watchpoint 3[\s\S]*Old value = (\d+)\s+New value = (\d+)/.exec(said);
+    expect(values, said).not.toBeNull();
+    if (i > 0) expect(Number(values![1])).toBe(last);
+    last = Number(values![2]);
+  }
+  await gdb.ask('delete 3');
+});
+
+it('stops at a hardware breakpoint', async () => {
+  expect(await gdb.ask('hbreak *&do_sys_openat2')).toMatch(/^Hardware assisted breakpoint 4/);
+  gdb.send('continue');
+  guest.type('cat /etc/hostname\n');
+  expect(await gdb.prompt()).toMatch(/hit Breakpoint 4, 0x[0-9a-f]+ in do_sys_openat2 \(\)/);
+  await gdb.ask('delete');
+  gdb.send('continue');
+  await guest.expect(/x86_64\s[\s\S]*\nguest\s+guest:\S*# $/); // of the uname before, and of this
+  gdb.interrupt();
+  await gdb.prompt();
 });
 
 it('reads and writes memory and registers', async () => {
@@ -173,9 +199,7 @@ it('changes what the guest prints', async () => {
   const text = /"(.*)"/.exec(await gdb.ask(`x/s *(long*)${line}`))![1];
   expect(text).toBe('console=hvc0 quiet');
   await gdb.ask(`set {char[5]}(*(long*)${line}+13) = "loud"`);
-  await gdb.ask('delete');
   gdb.send('continue');
-  await guest.expect(/x86_64\s+guest:\S*# $/); // of the uname before
   expect(await guest.shell('cat /proc/cmdline')).toMatch(/console=hvc0 loud/);
 });
 

@@ -13,7 +13,7 @@ import { Command, ROOT } from './command.ts';
 
 const SOURCES = join(ROOT, 'test/e2e/programs');
 /** Sources there that are another test's. */
-const OTHERS = ['xlu'];
+const OTHERS = ['xlu', 'libxl-json'];
 const PROGRAMS = readdirSync(SOURCES)
   .map((name) => name.replace(/\.c$/, ''))
   .filter((name) => !OTHERS.includes(name));

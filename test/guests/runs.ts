@@ -25,6 +25,7 @@ export const RUNS: readonly Run[] = [
   plain('privop'),
   plain('garbage', 30),
   plain('first-fault'),
+  plain('debug'),
   ending('poweroff'),
   ending('reboot'),
   ending('suspend'),

@@ -6,6 +6,7 @@
 import { VEC } from '../../engine/state.ts';
 import type { Hypercalls } from '../kernel/hypercalls.ts';
 import { Breakpoints } from './breakpoints.ts';
+import { HardwareBreakpoints, type Watch, type WatchKind } from './hardware.ts';
 import { fromHex, hexText, parseAddress, parseCount, toHex } from './hex.ts';
 import { PACKET_MAX } from './packets.ts';
 import { REGISTER, REGISTERS, readAll, targetDescription, writeAll } from './registers.ts';
@@ -38,11 +39,15 @@ export class Session {
   readonly #options: SessionOptions;
   readonly #target: DebugTarget;
   readonly #breakpoints: Breakpoints;
+  readonly #hardware: HardwareBreakpoints;
   /** The vCPU that commands about registers mean. */
   #current = 0;
   /** What was told last. */
   #lastStop = `S${hex2(SIGTRAP)}`;
   #swbreak = false;
+  #hwbreak = false;
+  /** Watchpoints that vCPUs have met and gdb was not told of. */
+  readonly #unheard: { vcpu: number; watch: Watch }[] = [];
   #closed = false;
 
   /** Stops the domain. */
@@ -50,6 +55,7 @@ export class Session {
     this.#options = options;
     this.#target = new DebugTarget(options.xen, options.domid, options.maxVcpus);
     this.#breakpoints = new Breakpoints(this.#target);
+    this.#hardware = new HardwareBreakpoints(this.#target);
     this.#lastStop = this.#stopReply(0, SIGTRAP);
   }
 
@@ -87,6 +93,8 @@ export class Session {
     this.#closed = true;
     if (!this.#target.stopped) this.#rewind(this.#target.stop());
     this.#breakpoints.removeAll();
+    this.#hardware.removeAll();
+    this.#hardware.apply();
     this.#target.detach();
   }
 
@@ -191,13 +199,17 @@ export class Session {
     return this.#breakpoints.write(address, data) === data.length ? 'OK' : FAILED;
   }
 
-  /** Software breakpoints only; for the rest gdb has means of its own. */
+  /** `type,address,kind`. Reads alone cannot be watched on x86: gdb makes do with accesses. */
   #breakpoint(insert: boolean, text: string): string {
-    const [type, at] = text.split(',');
-    if (type !== '0') return NOT_SUPPORTED;
+    const [type, at, size] = text.split(',');
+    const kind = WATCHES[type];
+    if (type !== '0' && !kind) return NOT_SUPPORTED;
     const address = parseAddress(at ?? '');
-    if (address === undefined) return MALFORMED;
-    return (insert ? this.#breakpoints.insert(address) : this.#breakpoints.remove(address)) ? 'OK' : FAILED;
+    const length = parseCount(size ?? '');
+    if (address === undefined || length === undefined) return MALFORMED;
+    if (!kind) return (insert ? this.#breakpoints.insert(address) : this.#breakpoints.remove(address)) ? 'OK' : FAILED;
+    if (!insert) this.#hardware.remove(kind, address, length);
+    return !insert || this.#hardware.insert(kind, address, length) ? 'OK' : FAILED;
   }
 
   // ── threads ──
@@ -224,8 +236,20 @@ export class Session {
     if (address !== '' && to === undefined) return MALFORMED;
     if (to !== undefined) this.#target.setRip(this.#current, to);
     const only = this.#current;
-    this.#target.resume((vcpu) => (action === 'continue' ? 'continue' : vcpu === only ? 'step' : 'stay'));
+    this.#go((vcpu) => (action === 'continue' ? 'continue' : vcpu === only ? 'step' : 'stay'));
     return undefined;
+  }
+
+  #go(action: (vcpu: number) => Action): void {
+    // gdb hears of one stop at a time: what other vCPUs have met meanwhile comes first.
+    for (let next = this.#unheard.shift(); next; next = this.#unheard.shift()) {
+      if (!this.#hardware.has(next.watch)) continue;
+      this.#current = next.vcpu;
+      this.#tell(next.vcpu, SIGTRAP, this.#watchReason(next.watch));
+      return;
+    }
+    this.#hardware.apply();
+    this.#target.resume(action);
   }
 
   /** `vCont;action[:thread]…`: the first that fits a thread holds; a thread that none fits stays. */
@@ -239,9 +263,7 @@ export class Session {
       rules.push({ action, vcpu });
     }
     if (rules.length === 0) return MALFORMED;
-    this.#target.resume(
-      (vcpu) => rules.find((rule) => rule.vcpu === undefined || rule.vcpu === vcpu)?.action ?? 'stay',
-    );
+    this.#go((vcpu) => rules.find((rule) => rule.vcpu === undefined || rule.vcpu === vcpu)?.action ?? 'stay');
     return undefined;
   }
 
@@ -260,17 +282,32 @@ export class Session {
       return;
     }
     this.#current = first.vcpu;
+    if (first.vector === VEC.DB) {
+      const watch = this.#hardware.hit(first.vcpu);
+      this.#tell(first.vcpu, SIGTRAP, watch ? this.#watchReason(watch) : '');
+      return;
+    }
     const at = this.#target.getRip(first.vcpu) - 1n;
     const own = first.vector === VEC.BP && this.#breakpoints.has(at);
     if (own && this.#swbreak) this.#target.setRip(first.vcpu, at);
     this.#tell(first.vcpu, SIGTRAP, own && this.#swbreak ? 'swbreak:;' : '');
   }
 
-  /** vCPUs that ran into breakpoints at the same time as the one that is told of: they will do so again. */
+  #watchReason({ kind, address }: Watch): string {
+    if (kind === 'execute') return this.#hwbreak ? 'hwbreak:;' : '';
+    return `${kind === 'write' ? 'watch' : 'awatch'}:${address.toString(16)};`;
+  }
+
+  /**
+   * vCPUs that stopped at the same time as the one that is told of. At breakpoints they will do so again; what they have
+   * written or read is done, and told later.
+   */
   #rewind(events: readonly DebugEvent[]): void {
     for (const { vcpu, vector } of events) {
       const at = this.#target.getRip(vcpu) - 1n;
       if (vector === VEC.BP && this.#breakpoints.has(at)) this.#target.setRip(vcpu, at);
+      const watch = vector === VEC.DB ? this.#hardware.hit(vcpu) : undefined;
+      if (watch && watch.kind !== 'execute') this.#unheard.push({ vcpu, watch });
     }
   }
 
@@ -295,7 +332,8 @@ export class Session {
     switch (name) {
       case 'qSupported':
         this.#swbreak = text.includes('swbreak+');
-        return `PacketSize=${PACKET_MAX.toString(16)};qXfer:features:read+;QStartNoAckMode+;vContSupported+;swbreak+`;
+        this.#hwbreak = text.includes('hwbreak+');
+        return `PacketSize=${PACKET_MAX.toString(16)};qXfer:features:read+;QStartNoAckMode+;vContSupported+;swbreak+;hwbreak+`;
       case 'QStartNoAckMode':
         this.#options.noAcks();
         return 'OK';
@@ -335,6 +373,8 @@ export class Session {
   }
 }
 
+/** Types of Z and z packets that take a debug register. */
+const WATCHES: Readonly<Record<string, WatchKind>> = { 1: 'execute', 2: 'write', 4: 'access' };
 const ACTIONS: Record<string, Action> = { c: 'continue', C: 'continue', s: 'step', S: 'step' };
 const DESCRIPTION = targetDescription();
 

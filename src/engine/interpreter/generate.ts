@@ -20,9 +20,6 @@ import {
 } from './emit.ts';
 import { SPECIAL, SPECIALS } from './special.ts';
 
-const DR6 = CpuState.off.dr + 6 * 8;
-const DR6_BS = 1n << 14n;
-
 /** Which handler serves a form: by address form (all equal when the form has no memory operand). */
 export interface HandlerRow {
   readonly encoding: number;
@@ -58,6 +55,7 @@ const RUNTIME_FIXED: Record<string, { args: Type[]; result?: Type }> = {
   probe_write: { args: ['i64', 'i32'], result: 'i32' },
   commit: { args: [] },
   enter_guest: { args: [] },
+  step_done: { args: ['i32'], result: 'i32' },
   exclusive_begin: { args: ['i32'], result: 'i32' },
   exclusive_end: { args: [] },
   raise: { args: ['i32', 'i32', 'i32'] },
@@ -464,7 +462,7 @@ function emitShared(
     m.define(s.again.index, f.encode());
   }
   {
-    // run(cpu); with RFLAGS.TF set: one instruction, then #DB (after mov ss and pop ss only with the next one)
+    // run(cpu); with RFLAGS.TF or watch_step set: one instruction, then #DB if it is due (runtime/watch.ts)
     const f = s.run.func;
     const fuel = f.local('i32');
     const reason = f.local('i32');
@@ -473,26 +471,16 @@ function emitShared(
     const slice = f.local('i32');
     f.get(0).call(rt.helper('enter_guest', []));
     f.get(0).mem('i32.load', off.fuel).set(fuel);
-    f.get(0).mem('i32.load', off.rflags).i32(RFLAGS.TF).op('i32.and').if();
+    f.get(0).mem('i32.load', off.rflags).i32(RFLAGS.TF).op('i32.and');
+    f.get(0).mem('i32.load', off.watch_step).op('i32.or').if();
     f.get(0).i32(Record32.size).mem('i32.store', off.fuel);
     f.get(0).i32(0).mem('i32.store', off.exit_len);
     f.get(0).i32(0).mem('i32.store', off.int_shadow);
-    f.get(0).call(step).tee(rec).if('i32');
+    f.get(0).get(0).call(step).tee(rec).if('i32');
     f.get(rec).get(0).get(rec).i32(Record32.size).op('i32.add').get(rec).mem('i32.load');
     f.op('call_indirect').body.u32(rt.handlerType).u32(0);
-    f.else().get(0).mem('i32.load', off.exit_reason).end().set(reason);
-    f.get(reason)
-      .i32(EXIT.PREEMPT)
-      .op('i32.eq')
-      .get(0)
-      .mem('i32.load', off.int_shadow)
-      .op('i32.eqz')
-      .op('i32.and')
-      .if();
-    f.get(0).get(0).mem('i64.load', DR6).i64(DR6_BS).op('i64.or').mem('i64.store', DR6);
-    f.get(0).i32(VEC.DB).i32(0).i32(0).call(rt.helper('raise', []));
-    f.i32(EXIT.EXCEPTION).set(reason);
-    f.end();
+    f.else().get(0).mem('i32.load', off.exit_reason).end();
+    f.call(rt.helper('step_done', [])).set(reason);
     // What is left of the caller's fuel.
     f.get(0).get(fuel).i32(Record32.size).op('i32.sub').get(0).mem('i32.load', off.fuel).op('i32.add');
     f.mem('i32.store', off.fuel);

@@ -13,6 +13,7 @@ import {
   AreaHeader, CpuState, EXIT, NON_CANONICAL, RENDEZVOUS, TLB_CONTEXTS, TLB_ENTRIES, TLB_INVALID, TlbContext, TlbEntry, VEC, XTLB_ENTRIES, XtlbEntry,
 } from '../../../build/abi/engine';
 import { area, setArea, walk_done, walk_error, walk_failed, walk_page, walk_rights } from './percpu';
+import { code_watched, data_watched, may_access, watched_page } from './watch';
 
 /** Frame `mfn` is going to hold decoded code for `mode`: its offset table's address (made if need be). */
 @external("decoder", "code_table")
@@ -79,6 +80,20 @@ export function code_flush(): void {
 /** Before guest code runs: the hypervisor changes modes when it enters or leaves a guest kernel. */
 export function enter_guest(cpu: usize): void {
   select_xtlb(cpu);
+  if (load<u32>(cpu, CpuState.watch) != 0) forget_watched(cpu);
+}
+
+/** Another vCPU may have filled the entries of pages that this one watches. */
+function forget_watched(cpu: usize): void {
+  for (let n: usize = 0; n < 4; n++) {
+    const va = load<u64>(cpu + CpuState.dr + (n << 3)) & ~0xfff;
+    if (!watched_page(cpu, va, 0x11 << <u32>n)) continue;
+    const e = load<u32>(cpu, CpuState.tlb) + tlb_slot(va);
+    if (load<u64>(e, TlbEntry.rtag) == va) store<u64>(e, TLB_INVALID, TlbEntry.rtag);
+    if (load<u64>(e, TlbEntry.wtag) == va) store<u64>(e, TLB_INVALID, TlbEntry.wtag);
+    const x = load<u32>(cpu, CpuState.xtlb) + xtlb_slot(va);
+    if (load<u64>(x, XtlbEntry.tag) == va) store<u64>(x, TLB_INVALID, XtlbEntry.tag);
+  }
 }
 
 function clear_context(i: u32): void {
@@ -339,6 +354,7 @@ function fill(cpu: usize, va: u64, access: u32): u32 {
   if (!walk(cpu, <u32>load<u64>(cpu, CpuState.cr3), va, access, is_user(cpu), true)) return fault(cpu, va);
   const page = <u32>walk_page;
   const mfn = page >> 12;
+  if (data_watched(cpu, va)) return page | (<u32>va & 0xfff);
   const e = load<u32>(cpu, CpuState.tlb) + tlb_slot(va);
   const tag = va & ~0xfff;
   store<u64>(e, tag, TlbEntry.rtag);
@@ -381,9 +397,10 @@ function fill(cpu: usize, va: u64, access: u32): u32 {
 export function probe_read(cpu: usize, va: u64, bytes: u32): u32 {
   const h = lookup_read(cpu, va);
   const first: u32 = 4096 - (<u32>va & 0xfff);
-  if (bytes <= first || !h) return h;
+  if (!h) return 0;
+  if (bytes <= first) return may_access(cpu, va, bytes, false) ? h : 0;
   const h1 = lookup_read(cpu, wrap(cpu, va + first));
-  if (!h1) return 0;
+  if (!h1 || !may_access(cpu, va, bytes, false)) return 0;
   const b = <u32>cpu + <u32>CpuState.bounce;
   memory.copy(b, h, first);
   memory.copy(b + first, h1, bytes - first);
@@ -395,9 +412,9 @@ export function probe_write(cpu: usize, va: u64, bytes: u32): u32 {
   const h = lookup_write(cpu, va);
   if (!h) return 0;
   const first: u32 = 4096 - (<u32>va & 0xfff);
-  if (bytes <= first) return smc(cpu, h, bytes) ? h : 0;
+  if (bytes <= first) return may_access(cpu, va, bytes, true) && smc(cpu, h, bytes) ? h : 0;
   const h1 = lookup_write(cpu, wrap(cpu, va + first));
-  if (!h1) return 0;
+  if (!h1 || !may_access(cpu, va, bytes, true)) return 0;
   if (!smc(cpu, h, first) || !smc(cpu, h1, bytes - first)) return 0;
   store<u32>(cpu, h, CpuState.bounce_host0);
   store<u32>(cpu, h1, CpuState.bounce_host1);
@@ -450,6 +467,10 @@ export function probe_exec(cpu: usize, rip: u64): u32 {
   }
   if (!walk(cpu, <u32>load<u64>(cpu, CpuState.cr3), rip, EXEC, is_user(cpu), true)) return fault(cpu, rip);
   const mfn = <u32>walk_page >> 12;
+  if (code_watched(cpu, rip)) {
+    rendezvous(cpu, RENDEZVOUS.WATCHED, 0);
+    return 0;
+  }
   if (!(code_owners(mfn) & own_bit())) {
     if (load<u32>(area, AreaHeader.shared)) {
       rendezvous(cpu, RENDEZVOUS.CODE_FIRST, mfn);

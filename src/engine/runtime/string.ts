@@ -19,9 +19,9 @@ const RCX: usize = CpuState.gpr + 8 * GPR.RCX;
 const RSI: usize = CpuState.gpr + 8 * GPR.RSI;
 const RDI: usize = CpuState.gpr + 8 * GPR.RDI;
 
-/** Elements that one call may do: a single-stepping guest gets its #DB after each. */
+/** Elements that one call may do: #DB comes after each, for a single-stepping guest or one that watches memory. */
 @inline function turn(cpu: usize, bytes: u32): u64 {
-  return (load<u64>(cpu, CpuState.rflags) & RFLAGS.TF) != 0 ? 1 : CHUNK / bytes;
+  return (load<u64>(cpu, CpuState.rflags) & RFLAGS.TF) != 0 || load<u32>(cpu, CpuState.watch_step) != 0 ? 1 : CHUNK / bytes;
 }
 @inline function offset_mask(addrsize: u32): u64 {
   return u64.MAX_VALUE >> (64 - addrsize * 8);

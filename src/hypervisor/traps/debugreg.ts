@@ -2,6 +2,7 @@
 import { CpuState, ERRNO } from "../abi";
 import { Vcpu } from "../domain";
 import { current } from "../percpu";
+import { watch_breakpoints, watch_update } from "../engine";
 import { guest_range_okay } from "../guest";
 
 const CR0_TS: u64 = 8;
@@ -45,12 +46,14 @@ export function set_debugreg(v: Vcpu, n: u32, value: u64): i64 {
         if (type == 2) return -ERRNO.EPERM;
       }
       store<u64>(dr(v, 7), bits);
+      watch_update(v.cpu);
       return 0;
     }
     default:
       // The engine's own address range is not to be watched.
       if (!guest_range_okay(value, 8)) return -ERRNO.EPERM;
       store<u64>(dr(v, r), value);
+      watch_update(v.cpu);
       return 0;
   }
 }
@@ -68,7 +71,28 @@ export function debugreg_valid(v: Vcpu, n: u32): bool {
 }
 
 export function do_set_debugreg(n: u64, value: u64): i64 {
-  return n > 7 ? -ERRNO.ENODEV : set_debugreg(current, <u32>n, value);
+  return n > 7 ? -ERRNO.ENODEV : set_own_debugreg(current, <u32>n, value);
+}
+
+/** The guest sets one itself: what a debugger had put into DR7 is gone then. */
+export function set_own_debugreg(v: Vcpu, n: u32, value: u64): i64 {
+  const rc = set_debugreg(v, n, value);
+  if (rc == 0 && alias(v, n) == 7) v.debugger_watches = 0;
+  return rc;
+}
+
+/**
+ * The instruction at rip is to be executed by itself, as there are breakpoints about (engine: runtime/watch.ts): if one
+ * stands on it, #DB comes before it. Returns whether it is due.
+ */
+export function breakpoint_due(v: Vcpu): bool {
+  const hits = watch_breakpoints(v.cpu);
+  if (hits == 0) {
+    store<u32>(v.cpu, 1, CpuState.watch_step);
+    return false;
+  }
+  store<u64>(dr(v, 6), load<u64>(dr(v, 6)) | <u64>hits);
+  return true;
 }
 export function do_get_debugreg(n: u64): i64 {
   return n > 7 ? -ERRNO.ENODEV : get_debugreg(current, <u32>n);
@@ -77,6 +101,7 @@ export function do_get_debugreg(n: u64): i64 {
 export function init_debugregs(v: Vcpu): void {
   store<u64>(dr(v, 6), DR6_DEFAULT);
   store<u64>(dr(v, 7), DR7_FIXED);
+  watch_update(v.cpu);
 }
 
 /** fpu_taskswitch: sets or clears CR0.TS. */

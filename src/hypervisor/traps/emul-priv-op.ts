@@ -10,7 +10,7 @@ import { tsc_at } from "../time/time_info";
 import { new_guest_cr3 } from "../mm/mmuext";
 import { put_old_guest_table } from "../mm/old_table";
 import { debugger_watches_steps, domain_pause_for_debugger } from "../debugger";
-import { debugreg_valid, get_debugreg, guest_ts, set_debugreg, set_guest_ts } from "./debugreg";
+import { debugreg_valid, get_debugreg, guest_ts, set_guest_ts, set_own_debugreg } from "./debugreg";
 import { guest_io_okay, guest_io_read, guest_io_write, iopl_ok } from "./ioport";
 import { emulate_string_io } from "./string-io";
 import { pv_inject_hw_exception } from "./inject";
@@ -194,7 +194,7 @@ function two_byte(v: Vcpu, i: Insn): bool {
       const reg = (modrm & 7) | ((i.rex & 1) << 3);
       if (op == 0x20) return read_cr(v, n, reg);
       if (op == 0x22) return write_cr(v, n, get_gpr(v, reg));
-      if (op == 0x23) return set_debugreg(v, n, get_gpr(v, reg)) == 0;
+      if (op == 0x23) return set_own_debugreg(v, n, get_gpr(v, reg)) == 0;
       if (!debugreg_valid(v, n)) return false;
       set_gpr(v, reg, <u64>get_debugreg(v, n));
       return true;

@@ -4,13 +4,13 @@ import { CpuState, EXIT, FLAT, GPR, RENDEZVOUS, RFLAGS, SEG, VEC, VGCF, VMASST_T
 import { Vcpu, in_kernel_mode, set_gpr } from "../domain";
 import { rflags_get } from "../engine";
 import { domain_crash } from "../crash";
-import { debugger_watches, debugger_watches_steps, domain_pause_for_debugger } from "../debugger";
+import { debugger_watches, debugger_watches_data, debugger_watches_steps, domain_pause_for_debugger } from "../debugger";
 import { await_resume } from "../exclusive";
 import { code_from_frame, frame_modified } from "../mm/tlbflush";
 import { ptwr_do_page_fault } from "../mm/ptwr";
 import { pv_hypercall } from "../hypercalls/dispatch";
 import { TBF_INTERRUPT, create_bounce_frame } from "./bounce";
-import { guest_ts, set_guest_ts } from "./debugreg";
+import { breakpoint_due, guest_ts, set_guest_ts } from "./debugreg";
 import { emulate_cpuid, emulate_forced_invalid_op } from "./emul-inv-op";
 import { emulate_privileged_op } from "./emul-priv-op";
 import { pv_inject_hw_exception, pv_inject_page_fault, pv_inject_sw_interrupt, trap_address, trap_dpl } from "./inject";
@@ -57,7 +57,7 @@ export function handle_exit(v: Vcpu, reason: u32): void {
       pv_inject_hw_exception(VEC.UD, 0);
       break;
     case EXIT.RENDEZVOUS:
-      rendezvous(load<u32>(v.cpu, CpuState.exit_vector), load<u32>(v.cpu, CpuState.exit_error));
+      rendezvous(v, load<u32>(v.cpu, CpuState.exit_vector), load<u32>(v.cpu, CpuState.exit_error));
       break;
     case EXIT.HLT:
       pv_inject_hw_exception(VEC.GP, 0);
@@ -68,10 +68,17 @@ export function handle_exit(v: Vcpu, reason: u32): void {
 }
 
 /** An instruction needs other pCPUs' agreement, about frame `mfn`; afterwards it is executed again. */
-function rendezvous(what: u32, mfn: u32): void {
+function rendezvous(v: Vcpu, what: u32, mfn: u32): void {
   if (what == RENDEZVOUS.CODE_WRITTEN) frame_modified(mfn);
   else if (what == RENDEZVOUS.CODE_FIRST) code_from_frame(mfn);
-  else await_resume();
+  else if (what == RENDEZVOUS.EXCLUSIVE) await_resume();
+  else if (what == RENDEZVOUS.WATCHED && breakpoint_due(v)) debug_exception(v);
+}
+
+/** #DB, with its reason in dr6: a debugger's, or the guest's own. */
+function debug_exception(v: Vcpu): void {
+  if (debugger_watches_steps(v) || debugger_watches_data(v)) domain_pause_for_debugger(v, VEC.DB);
+  else pv_inject_hw_exception(VEC.DB, 0);
 }
 
 function do_exception(v: Vcpu): void {
@@ -82,8 +89,7 @@ function do_exception(v: Vcpu): void {
       do_page_fault(v, error);
       return;
     case VEC.DB:
-      if (!debugger_watches_steps(v)) break;
-      domain_pause_for_debugger(v, VEC.DB);
+      debug_exception(v);
       return;
     case VEC.UD:
       if (emulate_forced_invalid_op(v)) return;
