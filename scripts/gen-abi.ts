@@ -10,7 +10,7 @@
  *
  * Usage: node scripts/gen-abi.ts [output directory]
  */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Constants, Struct } from '../src/abi/layout.ts';
@@ -127,7 +127,7 @@ function writeIfChanged(file: string, text: string): void {
   } catch {
     // not there yet
   }
-  writeFileSync(file, text);
+  replaceFile(file, text);
 }
 
 export async function genAbi(outDir = join(ROOT, 'build/abi')): Promise<void> {

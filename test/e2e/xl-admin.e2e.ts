@@ -57,7 +57,7 @@ describe('consoles', () => {
     second.kill('SIGTERM');
     await second.result();
     expect(await xl.ok('channel-list', 'guest')).toMatch(
-      /^Idx BE state evt-ch ring-ref connection {32}\n1 {3}0 {2}4 {5}\d+ +\d+ pty {8}\/dev\/pts\/\d+ +\n$/,
+      /^Idx BE state evt-ch ring-ref connection {32}\n1 {3}0 {2}4 {5}\d+ +\d+ +pty {8}\/dev\/pts\/\d+ +\n$/,
     );
   });
 
@@ -80,7 +80,7 @@ describe('disks', () => {
     const lines = await list();
     expect(lines[0]).toMatch(/^Vdev {2}BE {2}handle state evt-ch ring-ref BE-path/);
     expect(lines.map((l) => l.split(' ')[0])).toEqual(['Vdev', '51712', '5632', '51728']);
-    expect(lines[3]).toMatch(/^51728 (\d+) +1 +4 +\d+ +\d+ +\/local\/domain\/\1\/backend\/vbd\/1\/51728 +$/);
+    expect(lines[3]).toMatch(/^51728 (\d+) +1 +4 +\d+ +\d+ +\/local\/domain\/\1\/backend\/vbd\/1\/51728$/);
     await xl.ok('block-detach', 'guest', 'xvdb');
     expect(await list()).toHaveLength(3);
     expect(await console.shell('cat /proc/partitions')).not.toContain('xvdb');
@@ -93,7 +93,7 @@ describe('disks', () => {
   });
 
   it('in a CD drive are changed', async () => {
-    const disk = async () => await console.shell('head -c 15 /dev/xvdc 2>&1 || head -c 15 /dev/hdc');
+    const disk = async () => await console.shell('head -c 15 /dev/xvdc; echo');
     expect(await disk()).toContain('this is one.iso');
     await xl.ok('cd-insert', 'guest', 'hdc', path('two.iso'));
     await eventually(async () => (await disk()).includes('this is two.iso'));
@@ -183,7 +183,7 @@ it('list -l says what the guest has', async () => {
 describe('schedulers and pools', () => {
   it('weights and caps', async () => {
     await xl.ok('sched-credit2', '-d', 'guest', '-w', '512', '-c', '150');
-    expect(await xl.ok('sched-credit2', '-d', 'guest')).toMatch(/\nguest {29} {4}1 {4}512 {2}150\n$/);
+    expect(await xl.ok('sched-credit2', '-d', 'guest')).toMatch(/\nguest {28} {4}1 {4}512 {2}150\n$/);
     await xl.ok('sched-credit2', '-s', '-r', '500');
     expect(await xl.ok('sched-credit2', '-s')).toBe('Cpupool Pool-0: ratelimit=500us\n');
     expect(await xl.run('sched-credit', '-d', 'guest')).toMatchObject({ status: 1 });
@@ -192,8 +192,8 @@ describe('schedulers and pools', () => {
   });
 
   it.each([
-    ['credit', /^guest {29} {4}1 {4}300 {3}40$/m, ['-w', '300', '-c', '40']],
-    ['rtds', /^guest {29} {4}1 {5}20000 {5}15000 {8}yes$/m, ['-p', '20000', '-b', '15000', '-e', '1']],
+    ['credit', /^guest {28} {4}1 {4}300 {3}40$/m, ['-w', '300', '-c', '40']],
+    ['rtds', /^guest {28} {4}1 {5}20000 {5}15000 {8}yes$/m, ['-p', '20000', '-b', '15000', '-e', '1']],
   ])('a pool of its own for %s, with the guest in it', async (scheduler, row, parameters) => {
     await xl.ok('cpupool-cpu-remove', 'Pool-0', '1');
     const file = path(`${scheduler}.cfg`);
@@ -274,7 +274,7 @@ describe('a watchdog', () => {
     await create('kept', 'preserve');
     await create('again', 'coredump-restart');
     const first = Number(await xl.ok('domid', 'again'));
-    await eventually(async () => / {5}--?-*sw- /.test(await xl.ok('list', 'kept')));
+    await eventually(async () => /sw- /.test(await xl.ok('list', 'kept')));
     await eventually(async () => Number((await xl.run('domid', 'again')).stdout) > first);
     expect(await xl.ok('dmesg')).toMatch(/[Ww]atchdog/);
     execFileSync('test', ['-s', path('dump/again.core')]);

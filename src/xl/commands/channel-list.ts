@@ -1,7 +1,7 @@
 import { deviceList } from '../devices.ts';
 
-const line = (cells: readonly (string | number)[]) =>
-  cells.map((c, i) => (i === 4 ? `${c}`.padStart(8) : `${c}`.padEnd([3, 2, 5, 6, 8, 10, 30][i]))).join(' ');
+const WIDTHS = [3, 2, 5, 6, 8, 10, 30];
+const line = (cells: readonly (string | number)[]) => cells.map((c, i) => `${c}`.padEnd(WIDTHS[i])).join(' ');
 
 /** Consoles besides the first. Their back ends are all in the control domain, their other ends ptys. */
 export const channelList = deviceList({

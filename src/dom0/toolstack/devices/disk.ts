@@ -105,13 +105,14 @@ export class Disks {
 
   list(domid: number): DiskStatus[] {
     return this.#all.list(domid).map((id) => {
-      const front = (key: string) => Number(this.#all.front(id, key) ?? -1);
+      const front = (...keys: string[]) =>
+        Number(keys.map((key) => this.#all.front(id, key)).find((value) => value !== undefined) ?? -1);
       return {
         id,
         vdev: this.#store.tryRead(`${libxlDevicePath(id)}/dev`) ?? `${id.devid}`,
         state: front('state'),
-        eventChannel: front('event-channel'),
-        ringRef: front('ring-ref'),
+        eventChannel: front('event-channel', 'queue-0/event-channel'),
+        ringRef: front('ring-ref', 'ring-ref0', 'queue-0/ring-ref', 'queue-0/ring-ref0'),
         backend: backendPath(id),
       };
     });

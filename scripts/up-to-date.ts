@@ -1,0 +1,87 @@
+/**
+ * What is built once, and again when its sources or its outputs are others than then. Several builds may run at once, of
+ * different states of the sources even: a part counts as built only if its outputs are those that were made from its inputs
+ * as they are now. Nothing is locked: two builds may do the same work, and a mixture of their outputs is built anew.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+
+export interface Part {
+  readonly name: string;
+  /** Files and folders whose content decides, from the root. What other parts make may be among them. */
+  readonly inputs: readonly string[];
+  /** Files and folders that it makes, from the root. */
+  readonly outputs: readonly string[];
+  /** Makes them; returns what there is to say. */
+  readonly run: () => Promise<string>;
+}
+
+interface Stamp {
+  readonly inputs: string;
+  readonly outputs: string;
+}
+
+/** Builds of a part whose inputs change meanwhile, before it is left as it is: the next build goes on. */
+const ATTEMPTS = 3;
+
+function* files(path: string): Generator<string> {
+  if (!existsSync(path)) return;
+  if (statSync(path).isDirectory()) {
+    for (const f of readdirSync(path).sort()) yield* files(join(path, f));
+  } else yield path;
+}
+
+/** Of the content of files and folders; '' for none. */
+function digest(root: string, paths: readonly string[]): string {
+  const h = createHash('sha256');
+  let found = false;
+  for (const file of paths.flatMap((p) => [...files(join(root, p))])) {
+    found = true;
+    h.update(file.slice(root.length)).update('\0').update(readFileSync(file)).update('\0');
+  }
+  return found ? h.digest('hex') : '';
+}
+
+/** Others see the old file or the new one, never a part of it. */
+export function replaceFile(path: string, content: string | Uint8Array): void {
+  mkdirSync(dirname(path), { recursive: true });
+  const temporary = `${path}.${process.pid}.tmp`;
+  writeFileSync(temporary, content);
+  renameSync(temporary, path);
+}
+
+function readStamp(path: string): Stamp | undefined {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch {
+    return undefined; // none, or damaged
+  }
+}
+
+/** Builds the part if need be; stamps are kept in `stamps`, a folder. Returns whether it was built. */
+export async function bringUpToDate(
+  root: string,
+  stamps: string,
+  part: Part,
+  options: { readonly force?: boolean; readonly log?: (line: string) => void } = {},
+): Promise<boolean> {
+  const { force = false, log = () => {} } = options;
+  const stampFile = join(stamps, `${part.name}.json`);
+  let built = false;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const inputs = digest(root, part.inputs);
+    const stamp = readStamp(stampFile);
+    const fresh = stamp?.inputs === inputs && stamp.outputs !== '' && stamp.outputs === digest(root, part.outputs);
+    if (fresh && !(force && !built)) return built;
+    const t = performance.now();
+    const what = await part.run();
+    built = true;
+    log(`build: ${part.name}: ${what} (${((performance.now() - t) / 1000).toFixed(1)} s)`);
+    // Sources that were changed on the way are in the outputs or not: neither is known.
+    if (digest(root, part.inputs) !== inputs) continue;
+    replaceFile(stampFile, JSON.stringify({ inputs, outputs: digest(root, part.outputs) } satisfies Stamp));
+    return true;
+  }
+  return built;
+}
