@@ -14,6 +14,7 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Constants, Struct } from '../src/abi/layout.ts';
+import { replaceFile } from './up-to-date.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
