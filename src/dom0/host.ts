@@ -158,7 +158,7 @@ export class Host {
     try {
       await this.#storeSocket?.close();
       this.#gdb.close();
-      this.toolstack.close();
+      await this.toolstack.close();
       await this.devices.close();
     } finally {
       this.#events.stop();

@@ -1,7 +1,7 @@
 /** What to boot: the files the user names, or Debian's kernel and an initramfs made from its busybox. */
 import { resolve } from 'node:path';
+import { kernelElf, readImage } from '../dom0/toolstack/boot-files.ts';
 import type { Cache } from '../dom0/toolstack/cache.ts';
-import { kernelElf, readImage } from '../dom0/toolstack/load.ts';
 import { debianBusybox, debianKernel, FetchError, type Say } from './debian.ts';
 import { initramfs } from './initramfs.ts';
 import type { Options } from './options.ts';

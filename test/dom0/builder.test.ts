@@ -39,7 +39,10 @@ function build(o: { elf?: TinyElf; ramdisk?: Uint8Array; memoryMiB?: number; cmd
     emulationFlags: 0,
   });
   xen.domctl.setMaxMem(domid, b.memoryMiB * 1024);
-  const built = buildPv(xen, domid, b);
+  const steps = buildPv(xen, domid, b);
+  let step = steps.next();
+  while (!step.done) step = steps.next();
+  const built = step.value;
   const d = fake.domains.get(domid)!;
   const view = new DataView(d.context!.buffer, d.context!.byteOffset);
   const context = new StructView(view, 0, VcpuGuestContext);

@@ -1,5 +1,5 @@
 /** Domains from creation to end: what the toolstack asks of the hypervisor, what it gives back, and when. */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { SHUTDOWN } from '../../src/abi/sched.ts';
 import type { EventChannels } from '../../src/dom0/kernel/evtchn.ts';
 import { HypercallError } from '../../src/dom0/kernel/hypercalls.ts';
@@ -40,8 +40,8 @@ beforeEach(() => {
   events.start();
 });
 
-afterEach(() => {
-  toolstack.close();
+afterEach(async () => {
+  await toolstack.close();
   events.stop();
 });
 
@@ -232,8 +232,7 @@ describe('life cycle', () => {
     const s = supervise(toolstack, first, { started: (d) => started.push(d.domid) });
     fake.shutdown(first.domid, SHUTDOWN.reboot);
     await first.ended;
-    await new Promise((resolve) => setImmediate(resolve));
-    expect(started).toEqual([2]);
+    await vi.waitFor(() => expect(started).toEqual([2]));
     expect(s.domain.info()?.paused).toBe(false);
     fake.shutdown(2, SHUTDOWN.poweroff);
     expect(await s.done).toBe('poweroff');
@@ -245,7 +244,7 @@ describe('life cycle', () => {
     const s = supervise(toolstack, first);
     fake.shutdown(first.domid, SHUTDOWN.crash);
     await first.ended;
-    await new Promise((resolve) => setImmediate(resolve));
+    await vi.waitFor(() => expect(s.domain.domid).toBe(2));
     expect(first.name).toBe('lpv-1');
     expect(store.read('/local/domain/1/name')).toBe('lpv-1');
     expect(s.domain.name).toBe('lpv');

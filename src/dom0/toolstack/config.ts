@@ -35,7 +35,15 @@ export interface Limits {
   readonly eventChannels?: number;
 }
 
-export interface DomainConfig extends DeviceConfig {
+/** What is put into the memory of a new domain. */
+export interface BootImages {
+  /** The kernel's ELF file (unpackKernel makes it of any image). */
+  readonly kernel: Uint8Array;
+  readonly ramdisk?: Uint8Array;
+}
+
+/** All else that a domain is made from. */
+export interface DomainSettings extends DeviceConfig {
   readonly name: string;
   /** Default: random. */
   readonly uuid?: string;
@@ -45,10 +53,8 @@ export interface DomainConfig extends DeviceConfig {
   /** vCPUs that are online at the start, and the most there may be (default: the same). */
   readonly vcpus: number;
   readonly maxVcpus?: number;
-  /** The kernel's ELF file (unpackKernel makes it of any image), and how to call it in messages and in XenStore. */
-  readonly kernel: Uint8Array;
+  /** How to call the kernel in messages and in XenStore. */
   readonly kernelName: string;
-  readonly ramdisk?: Uint8Array;
   readonly ramdiskName?: string;
   readonly cmdline: string;
   /** Where and how much its vCPUs run; default: anywhere, as the scheduler's defaults say. */
@@ -66,6 +72,8 @@ export interface DomainConfig extends DeviceConfig {
   readonly onWatchdog?: LifecycleAction;
   readonly onSoftReset?: LifecycleAction;
 }
+
+export type DomainConfig = DomainSettings & BootImages;
 
 /** Most vCPUs of a domain. */
 export const MAX_VCPUS = 128;

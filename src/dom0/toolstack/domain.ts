@@ -3,7 +3,7 @@ import { SHUTDOWN } from '../../abi/sched.ts';
 import type { DomainInfo } from '../kernel/hypercalls/domctl.ts';
 import type { Channel } from '../xenconsoled/channels.ts';
 import type { Console } from '../xenconsoled/xenconsoled.ts';
-import type { DomainConfig } from './config.ts';
+import type { BootImages, DomainConfig, DomainSettings } from './config.ts';
 import { ToolstackError } from './error.ts';
 import type { DomainState } from './events.ts';
 import type { DomainSpec } from './spec.ts';
@@ -28,7 +28,9 @@ export const endOf = (info: DomainInfo): DomainEnd => END.get(info.shutdownReaso
 export class Domain {
   readonly domid: number;
   readonly uuid: string;
-  readonly config: DomainConfig;
+  readonly config: DomainSettings;
+  /** What it was booted from, some tens of MB; undefined where its next incarnation reads the files anew. */
+  images: BootImages | undefined;
   readonly console: Console;
   /** Its other consoles, as configured and in that order. */
   readonly channels: readonly Channel[];
@@ -59,7 +61,9 @@ export class Domain {
     this.toolstack = toolstack;
     this.domid = made.domid;
     this.uuid = made.uuid;
-    this.config = made.config;
+    const { kernel, ramdisk, ...settings } = made.config;
+    this.config = settings;
+    this.images = { kernel, ramdisk };
     this.console = made.console;
     this.channels = made.channels;
     this.undo = made.undo;
@@ -83,6 +87,12 @@ export class Domain {
     }
     if (!channel.console) throw new ToolstackError(`console ${number} of ${this.name}: the guest has not connected it`);
     return channel.console;
+  }
+
+  /** It was made from `spec`: its next incarnation is too, so that its images need not be kept. */
+  readAnew(spec: DomainSpec): void {
+    this.spec = spec;
+    this.images = undefined;
   }
 
   rename(name: string): void {

@@ -2,10 +2,13 @@
  * Guests: domains with their life cycle, as `xl create` starts them. The one entry for every face: from a spec to a domain
  * that is watched over, restarted as its on_* settings say, and shut down in order when the host stops.
  */
+
+import type { Progress } from './boot-files.ts';
 import type { CrashRecords } from './crash.ts';
 import type { Domain } from './domain.ts';
+import { ToolstackError } from './error.ts';
 import { type NextLife, supervise } from './lifecycle.ts';
-import { loadSpec, type Progress } from './load.ts';
+import { loadSpec } from './load.ts';
 import { retrieveSpec } from './retrieve.ts';
 import { type DomainSpec, parseSpec } from './spec.ts';
 import type { Toolstack } from './toolstack.ts';
@@ -41,7 +44,7 @@ export class Guests {
     const config = await loadSpec(spec, progress);
     progress(`building ${spec.name}`);
     const domain = await this.#toolstack.createWithDevices(config);
-    domain.spec = spec;
+    domain.readAnew(spec);
     if (monitor) this.#monitor(domain);
     if (!paused) domain.unpause();
     return domain;
@@ -77,7 +80,8 @@ export class Guests {
   #monitor(domain: Domain): void {
     const next = async (d: Domain): Promise<NextLife> => {
       const spec = d.nextSpec ?? retrieveSpec(this.#toolstack, d);
-      return spec ? { spec, config: await loadSpec(spec) } : { config: d.config };
+      if (!spec) throw new ToolstackError(`domain ${d.name} was not made from a configuration`);
+      return { spec, config: await loadSpec(spec) };
     };
     const { done } = supervise(this.#toolstack, domain, {
       next,

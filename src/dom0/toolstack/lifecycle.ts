@@ -1,8 +1,9 @@
 /** Carries out on_poweroff, on_reboot, on_crash: what `xl create` stays in the background for. */
 
-import type { DomainConfig, LifecycleAction } from './config.ts';
+import type { DomainConfig, DomainSettings, LifecycleAction } from './config.ts';
 import type { CrashRecords } from './crash.ts';
 import type { Domain, DomainEnd } from './domain.ts';
+import { ToolstackError } from './error.ts';
 import { RestartLimit } from './restarts.ts';
 import type { DomainSpec } from './spec.ts';
 import type { Toolstack } from './toolstack.ts';
@@ -18,7 +19,7 @@ const DEFAULTS: Record<DomainEnd, LifecycleAction> = {
   destroyed: 'destroy',
 };
 
-export function actionFor(config: DomainConfig, end: DomainEnd): LifecycleAction {
+export function actionFor(config: DomainSettings, end: DomainEnd): LifecycleAction {
   const wanted = {
     poweroff: config.onPoweroff,
     reboot: config.onReboot,
@@ -59,15 +60,15 @@ export interface SuperviseOptions {
   readonly stopping?: () => boolean;
 }
 
+/** Throws ToolstackError where the images are gone. */
+async function sameAgain({ config, images, name }: Domain): Promise<NextLife> {
+  if (!images) throw new ToolstackError(`what ${name} was booted from is not kept`);
+  return { config: { ...config, ...images } };
+}
+
 /** Watches `first` and its successors. */
 export function supervise(toolstack: Toolstack, first: Domain, options: SuperviseOptions = {}): Supervision {
-  const {
-    started,
-    next = async (d): Promise<NextLife> => ({ config: d.config }),
-    stopping = () => false,
-    crashes,
-    warn = () => {},
-  } = options;
+  const { started, next = sameAgain, stopping = () => false, crashes, warn = () => {} } = options;
   const limit = new RestartLimit();
   let current = first;
   /** What to do with a domain that ended so; undefined: it is gone. */
@@ -102,7 +103,7 @@ export function supervise(toolstack: Toolstack, first: Domain, options: Supervis
       if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
       if (stopping()) return end;
       current = await toolstack.createWithDevices(config);
-      current.spec = spec;
+      if (spec) current.readAnew(spec);
       toolstack.bus.emit({ type: 'domain.restarted', domid: current.domid, name: current.name, oldDomid });
       started?.(current);
       current.unpause();

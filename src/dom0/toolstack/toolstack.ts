@@ -69,6 +69,10 @@ export class Toolstack {
   private readonly events: EventChannels;
   private readonly domains = new Map<number, Domain>();
   private readonly virq: number;
+  /** Names of domains that are being made. */
+  private readonly making = new Set<string>();
+  private readonly creations = new Set<Promise<void>>();
+  private closed = false;
 
   constructor(parts: ToolstackParts) {
     this.xen = parts.xen;
@@ -108,8 +112,10 @@ export class Toolstack {
     return found;
   }
 
-  /** Destroys every domain and stops watching. */
-  close(): void {
+  /** Destroys every domain and stops watching. Resolves when no domain is being made any more. */
+  async close(): Promise<void> {
+    this.closed = true;
+    await Promise.all(this.creations);
     runAll([() => this.events.unbind(this.virq), ...this.list().map((d) => () => d.destroy())]);
   }
 
@@ -128,8 +134,26 @@ export class Toolstack {
    * KernelError for what the user can mend, HypercallError for what the hypervisor refused.
    */
   create(config: DomainConfig): Domain {
+    const steps = this.make(config);
+    for (;;) {
+      const step = steps.next();
+      if (step.done) return step.value;
+    }
+  }
+
+  /** As `create`, in steps: between them others of this thread get their turn. */
+  private async createInSteps(config: DomainConfig): Promise<Domain> {
+    const steps = this.make(config);
+    for (;;) {
+      const step = this.closed ? steps.throw(new ToolstackError('the host is stopping')) : steps.next();
+      if (step.done) return step.value;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  private *make(config: DomainConfig): Generator<void, Domain> {
     checkConfig(config);
-    if (this.find(config.name)) {
+    if (this.find(config.name) || this.making.has(config.name)) {
       throw new ToolstackError(
         `a domain of the name ${config.name} is there already; choose another name or destroy it`,
       );
@@ -141,6 +165,7 @@ export class Toolstack {
 
     const uuid = (config.uuid ?? crypto.randomUUID()).toLowerCase();
     const undo: (() => void)[] = [];
+    this.making.add(config.name);
     try {
       const domid = this.makeDomain(config, uuid);
       undo.push(() => ifThere(() => this.xen.domctl.destroyDomain(domid)));
@@ -161,7 +186,7 @@ export class Toolstack {
       const consolePort = this.xen.evtchn.allocUnbound(domid, CONTROL_DOMAIN);
       this.xen.domctl.setTscInfo(domid, config.tscMode ?? TSC_MODE.DEFAULT);
       if (config.timeOffset) this.xen.domctl.setTimeOffset(domid, config.timeOffset);
-      const built = buildPv(this.xen, domid, {
+      const built = yield* buildPv(this.xen, domid, {
         ...plan,
         storePort,
         consolePort,
@@ -188,12 +213,25 @@ export class Toolstack {
         );
       }
       throw e;
+    } finally {
+      this.making.delete(config.name);
     }
   }
 
-  /** As `create`, with the domain's devices: resolves when their back ends are ready. */
-  async createWithDevices(config: DomainConfig): Promise<Domain> {
-    const domain = this.create(config);
+  /** As `create`, with the domain's devices: resolves when their back ends are ready. Others are served meanwhile. */
+  createWithDevices(config: DomainConfig): Promise<Domain> {
+    const creation = this.createAll(config);
+    const settled = creation.then(
+      () => {},
+      () => {},
+    );
+    this.creations.add(settled);
+    void settled.then(() => this.creations.delete(settled));
+    return creation;
+  }
+
+  private async createAll(config: DomainConfig): Promise<Domain> {
+    const domain = await this.createInSteps(config);
     try {
       await this.devices?.attachAll(domain.domid, config);
       return domain;

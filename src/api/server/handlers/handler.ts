@@ -1,6 +1,6 @@
 /** What carries out the calls of the control API. Each is a line or two: the work is the toolstack's. */
 import type { Host } from '../../../dom0/host.ts';
-import type { Progress } from '../../../dom0/toolstack/load.ts';
+import type { Progress } from '../../../dom0/toolstack/boot-files.ts';
 import type { CallName, Params, Result } from '../../schema/index.ts';
 
 /** The process around the host. */

@@ -3,6 +3,9 @@ import type { Hypercalls } from '../../kernel/hypercalls.ts';
 import { PAGE_SIZE } from '../../kernel/memory.ts';
 import { ToolstackError } from '../error.ts';
 
+/** Bytes written in one go. */
+const STEP_BYTES = 4 << 20;
+
 const MiB = (pages: number) => (pages / 256).toFixed(pages % 256 === 0 ? 0 : 1);
 
 export class GuestFrames {
@@ -39,6 +42,14 @@ export class GuestFrames {
   /** Machine address of a pfn's page. */
   address(pfn: number): number {
     return this.xen.memory.foreignPage(this.domid, this.mfn(pfn));
+  }
+
+  /** As `write`, in steps of some milliseconds: it goes on when its caller does. */
+  *writeInSteps(at: number, data: Uint8Array, length = data.length): Generator<void, void> {
+    for (let done = 0; done < length; done += STEP_BYTES) {
+      this.write(at + done, data.subarray(done, done + STEP_BYTES), Math.min(STEP_BYTES, length - done));
+      yield;
+    }
   }
 
   /** Puts `data` at byte `at` from pfn 0, then zeros up to `length` bytes. */

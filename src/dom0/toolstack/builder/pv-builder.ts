@@ -59,18 +59,22 @@ export function planPv(b: Pick<PvBuild, 'kernel' | 'kernelName' | 'ramdisk' | 'c
   }
 }
 
-export function buildPv(xen: Hypercalls, domid: number, b: PvBuild): PvDomain {
+/** In steps of some milliseconds, so that who has others to serve can do so in between. */
+export function* buildPv(xen: Hypercalls, domid: number, b: PvBuild): Generator<void, PvDomain> {
   const { image, layout, cmdline } = planPv(b);
   xen.domctl.setAddressSize(domid, 64);
   const frames = GuestFrames.populate(xen, domid, layout.pages);
   const mfnOf = (pfn: number) => frames.mfn(pfn);
 
-  for (const { at, segment } of image.loads) frames.write(at, segment.data, Number(segment.size));
-  if (b.ramdisk && layout.ramdisk) frames.write(layout.ramdisk.pfn * PAGE_SIZE, b.ramdisk);
+  yield;
+  for (const { at, segment } of image.loads) yield* frames.writeInSteps(at, segment.data, Number(segment.size));
+  if (b.ramdisk && layout.ramdisk) yield* frames.writeInSteps(layout.ramdisk.pfn * PAGE_SIZE, b.ramdisk);
   writeP2m(frames, layout);
+  yield;
   for (const { pfn, entries } of layout.tables.entries(mfnOf)) {
     frames.write(pfn * PAGE_SIZE, new Uint8Array(entries.buffer));
   }
+  yield;
   const storeMfn = mfnOf(layout.xenstore);
   const consoleMfn = mfnOf(layout.console);
   const info = xen.domctl.getDomainInfo(domid);

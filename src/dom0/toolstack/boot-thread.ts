@@ -1,0 +1,40 @@
+/**
+ * Has a thread of its own make a guest's boot files ready: consoles and XenStore of other guests do not wait for it. The
+ * thread ends with its work.
+ */
+import { Worker } from 'node:worker_threads';
+import type { BootFiles, BootSpec, Progress } from './boot-files.ts';
+import { FileError } from './boot-files.ts';
+import { ToolstackError } from './error.ts';
+import { KernelError } from './kernel/kernel.ts';
+
+export interface BootRequest {
+  readonly spec: BootSpec;
+  /** Folder of the cache. */
+  readonly cacheDir: string;
+}
+
+/** What the thread says: progress any number of times, then the files or an error. */
+export type BootMessage =
+  | { readonly k: 'progress'; readonly message: string }
+  | { readonly k: 'done'; readonly files: BootFiles }
+  | { readonly k: 'error'; readonly type: string; readonly message: string };
+
+/** Errors that keep their type on the way; others are faults of ours. */
+const ERRORS: Readonly<Record<string, new (message: string) => Error>> = { FileError, ToolstackError, KernelError };
+
+/** As bootFiles. */
+export function loadBootFiles(spec: BootSpec, cacheDir: string, progress: Progress): Promise<BootFiles> {
+  const { kernel, ramdisk, cmdline, bootloader, bootloader_args, disk } = spec;
+  const workerData: BootRequest = { spec: { kernel, ramdisk, cmdline, bootloader, bootloader_args, disk }, cacheDir };
+  const worker = new Worker(new URL(`./boot-worker${import.meta.url.slice(-3)}`, import.meta.url), { workerData });
+  return new Promise((resolve, reject) => {
+    worker.on('message', (m: BootMessage) => {
+      if (m.k === 'progress') progress(m.message);
+      else if (m.k === 'done') resolve(m.files);
+      else reject(new (ERRORS[m.type] ?? Error)(m.message));
+    });
+    worker.on('error', reject);
+    worker.on('exit', (code) => reject(new Error(`the thread that reads boot files ended with ${code}`)));
+  });
+}
