@@ -55,7 +55,7 @@ const RUNTIME_FIXED: Record<string, { args: Type[]; result?: Type }> = {
   probe_write: { args: ['i64', 'i32'], result: 'i32' },
   commit: { args: [] },
   enter_guest: { args: [] },
-  step_done: { args: ['i32'], result: 'i32' },
+  step_done: { args: ['i32', 'i32'], result: 'i32' },
   exclusive_begin: { args: ['i32'], result: 'i32' },
   exclusive_end: { args: [] },
   raise: { args: ['i32', 'i32', 'i32'] },
@@ -476,7 +476,8 @@ function emitShared(
     f.get(0).i32(Record32.size).mem('i32.store', off.fuel);
     f.get(0).i32(0).mem('i32.store', off.exit_len);
     f.get(0).i32(0).mem('i32.store', off.int_shadow);
-    f.get(0).get(0).call(step).tee(rec).if('i32');
+    f.get(0).get(0).mem('i32.load', off.rflags).i32(RFLAGS.TF).op('i32.and'); // as it was before the instruction
+    f.get(0).call(step).tee(rec).if('i32');
     f.get(rec).get(0).get(rec).i32(Record32.size).op('i32.add').get(rec).mem('i32.load');
     f.op('call_indirect').body.u32(rt.handlerType).u32(0);
     f.else().get(0).mem('i32.load', off.exit_reason).end();

@@ -101,10 +101,10 @@ export function watch_breakpoints(cpu: usize): u32 {
 }
 
 /**
- * After one instruction that was executed by itself, and left guest code for `reason`: the reason that counts. A single step
- * or a data breakpoint makes it #DB.
+ * After one instruction that was executed by itself, and left guest code for `reason`: the reason that counts. A data
+ * breakpoint makes it #DB, and a single step (`stepping`: RFLAGS.TF was set before it).
  */
-export function step_done(cpu: usize, reason: u32): u32 {
+export function step_done(cpu: usize, stepping: u32, reason: u32): u32 {
   const asked = load<u32>(cpu, CpuState.watch_step);
   const hits = load<u32>(cpu, CpuState.watch_hits);
   store<u32>(cpu, 0, CpuState.watch_step);
@@ -114,7 +114,7 @@ export function step_done(cpu: usize, reason: u32): u32 {
   if (rflags & RFLAGS.RF) store<u64>(cpu, rflags & ~<u64>RFLAGS.RF, CpuState.rflags);
   let bits: u64 = hits;
   // After mov ss and pop ss a single-step trap comes only with the next instruction.
-  if ((rflags & RFLAGS.TF) != 0 && load<u32>(cpu, CpuState.int_shadow) == 0) bits |= DR6_BS;
+  if (stepping != 0 && load<u32>(cpu, CpuState.int_shadow) == 0) bits |= DR6_BS;
   if (bits != 0) {
     const dr6 = cpu + CpuState.dr + (6 << 3);
     store<u64>(dr6, load<u64>(dr6) | bits);
