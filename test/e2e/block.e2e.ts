@@ -224,7 +224,9 @@ it('a back end that fails again and again: the guest gets I/O errors and lives o
   while (driver.lost === undefined) await driver.fail('a test');
   // The kernel says so on the console too.
   expect(await work).toMatch(/failed$/);
-  expect(await guest.shell('dd if=/dev/xvda of=/dev/null bs=64k count=16 2>&1 | tail -n 1')).toMatch(/16\+0 records out/);
+  expect(await guest.shell('dd if=/dev/xvda of=/dev/null bs=64k count=16 2>&1 | tail -n 1')).toMatch(
+    /16\+0 records out/,
+  );
   expect(warnings.splice(0).join('\n')).toMatch(/failed 5 times|failed too often/);
   await detach();
   await attach({ target: image });
