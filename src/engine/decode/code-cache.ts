@@ -142,19 +142,20 @@ export class CodeCache {
   codeTable(mfn: number, mode: 0 | 1): number {
     const known = this.pages.get(mfn * 2 + mode);
     if (known) return known.table;
-    const twin = this.shared.join(mfn, mode);
-    if (twin) {
-      this.pages.set(mfn * 2 + mode, twin);
-      this.stats['pages shared']++;
-      return twin.table;
-    }
+    const page = this.shared.join(mfn, mode, () => this.makeTable());
+    if (page.mfn !== mfn) this.stats['pages shared']++;
+    this.pages.set(mfn * 2 + mode, page);
+    return page.table;
+  }
+
+  /** An empty offset table, for which the arena may be emptied. */
+  private makeTable(): number {
     if (this.next + LINKED_TABLE_BYTES > this.area.arenaEnd) this.flush();
     const table = this.next;
     this.next += LINKED_TABLE_BYTES;
     this.u8.fill(0, table, table + TABLE_BYTES);
     this.i32[(table + TABLE_BYTES) >>> 2] = this.i32[this.newestTable];
     this.i32[this.newestTable] = table;
-    this.pages.set(mfn * 2 + mode, this.shared.open(mfn, mode, table));
     this.stats.pages++;
     return table;
   }

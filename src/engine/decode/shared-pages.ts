@@ -39,22 +39,23 @@ export class SharedPages {
     return true;
   }
 
-  /** The page of frames with this one's bytes, which is one of them now; undefined: there is none. */
-  join(mfn: number, mode: 0 | 1): CodePage | undefined {
-    const entry = this.byKey.get(this.keyOf(mfn, mode))?.find((e) => this.equal(mfn, e.words));
-    entry?.frames.add(mfn);
-    return entry?.page;
-  }
-
-  /** A new page with this offset table, that others may join. */
-  open(mfn: number, mode: 0 | 1, table: number): CodePage {
+  /** The frame's page: one of frames with the same bytes, else a new one, for which `makeTable` gives the offset table. */
+  join(mfn: number, mode: 0 | 1, makeTable: () => number): CodePage {
+    const key = this.keyOf(mfn, mode);
+    const known = this.byKey.get(key)?.find((e) => this.equal(mfn, e.words));
+    if (known) {
+      known.frames.add(mfn);
+      return known.page;
+    }
+    const table = makeTable();
     const words = this.memory.slice(mfn * WORDS, (mfn + 1) * WORDS);
     const page: CodePage = { mfn, mode, table, content: new Uint8Array(words.buffer), misses: 0 };
-    const entry = { page, key: this.keyOf(mfn, mode), words, frames: new Set([mfn]) };
+    const entry = { page, key, words, frames: new Set([mfn]) };
     this.byPage.set(page, entry);
-    const list = this.byKey.get(entry.key);
+    // The table may have taken a flush, so what was under the key is looked up only now.
+    const list = this.byKey.get(key);
     if (list) list.push(entry);
-    else this.byKey.set(entry.key, [entry]);
+    else this.byKey.set(key, [entry]);
     return page;
   }
 
