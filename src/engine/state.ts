@@ -175,6 +175,8 @@ export const SCALE_ADDR16 = 0x80;
 export const SCALE_STACK = 0x40;
 /** Value of exit_has_error: a non-canonical address, which becomes #SS(0) or #GP(0) by the record's SCALE_STACK. */
 export const NON_CANONICAL = 2;
+/** CpuState.pending while somebody wants the CPU: above all fuel, so that a poll is one comparison with what is left. */
+export const PENDING = 0x7fffffff;
 
 export const SEG = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5, LDTR: 6, TR: 7 } as const;
 export const GPR = {

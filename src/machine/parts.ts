@@ -2,12 +2,15 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import type { EngineParts } from '../engine/engine.ts';
+import { tuneV8 } from './v8-flags.ts';
 
 const BUILD = new URL('../../build/', import.meta.url);
 
 export interface MachineParts extends EngineParts {
   readonly hypervisor: WebAssembly.Module;
 }
+
+tuneV8();
 
 const wasm = (name: string) => new WebAssembly.Module(readFileSync(new URL(name, BUILD)));
 

@@ -33,7 +33,7 @@ export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuff
     const type = several ? { ...HANDLER, params: [...HANDLER.params, 'i32' as const] } : HANDLER;
     const f = new RegionFunc(type);
     new RegionFunction(region, exits, f);
-    const index = m.add(type.params, type.results, f.encode());
+    const index = m.add(type.params, type.results, f.encode(), f.hints());
     for (const [e, offset] of region.entries.entries()) {
       if (!several) {
         m.export(entryName(r, e), index);

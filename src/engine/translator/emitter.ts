@@ -16,7 +16,8 @@ import { immediate } from './fold.ts';
 import { effectsOf } from './helpers.ts';
 import type { Instruction } from './prepare.ts';
 import type { RegionFunc } from './region-func.ts';
-import { type Registers, registerAt } from './registers.ts';
+import { isXmm, type Registers, registerAt } from './registers.ts';
+import type { RegisterUse } from './uses.ts';
 
 const { off } = CpuState;
 export const CPU = 1;
@@ -58,6 +59,7 @@ export class RegionEmitter extends IrEmitter {
   private readonly o: Outside;
   private readonly frame: Frame;
   private readonly regs: Registers;
+  private readonly unseen: RegisterUse['unseen'];
   readonly flags: FlagLocals;
   private at!: Instruction;
   /** Instructions of the block before this one. */
@@ -68,8 +70,16 @@ export class RegionEmitter extends IrEmitter {
   /** A helper of this instruction may have dropped code. */
   private mayDrop = false;
 
-  constructor(f: RegionFunc, o: Outside, frame: Frame, regs: Registers, flags: FlagLocals) {
+  constructor(
+    f: RegionFunc,
+    o: Outside,
+    frame: Frame,
+    regs: Registers,
+    unseen: RegisterUse['unseen'],
+    flags: FlagLocals,
+  ) {
     super(f);
+    this.unseen = unseen;
     this.o = o;
     this.frame = frame;
     this.regs = regs;
@@ -81,8 +91,9 @@ export class RegionEmitter extends IrEmitter {
     this.at = i;
     this.done = done;
     this.mayDrop = false;
+    this.regs.unseen = this.unseen.get(i);
     if (checkFpu) {
-      this.f.get(CPU).mem('i32.load8_u', off.cr0).i32(TS).op('i32.and').if();
+      this.f.get(CPU).mem('i32.load8_u', off.cr0).i32(TS).op('i32.and').unlikely().if();
       this.sideExit();
       this.f.end();
     }
@@ -91,7 +102,7 @@ export class RegionEmitter extends IrEmitter {
     if (this.mayDrop && fell) {
       const f = this.f;
       f.op('global.get').body.u32(this.o.dropped);
-      f.if().i32(0).op('global.set').body.u32(this.o.dropped);
+      f.unlikely().if().i32(0).op('global.set').body.u32(this.o.dropped);
       this.leave(i.next, done + 1, ON);
       f.end();
     }
@@ -158,34 +169,37 @@ export class RegionEmitter extends IrEmitter {
         .op('i32.wrap_i64')
         .i32(bytes - 1)
         .op('i32.and')
+        .unlikely()
         .if();
       this.sideExit();
       f.end();
     }
-    f.get(this.frame.tlb);
     f.get(a)
-      .i64(BigInt(12 - Math.log2(TlbEntry.size)))
-      .op('i64.shr_u')
-      .op('i32.wrap_i64');
+      .op('i32.wrap_i64')
+      .i32(12 - Math.log2(TlbEntry.size))
+      .op('i32.shr_u');
     f.i32((TLB_ENTRIES - 1) * TlbEntry.size)
       .op('i32.and')
+      .get(this.frame.tlb)
       .op('i32.add')
       .tee(e);
     f.mem('i64.load', write ? TlbEntry.off.wtag : TlbEntry.off.rtag);
     f.get(a);
     if (bytes > 1 && !align) f.i64(BigInt(bytes - 1)).op('i64.add');
-    f.i64(PAGE_MASK).op('i64.and').op('i64.ne').if('i32');
+    f.i64(PAGE_MASK).op('i64.and').op('i64.ne').unlikely().if('i32');
     f.get(CPU)
       .get(a)
       .i32(bytes)
       .call(write ? this.o.write : this.o.read)
       .tee(host)
       .op('i32.eqz')
+      .unlikely()
       .if();
     this.sideExit();
-    f.end().get(host).else();
-    f.get(a).op('i32.wrap_i64').get(e).mem('i32.load', TlbEntry.off.addend).op('i32.add');
-    f.end().set(host);
+    // What is added comes out of both ways, so that the sum is known to be 32 bits.
+    f.end().get(host).get(a).op('i32.wrap_i64').op('i32.sub').else();
+    f.get(e).mem('i32.load', TlbEntry.off.addend).end();
+    f.get(a).op('i32.wrap_i64').op('i32.add').set(host);
     return host;
   }
 
@@ -354,7 +368,6 @@ export class RegionEmitter extends IrEmitter {
     const f = this.f;
     const e = effectsOf(n.name);
     if (e.flags) this.flags.flush();
-    this.regs.store(e.gpr, e.xmm);
     f.get(CPU);
     for (const a of n.args) this.val(a);
     f.call(
@@ -365,7 +378,7 @@ export class RegionEmitter extends IrEmitter {
       ),
     );
     if (n.out) this.keep(n.out);
-    this.regs.load(e.gpr, e.xmm);
+    this.regs.load((r) => (isXmm(r) ? e.xmm : e.gpr));
     if (e.memory) this.mayDrop = true;
   }
 
@@ -383,6 +396,7 @@ export class RegionEmitter extends IrEmitter {
       f.get(host)
         .i32(bytes - 1)
         .op('i32.and')
+        .unlikely()
         .if();
       this.sideExit();
       f.end();

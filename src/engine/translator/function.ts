@@ -11,7 +11,7 @@ import { after, MEM } from './flag-steps.ts';
 import type { RegionFunc } from './region-func.ts';
 import { Registers } from './registers.ts';
 import { ANY_ENTRY, type Edge, type Graph, makeGraph, type Nesting, nest } from './structure.ts';
-import { registersOf } from './uses.ts';
+import { registerUse } from './uses.ts';
 
 const { off } = CpuState;
 const REC = 0;
@@ -61,7 +61,9 @@ export class RegionFunction {
     this.graph = makeGraph(successors, entries);
     this.nesting = nest(this.graph);
     this.kinds = flagKinds(region.blocks, this.flow, entries);
-    const regs = new Registers(f, registersOf(region.blocks.flatMap((b) => b.instructions)));
+    const inside = successors.map((s) => s.flatMap((to) => (to === ANY_ENTRY ? entries : [to])));
+    const use = registerUse(region.blocks, inside, entries);
+    const regs = new Registers(f, use.named);
     this.flags = new FlagLocals(f, exits.flagsWords);
     this.frame = {
       page: f.register('i64'),
@@ -70,16 +72,15 @@ export class RegionFunction {
       way: f.register('i32'),
       exit: 0,
     };
-    this.emitter = new RegionEmitter(f, exits, this.frame, regs, this.flags);
+    this.emitter = new RegionEmitter(f, exits, this.frame, regs, use.unseen, this.flags);
 
     f.get(LEFT).get(REC).op('i32.sub').set(LEFT);
     f.get(CPU).mem('i64.load', off.page).set(this.frame.page);
     f.get(CPU).mem('i32.load', off.tlb).set(this.frame.tlb);
-    regs.load();
+    regs.load((n) => use.needed.has(n));
     f.block();
     this.tree(this.graph.root);
     f.op('unreachable').end();
-    regs.store();
     this.flags.store();
     const go = (exit: number) => f.get(CPU).get(LEFT).get(this.frame.to).returnCall(exit);
     f.get(this.frame.way).i32(POLL).op('i32.eq').if();
@@ -151,7 +152,7 @@ export class RegionFunction {
     const { f } = this;
     if (entries.length === 1) {
       const [offset, e] = entries[0];
-      f.get(ENTRY).i32(offset).op('i32.ne').if().brTo(this.frame.exit).end();
+      f.get(ENTRY).i32(offset).op('i32.ne').unlikely().if().brTo(this.frame.exit).end();
       this.follow(n, e);
       return;
     }
@@ -222,7 +223,7 @@ export class RegionFunction {
   private jump(from: number): void {
     const { f } = this;
     const { page, to, exit } = this.frame;
-    f.get(LEFT).i32(0).op('i32.gt_s').get(CPU).mem('i32.load', off.pending).op('i32.eqz').op('i32.and');
+    f.get(LEFT).get(CPU).mem('i32.load', off.pending).op('i32.gt_s');
     f.get(to).i64(-4096n).op('i64.and').get(page).op('i64.eq').op('i32.and').if();
     f.get(to).op('i32.wrap_i64').i32(4095).op('i32.and').set(ENTRY);
     this.follow(from, this.graph.edges[from][0]);
@@ -241,10 +242,11 @@ export class RegionFunction {
     }
     if (taken) {
       // Others may ask for the CPU at any time, and are heard where guest code can go round.
-      f.get(LEFT).i32(0).op('i32.le_s');
+      f.get(LEFT);
       const back = this.nesting.order[e.to] <= this.nesting.order[from];
-      if (back) f.get(CPU).mem('i32.load', off.pending).op('i32.or');
-      f.if();
+      if (back) f.get(CPU).mem('i32.load', off.pending);
+      else f.i32(0);
+      f.op('i32.le_s').unlikely().if();
       this.emitter.leave(target, 0, POLL);
       f.end();
     }

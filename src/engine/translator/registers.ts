@@ -17,24 +17,22 @@ export function registerAt(offset: number): { n: number; byte: number } {
   return { n: -1, byte: 0 };
 }
 
-const isXmm = (n: number) => n >= 16;
+export const isXmm = (n: number) => n >= 16;
 const slot = (n: number) => (isXmm(n) ? off.xmm + (n - 16) * 16 : off.gpr + n * 8);
 
-/** Which registers a region names at all, and which it writes. */
-export interface RegisterUse {
-  readonly named: ReadonlySet<number>;
-  readonly written: ReadonlySet<number>;
-}
-
+/**
+ * A register's local and its place in CpuState are always equal: a write goes to both, so that a region can be left anywhere
+ * without further ado, and the baseline and optimizing compilers need not bring all registers to one place.
+ */
 export class Registers {
   private readonly f: RegionFunc;
-  private readonly use: RegisterUse;
   private readonly locals = new Map<number, number>();
+  /** Registers of the present instruction that are written anew before anybody can see them in CpuState. */
+  unseen: ReadonlySet<number> | undefined;
 
-  constructor(f: RegionFunc, use: RegisterUse) {
+  constructor(f: RegionFunc, named: ReadonlySet<number>) {
     this.f = f;
-    this.use = use;
-    for (const n of [...use.named].sort((a, b) => a - b)) this.locals.set(n, f.register(isXmm(n) ? 'v128' : 'i64'));
+    for (const n of [...named].sort((a, b) => a - b)) this.locals.set(n, f.register(isXmm(n) ? 'v128' : 'i64'));
   }
 
   private local(n: number): number {
@@ -43,25 +41,22 @@ export class Registers {
     return l;
   }
 
-  /** Load all that are named (of the chosen files). */
-  load(gpr = true, xmm = true): void {
+  /** Load those for which `which` holds. */
+  load(which: (n: number) => boolean): void {
     for (const [n, l] of this.locals) {
-      if (isXmm(n) ? xmm : gpr)
-        this.f
-          .get(CPU)
-          .mem(isXmm(n) ? 'v128.load' : 'i64.load', slot(n))
-          .set(l);
-    }
-  }
-  /** Store all that are written somewhere in the region. */
-  store(gpr = true, xmm = true): void {
-    for (const [n, l] of this.locals) {
-      if (!this.use.written.has(n) || !(isXmm(n) ? xmm : gpr)) continue;
+      if (!which(n)) continue;
       this.f
         .get(CPU)
-        .get(l)
-        .mem(isXmm(n) ? 'v128.store' : 'i64.store', slot(n));
+        .mem(isXmm(n) ? 'v128.load' : 'i64.load', slot(n))
+        .set(l);
     }
+  }
+  private store(n: number): void {
+    if (this.unseen?.has(n)) return;
+    this.f
+      .get(CPU)
+      .get(this.local(n))
+      .mem(isXmm(n) ? 'v128.store' : 'i64.store', slot(n));
   }
 
   /** Push general register n whole. */
@@ -110,6 +105,11 @@ export class Registers {
 
   /** Set `bytes` of register n from byte `byte` on; `value` pushes a value of type t. */
   write(n: number, byte: number, bytes: number, t: Val['t'], value: () => void): void {
+    this.set(n, byte, bytes, t, value);
+    this.store(n);
+  }
+
+  private set(n: number, byte: number, bytes: number, t: Val['t'], value: () => void): void {
     const f = this.f;
     const l = this.local(n);
     if (isXmm(n)) {

@@ -36,7 +36,16 @@ export function makeGraph(successors: readonly (readonly number[])[], entries: r
   return g;
 }
 
-/** Give each loop among `nodes` a single head. `cut`: edges that lead back to heads found already. */
+/** Most heads of one loop that are tried out as the one that counts. */
+const MAX_TRIED = 6;
+
+/**
+ * Give each loop among `nodes` a single head. `cut`: edges that lead back to heads found already.
+ *
+ * A loop with several heads gets a dispatch node, which all edges from outside go to, and the edges inside that lead to one of
+ * the heads, the one without which the least is left to go round in. Edges inside to the other heads stay, so that a loop in
+ * the loop is still one of its own.
+ */
 function reduce(g: Graph, nodes: ReadonlySet<number>, cut: Set<Edge>): void {
   for (const loop of components(g, nodes, cut)) {
     const heads = new Set<number>();
@@ -45,14 +54,15 @@ function reduce(g: Graph, nodes: ReadonlySet<number>, cut: Set<Edge>): void {
       if (loop.has(from)) continue;
       for (const e of out) if (loop.has(e.to)) heads.add(e.to);
     }
-    let head = [...heads][0];
-    if (heads.size > 1) {
-      const targets = [...heads];
+    const targets = [...heads];
+    let head = targets[0];
+    if (targets.length > 1) {
+      const main = mainHead(g, loop, targets, cut);
       head = g.edges.length;
-      for (const out of g.edges) {
+      for (const [from, out] of g.edges.entries()) {
         for (const e of out) {
           const label = targets.indexOf(e.to);
-          if (label < 0) continue;
+          if (label < 0 || (loop.has(from) && e.to !== main)) continue;
           e.to = head;
           e.sets.push({ dispatch: head, label });
         }
@@ -63,6 +73,21 @@ function reduce(g: Graph, nodes: ReadonlySet<number>, cut: Set<Edge>): void {
     for (const n of loop) for (const e of g.edges[n]) if (e.to === head) cut.add(e);
     reduce(g, loop, cut);
   }
+}
+
+/** The head whose removal leaves the fewest nodes of the loop in cycles. */
+function mainHead(g: Graph, loop: ReadonlySet<number>, heads: readonly number[], cut: ReadonlySet<Edge>): number {
+  let best = heads[0];
+  let least = Number.POSITIVE_INFINITY;
+  for (const h of heads.slice(0, MAX_TRIED)) {
+    const rest = new Set(loop);
+    rest.delete(h);
+    const left = components(g, rest, cut).reduce((n, c) => n + c.size, 0);
+    if (left >= least) continue;
+    best = h;
+    least = left;
+  }
+  return best;
 }
 
 /** Strongly connected components with a cycle (Tarjan). */

@@ -75,6 +75,8 @@ export class Func {
   readonly type: FuncType;
   readonly body = new Bytes();
   protected readonly locals: WasmType[] = [];
+  /** Where in the body branches stand that are hardly ever taken. */
+  private readonly unlikelyAt: number[] = [];
 
   constructor(type: FuncType) {
     this.type = type;
@@ -168,8 +170,21 @@ export class Func {
     this.op('return_call_indirect').body.u32(type).u32(0);
     return this;
   }
+  /** The `if` or `br_if` that comes next is hardly ever taken: a compiler may keep what it costs out of the way. */
+  unlikely(): this {
+    this.unlikelyAt.push(this.body.length);
+    return this;
+  }
   /** The function's entry in the code section, without its size. */
   encode(): Uint8Array<ArrayBuffer> {
+    return this.localsHeader().raw(this.body.bytes()).u8(0x0b).bytes();
+  }
+  /** Offsets of the unlikely branches in what `encode` gives. */
+  hints(): readonly number[] {
+    const header = this.localsHeader().length;
+    return this.unlikelyAt.map((at) => header + at);
+  }
+  private localsHeader(): Bytes {
     const b = new Bytes();
     const groups: [number, WasmType][] = [];
     for (const t of this.locals) {
@@ -179,7 +194,7 @@ export class Func {
     }
     b.u32(groups.length);
     for (const [n, t] of groups) b.u32(n).u8(TYPE_BYTE[t]);
-    return b.raw(this.body.bytes()).u8(0x0b).bytes();
+    return b;
   }
 }
 
@@ -187,7 +202,7 @@ export class Module {
   private readonly types: FuncType[] = [];
   private readonly typeIndex = new Map<string, number>();
   private readonly imports: { module: string; name: string; type: number }[] = [];
-  private readonly funcs: { type: number; code?: Uint8Array }[] = [];
+  private readonly funcs: { type: number; code?: Uint8Array; hints?: readonly number[] }[] = [];
   private readonly exports: { name: string; index: number }[] = [];
   private table: number[] = [];
   private tableImport: { module: string; name: string } | undefined;
@@ -231,8 +246,13 @@ export class Module {
     return new Func(this.types[this.type(params, results)]);
   }
   /** Add a finished function; gives its index. */
-  add(params: readonly WasmType[], results: readonly WasmType[], code: Uint8Array): number {
-    return this.imports.length + this.funcs.push({ type: this.type(params, results), code }) - 1;
+  add(
+    params: readonly WasmType[],
+    results: readonly WasmType[],
+    code: Uint8Array,
+    hints: readonly number[] = [],
+  ): number {
+    return this.imports.length + this.funcs.push({ type: this.type(params, results), code, hints }) - 1;
   }
   define(index: number, code: Uint8Array): void {
     this.funcs[index - this.imports.length].code = code;
@@ -287,6 +307,9 @@ export class Module {
       for (const i of this.table) elem.u32(i);
       section(9, elem);
     }
+    const hinted = this.funcs.map((f, i) => ({ index: this.imports.length + i, hints: f.hints ?? [] }));
+    const some = hinted.filter((f) => f.hints.length);
+    if (some.length) section(0, branchHints(some));
     const code = new Bytes().u32(this.funcs.length);
     for (const [i, f] of this.funcs.entries()) {
       if (!f.code) throw new Error(`function ${i} has no code`);
@@ -295,4 +318,14 @@ export class Module {
     section(10, code);
     return out.bytes();
   }
+}
+
+/** Custom section of the branch hinting proposal: what is listed is unlikely. Engines that do not know it pass over it. */
+function branchHints(functions: readonly { index: number; hints: readonly number[] }[]): Bytes {
+  const b = new Bytes().name('metadata.code.branch_hint').u32(functions.length);
+  for (const { index, hints } of functions) {
+    b.u32(index).u32(hints.length);
+    for (const at of hints) b.u32(at).u32(1).u8(0);
+  }
+  return b;
 }

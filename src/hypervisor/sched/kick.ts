@@ -1,6 +1,6 @@
 // Getting another CPU's attention: out of guest code through the running vCPU's pending word, out of sleep through the
 // CPU's wake word. Nothing here is a host import (notify is a wasm instruction), so locks may be held.
-import { CpuState } from "../abi";
+import { CpuState, PENDING } from "../abi";
 import { Vcpu } from "../domain";
 import { PerCpu, percpu_of, this_cpu, xen } from "../state";
 import { slot } from "../percpu";
@@ -12,7 +12,7 @@ export function pcpu_kick(p: PerCpu): void {
   const lock = changetype<usize>(p) + offsetof<PerCpu>("current_lock");
   // Under the lock the vCPU stays this pCPU's, so its struct cannot go away.
   spin_lock(lock);
-  atomic.store<u32>(p.current.cpu + CpuState.pending, 1);
+  atomic.store<u32>(p.current.cpu + CpuState.pending, PENDING);
   spin_unlock(lock);
   const word = changetype<usize>(p) + offsetof<PerCpu>("wake_word");
   atomic.add<u32>(word, 1);
@@ -30,7 +30,7 @@ export function vcpu_poke(v: Vcpu): void {
   }
   if (atomic.load<u32>(changetype<usize>(v) + offsetof<Vcpu>("is_running"))) {
     const p = percpu_of(v.processor);
-    if (p.slot == slot) atomic.store<u32>(v.cpu + CpuState.pending, 1);
+    if (p.slot == slot) atomic.store<u32>(v.cpu + CpuState.pending, PENDING);
     else pcpu_kick(p);
   }
 }

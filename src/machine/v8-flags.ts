@@ -1,0 +1,14 @@
+/** How V8 is to treat wasm that is made at run time. Elsewhere, and where V8 has other ideas, it is just slower. */
+import { setFlagsFromString } from 'node:v8';
+
+const FLAGS = [
+  // The translator says which branches are hardly ever taken (slow paths of memory accesses, polls): registers are then
+  // not spilled around them.
+  '--experimental-wasm-branch-hinting',
+  ...(process.env.XF ?? '').split(' ').filter(Boolean),
+];
+
+/** To be called before the first module is compiled; it holds for all threads of the process. */
+export function tuneV8(): void {
+  for (const flag of FLAGS) setFlagsFromString(flag);
+}
