@@ -6,6 +6,7 @@ import { AreaHeader, areaLayout } from './area.ts';
 import { type CacheRuntime, CodeCache } from './decode/code-cache.ts';
 import type { InterpreterTables } from './interpreter/generate.ts';
 import { allEncodings } from './semantics/index.ts';
+import type { Workshop } from './translator/maker.ts';
 import { Translator } from './translator/translator.ts';
 
 /** What the engine asks of the machine it is part of (clock, entropy). */
@@ -37,6 +38,8 @@ export interface EngineOptions extends EngineParts {
   readonly translationMiB?: number;
   /** Translations that an earlier engine saved. */
   readonly translations?: Uint8Array;
+  /** Another thread that translates; absent: this one does. */
+  readonly workshop?: Workshop;
   readonly host: EngineHost;
 }
 
@@ -131,6 +134,7 @@ export function createEngine(o: EngineOptions): Engine {
       engine: interpreter.exports as WebAssembly.ModuleImports,
       runtime: rt as WebAssembly.ModuleImports,
       limitMiB,
+      workshop: o.workshop,
     });
     if (o.translations) translator.restore(o.translations);
   }

@@ -51,6 +51,8 @@ export const CpuState = struct(
     ['fuel', 'i32'],
     /** Non-zero: leave guest code at the next taken branch (any thread may set it, atomically). */
     ['pending', 'u32'],
+    /** Fuel until the translator looks again at what runs; not above 0: a whole slice. */
+    ['slice', 'i32'],
     /** Guest instructions retired in this vCPU so far (updated at each exit from guest code). */
     ['icount', 'u64'],
     // Why generated code stopped: see src/engine/exits.ts.
@@ -140,7 +142,7 @@ export const XtlbEntry = struct('XtlbEntry', [
 
 /** Entries of each TLB (a power of two). */
 export const TLB_ENTRIES = 1024;
-export const XTLB_ENTRIES = 256;
+export const XTLB_ENTRIES = 1024;
 /** A tag no page address equals. */
 export const TLB_INVALID = 1n;
 

@@ -6,6 +6,7 @@
 import { createEngine, type Engine } from '../engine/engine.ts';
 import { type BootTime, createClock } from './clock.ts';
 import type { MachineParts } from './parts.ts';
+import { type WorkshopEnd, workshopAt } from './workshop.ts';
 
 export interface ThreadOptions {
   readonly parts: MachineParts;
@@ -21,6 +22,8 @@ export interface ThreadOptions {
   /** As in MachineOptions. */
   readonly translationMiB?: number;
   readonly translations?: Uint8Array;
+  /** Where translations are made; absent: on this thread. */
+  readonly workshop?: WorkshopEnd;
   /** Is somebody going to ask for Machine.translations? */
   readonly saveTranslations?: boolean;
   readonly log: (text: string) => void;
@@ -115,6 +118,7 @@ export function createThread(o: ThreadOptions): HypervisorThread {
     arenaSize: o.arenaSize,
     translationMiB: o.translationMiB,
     translations: o.translations,
+    workshop: o.workshop && workshopAt(o.workshop),
     host: {
       now,
       random,

@@ -3,7 +3,7 @@
  * becomes dom0's: `hypercall` enters the hypervisor on its CPU slot.
  */
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, Worker } from 'node:worker_threads';
 import { areaLayout, arenaSize, codeOwnersSize } from '../engine/area.ts';
 import { prepareArea } from '../engine/engine.ts';
 import { mergeSaved } from '../engine/translator/saved.ts';
@@ -13,6 +13,8 @@ import { createThread, type HypervisorThread, type ThreadOptions } from './hyper
 import { AREA_BASE, MACHINE_INFO_ADDRESS, MACHINE_MAGIC, MachineInfo } from './layout.ts';
 import { loadParts, type MachineParts } from './parts.ts';
 import type { FromPcpu, PcpuData } from './pcpu-worker.ts';
+import type { WorkshopData } from './translator-worker.ts';
+import type { WorkshopEnd } from './workshop.ts';
 
 export interface MachineOptions {
   /** Machine address space in MiB, 128 to 4096; pages are touched as needed. Default 4096. */
@@ -57,6 +59,7 @@ export class Machine {
   readonly reserved: number;
   private readonly thread: HypervisorThread;
   private readonly workers: Worker[] = [];
+  private workshop: Worker | undefined;
   private readonly i32: Int32Array;
   private readonly boot: BootTime;
   private readonly module: WebAssembly.Module;
@@ -160,15 +163,38 @@ export class Machine {
     thread.hypervisor.boot(pcpus);
     thread.hypervisor.cpu_init(pcpus, 1);
     const m = new Machine(memory, frames, pcpus, reserved, thread, { boot, module: parts.hypervisor, threads });
-    await Promise.all(areas.slice(0, pcpus).map((a, slot) => m.startPcpu({ ...common, slot, ...a }, log)));
+    // Deterministic mode has translations at the same instructions each time.
+    const ends = o.deterministic || o.translationMiB === 0 ? [] : m.startWorkshop();
+    await Promise.all(
+      areas.slice(0, pcpus).map((a, slot) => m.startPcpu({ ...common, slot, ...a, workshop: ends[slot] }, log)),
+    );
     return m;
+  }
+
+  /** The thread that makes translations; gives each pCPU's end of the way there. */
+  private startWorkshop(): WorkshopEnd[] {
+    const posted = new Int32Array(new SharedArrayBuffer(4 * this.pcpus));
+    const channels = Array.from({ length: this.pcpus }, () => new MessageChannel());
+    const ports = channels.map((c) => c.port1);
+    const workerData: WorkshopData = { ports, posted };
+    const w = new Worker(new URL(`./translator-worker${import.meta.url.slice(-3)}`, import.meta.url), {
+      workerData,
+      transferList: ports,
+    });
+    w.unref();
+    w.on('error', (e) => this.fail(e as Error, () => {}));
+    this.workshop = w;
+    return channels.map((c, index) => ({ port: c.port2, posted, index }));
   }
 
   private startPcpu(options: Omit<ThreadOptions, 'log'>, log: (t: string) => void): Promise<void> {
     const logged = options.seed === undefined ? undefined : new Int32Array(new SharedArrayBuffer(4));
     const data: PcpuData = { ...options, logged };
     return new Promise((resolve, reject) => {
-      const w = new Worker(new URL(`./pcpu-worker${import.meta.url.slice(-3)}`, import.meta.url), { workerData: data });
+      const w = new Worker(new URL(`./pcpu-worker${import.meta.url.slice(-3)}`, import.meta.url), {
+        workerData: data,
+        transferList: options.workshop ? [options.workshop.port] : [],
+      });
       this.workers.push(w);
       w.on('message', (m: FromPcpu) => {
         if (m.k === 'ready') resolve();
@@ -260,5 +286,6 @@ export class Machine {
           }),
       ),
     );
+    await this.workshop?.terminate();
   }
 }

@@ -246,6 +246,11 @@ export class CodeCache {
     this.leave(page.mfn, page.mode);
   }
 
+  /** Are the page's records still those in use? */
+  isCurrent(page: CodePage): boolean {
+    return this.pages.get(page.mfn * 2 + page.mode) === page;
+  }
+
   /** What stands at a linear address that has been executed: its frame's page and its record; undefined if not known. */
   executed(cpu: number, rip: bigint): { page: CodePage; record: number } | undefined {
     const mode = this.view.getUint32(cpu + off.mode, true);

@@ -468,7 +468,7 @@ function emitShared(
     const reason = f.local('i32');
     const rec = f.local('i32');
     const left = f.local('i32');
-    const slice = f.local('i32');
+    const part = f.local('i32');
     f.get(0).call(rt.helper('enter_guest', []));
     f.get(0).mem('i32.load', off.fuel).set(fuel);
     f.get(0).mem('i32.load', off.rflags).i32(RFLAGS.TF).op('i32.and');
@@ -486,14 +486,19 @@ function emitShared(
     f.get(0).get(fuel).i32(Record32.size).op('i32.sub').get(0).mem('i32.load', off.fuel).op('i32.add');
     f.mem('i32.store', off.fuel);
     f.else();
-    // In slices; at the end of each the translator sees what is running.
+    // In slices; at the end of each the translator sees what is running. A slice may reach over several calls.
+    const slice = f.local('i32');
     f.get(fuel).set(left);
     f.loop();
+    f.get(0).mem('i32.load', off.slice).tee(slice).i32(0).op('i32.le_s').if();
+    f.i32(SLICE).set(slice).end();
     f.get(0);
-    f.get(left).i32(SLICE).get(left).i32(SLICE).op('i32.lt_s').op('select').tee(slice);
+    f.get(left).get(slice).get(left).get(slice).op('i32.lt_s').op('select').tee(part);
     f.get(0).mem('i64.load', off.rip).call(rt.go).set(reason);
-    f.get(left).get(slice).op('i32.sub').get(0).mem('i32.load', off.fuel).tee(slice).op('i32.add').tee(left);
-    f.i32(0).op('i32.gt_s').get(slice).i32(0).op('i32.le_s').op('i32.and');
+    f.get(part).get(0).mem('i32.load', off.fuel).op('i32.sub').set(part);
+    f.get(left).get(part).op('i32.sub').set(left);
+    f.get(0).get(slice).get(part).op('i32.sub').tee(slice).mem('i32.store', off.slice);
+    f.get(slice).i32(0).op('i32.le_s').get(left).i32(0).op('i32.gt_s').op('i32.and');
     f.get(reason).i32(EXIT.PREEMPT).op('i32.eq').op('i32.and');
     f.get(0).mem('i32.load', off.pending).op('i32.eqz').op('i32.and');
     f.get(0).mem('i32.load', off.rflags).i32(RFLAGS.TF).op('i32.and').op('i32.eqz').op('i32.and').if();

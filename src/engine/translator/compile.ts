@@ -2,19 +2,21 @@
 import type { Type } from '../semantics/ir.ts';
 import { Module } from '../wasm/module.ts';
 import type { Region } from './discover.ts';
-import { RegionFunction, takesEntry } from './function.ts';
+import { RegionFunction } from './function.ts';
 import { allNodes } from './prepare.ts';
 import { RegionFunc } from './region-func.ts';
 
 const HANDLER = { params: ['i32', 'i32', 'i32'], results: ['i32'] } as const;
 
-/** Name of the export that is entry `e` of region `r`. */
-export const entryName = (r: number, e: number): string => `${r}.${e}`;
+/** Name of the export that is region `r`. */
+export const regionName = (r: number): string => `${r}`;
 
-/** Imports: env.memory, env.dropped, engine.go, engine.go_on, and functions of the runtime. */
+/** Imports: env.memory, engine.table, env.dropped, engine.go, engine.go_on, and functions of the runtime. */
 export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuffer> {
   const m = new Module();
   m.memory = { min: 16, max: 65536, shared: true };
+  m.importTable('engine', 'table');
+  const handlerType = m.type(HANDLER.params, HANDLER.results);
   const dropped = m.importGlobal('env', 'dropped');
   const go = m.import('engine', 'go', ['i32', 'i32', 'i64'], ['i32']);
   const goOn = m.import('engine', 'go_on', ['i32', 'i32', 'i64'], ['i32']);
@@ -27,22 +29,11 @@ export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuff
     helpers.set(name, m.import('runtime', name, ['i32', ...sig.args], sig.result ? [sig.result] : []));
   }
   const helper = (name: string) => helpers.get(name)!;
-  const exits = { go, goOn, interpret, read, write, flagsWords, dropped, helper };
+  const exits = { go, goOn, interpret, read, write, flagsWords, dropped, helper, handlerType };
   for (const [r, region] of regions.entries()) {
-    const several = takesEntry(region);
-    const type = several ? { ...HANDLER, params: [...HANDLER.params, 'i32' as const] } : HANDLER;
-    const f = new RegionFunc(type);
+    const f = new RegionFunc(HANDLER);
     new RegionFunction(region, exits, f);
-    const index = m.add(type.params, type.results, f.encode(), f.hints());
-    for (const [e, offset] of region.entries.entries()) {
-      if (!several) {
-        m.export(entryName(r, e), index);
-        continue;
-      }
-      const w = new RegionFunc(HANDLER);
-      w.get(0).get(1).get(2).i32(offset).returnCall(index);
-      m.export(entryName(r, e), m.add(HANDLER.params, HANDLER.results, w.encode()));
-    }
+    m.export(regionName(r), m.add(HANDLER.params, HANDLER.results, f.encode(), f.hints()));
   }
   return m.encode();
 }

@@ -1,9 +1,8 @@
 /**
- * A region → one wasm function, as the interpreter's handlers are: (rec, cpu, fuel) → i32. With several entries the
- * function takes the page offset of the entry as well, and each entry is a function of its own that passes it. Computed jumps
- * (returns, mostly) that lead to an entry stay inside.
+ * A region → one wasm function, as the interpreter's handlers are: (rec, cpu, fuel) → i32. With several entries it looks
+ * at the record to see which one it is. Computed jumps (returns, mostly) that lead to an entry stay inside.
  */
-import { CpuState } from '../state.ts';
+import { CpuState, Record32, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
 import type { Block, Region } from './discover.ts';
 import { CPU, type Frame, INTERPRET, LEFT, ON, type Outside, POLL, RegionEmitter, UNIT } from './emitter.ts';
 import { FlagLocals } from './flag-locals.ts';
@@ -15,8 +14,6 @@ import { registerUse } from './uses.ts';
 
 const { off } = CpuState;
 const REC = 0;
-/** Page offset at which the region is entered. */
-const ENTRY = 3;
 
 export interface Exits extends Outside {
   /** (cpu, left, target): continue there, after a poll; without; and with one instruction interpreted. */
@@ -24,6 +21,8 @@ export interface Exits extends Outside {
   readonly goOn: number;
   readonly interpret: number;
   readonly flagsWords: number;
+  /** Type of what stands in the function table. */
+  readonly handlerType: number;
 }
 
 /** Where a block goes: to blocks, or out of the region (undefined). */
@@ -42,6 +41,8 @@ export class RegionFunction {
   private readonly flags: FlagLocals;
   private readonly emitter: RegionEmitter;
   private readonly frame: Frame;
+  /** Local (i32): page offset at which the region is entered. */
+  private readonly entry: number;
   /** Levels of the open loops and of the blocks before merge nodes. */
   private readonly loops = new Map<number, number>();
   private readonly merges = new Map<number, number>();
@@ -72,9 +73,14 @@ export class RegionFunction {
       way: f.register('i32'),
       exit: 0,
     };
+    this.entry = f.register('i32');
     this.emitter = new RegionEmitter(f, exits, this.frame, regs, use.unseen, this.flags);
 
     f.get(LEFT).get(REC).op('i32.sub').set(LEFT);
+    if (this.graph.root >= region.blocks.length) {
+      f.get(REC).mem('i32.load16_u', Record32.off.next).get(REC).mem('i32.load8_u', Record32.off.len);
+      f.op('i32.sub').set(this.entry);
+    }
     f.get(CPU).mem('i64.load', off.page).set(this.frame.page);
     f.get(CPU).mem('i32.load', off.tlb).set(this.frame.tlb);
     regs.load((n) => use.needed.has(n));
@@ -82,12 +88,38 @@ export class RegionFunction {
     this.tree(this.graph.root);
     f.op('unreachable').end();
     this.flags.store();
-    const go = (exit: number) => f.get(CPU).get(LEFT).get(this.frame.to).returnCall(exit);
-    f.get(this.frame.way).i32(POLL).op('i32.eq').if();
-    go(exits.go);
-    f.end().get(this.frame.way).i32(INTERPRET).op('i32.eq').if();
+    this.goOn(exits);
+  }
+
+  /**
+   * To the record at `to`: found here, as `go` and `go_on` find it, so that each region has a jump of its own, which the host's
+   * processor can predict. What is not found in the execute TLB, and what is to be interpreted, is theirs.
+   */
+  private goOn(exits: Exits): void {
+    const { f } = this;
+    const { to, way } = this.frame;
+    const go = (exit: number) => f.get(CPU).get(LEFT).get(to).returnCall(exit);
+    f.get(way).i32(INTERPRET).op('i32.eq').unlikely().if();
     go(exits.interpret);
     f.end();
+    f.get(way).i32(POLL).op('i32.eq').get(LEFT).get(CPU).mem('i32.load', off.pending).op('i32.le_s').op('i32.and');
+    f.unlikely().if();
+    go(exits.go);
+    f.end();
+    const e = f.register('i32');
+    const rec = f.register('i32');
+    f.get(to)
+      .op('i32.wrap_i64')
+      .i32(12 - Math.log2(XtlbEntry.size))
+      .op('i32.shr_u');
+    f.i32((XTLB_ENTRIES - 1) * XtlbEntry.size).op('i32.and');
+    f.get(CPU).mem('i32.load', off.xtlb).op('i32.add').tee(e).mem('i64.load', XtlbEntry.off.tag);
+    f.get(to).i64(-4096n).op('i64.and').tee(this.frame.page).op('i64.eq').if();
+    f.get(to).op('i32.wrap_i64').i32(4095).op('i32.and').i32(2).op('i32.shl');
+    f.get(e).mem('i32.load', XtlbEntry.off.code).op('i32.add').mem('i32.load').tee(rec).if();
+    f.get(CPU).get(this.frame.page).mem('i64.store', off.page);
+    f.get(rec).get(CPU).get(LEFT).get(rec).op('i32.add').get(rec).mem('i32.load').returnCallIndirect(exits.handlerType);
+    f.end().end();
     go(exits.goOn);
   }
 
@@ -152,12 +184,12 @@ export class RegionFunction {
     const { f } = this;
     if (entries.length === 1) {
       const [offset, e] = entries[0];
-      f.get(ENTRY).i32(offset).op('i32.ne').unlikely().if().brTo(this.frame.exit).end();
+      f.get(this.entry).i32(offset).op('i32.ne').unlikely().if().brTo(this.frame.exit).end();
       this.follow(n, e);
       return;
     }
     const half = entries.length >> 1;
-    f.get(ENTRY).i32(entries[half][0]).op('i32.lt_u').if();
+    f.get(this.entry).i32(entries[half][0]).op('i32.lt_u').if();
     this.byOffset(n, entries.slice(0, half));
     f.end();
     this.byOffset(n, entries.slice(half));
@@ -225,7 +257,7 @@ export class RegionFunction {
     const { page, to, exit } = this.frame;
     f.get(LEFT).get(CPU).mem('i32.load', off.pending).op('i32.gt_s');
     f.get(to).i64(-4096n).op('i64.and').get(page).op('i64.eq').op('i32.and').if();
-    f.get(to).op('i32.wrap_i64').i32(4095).op('i32.and').set(ENTRY);
+    f.get(to).op('i32.wrap_i64').i32(4095).op('i32.and').set(this.entry);
     this.follow(from, this.graph.edges[from][0]);
     f.end();
     this.flags.settle();
@@ -252,11 +284,6 @@ export class RegionFunction {
     }
     this.follow(from, e);
   }
-}
-
-/** Must the function be told where it is entered? */
-export function takesEntry(region: Region): boolean {
-  return region.entries.length > 1 || region.blocks.some((b) => b.instructions.at(-1)!.ending === 'jump');
 }
 
 /** Kinds of flags possible at the start of each block. */

@@ -13,10 +13,12 @@ export interface Translation {
   readonly ranges: readonly (readonly [number, number])[];
   /** The bytes of the ranges, one after the other. */
   readonly bytes: Uint8Array;
-  /** The module, with an export for each entry (compile.ts). */
+  /** The module (compile.ts). */
   readonly wasm: Uint8Array<ArrayBuffer>;
-  /** Slots of the entries in the function table; undefined until it is first put in a page. */
-  slots: readonly number[] | undefined;
+  /** It, compiled; undefined until it is wanted. */
+  module: WebAssembly.Module | undefined;
+  /** Its slot in the function table; undefined until it is first put in a page. */
+  slot: number | undefined;
   /** Runs in which it was not used, since it was last: 0 if it is used in this one. */
   age: number;
 }
@@ -33,7 +35,7 @@ export function bytesOf(page: Uint8Array, ranges: Region['ranges']): Uint8Array 
 }
 
 /** Was t made from the bytes of this page? */
-export function matches(page: Uint8Array, t: Translation): boolean {
+export function matches(page: Uint8Array, t: Pick<Translation, 'ranges' | 'bytes'>): boolean {
   let at = 0;
   for (const [from, to] of t.ranges) {
     for (let o = from; o < to; o++) if (page[o] !== t.bytes[at++]) return false;

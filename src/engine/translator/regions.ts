@@ -26,14 +26,14 @@ export class Regions implements Translations {
   private readonly dropped: WebAssembly.Global;
   readonly stats = { installed: 0, dropped: 0 };
 
-  /** Instantiates a translation: its entries' slots; undefined if it cannot be. */
-  private readonly load: (t: Translation) => readonly number[] | undefined;
+  /** Instantiates a translation: its slot; undefined if it cannot be. */
+  private readonly load: (t: Translation) => number | undefined;
 
   constructor(
     memory: WebAssembly.Memory,
     library: Library,
     dropped: WebAssembly.Global,
-    load: (t: Translation) => readonly number[] | undefined,
+    load: (t: Translation) => number | undefined,
   ) {
     this.load = load;
     this.i32 = new Int32Array(memory.buffer);
@@ -55,9 +55,9 @@ export class Regions implements Translations {
 
   /** Make t's entries those of the page's records, where there is none yet. */
   install(page: CodePage, t: Translation): void {
-    t.slots ??= this.load(t);
-    const { slots } = t;
-    if (!slots) return;
+    t.slot ??= this.load(t);
+    const { slot } = t;
+    if (slot === undefined) return;
     t.age = 0;
     let here = this.pages.get(page);
     if (!here) {
@@ -70,9 +70,9 @@ export class Regions implements Translations {
     for (const [i, offset] of t.entries.entries()) {
       // The first entry was asked for: it goes before another translation's side entry.
       if (here.entries.has(offset) && i > 0) continue;
-      here.entries.set(offset, { slot: slots[i], from: t });
+      here.entries.set(offset, { slot, from: t });
       const record = this.i32[(page.table >>> 2) + offset] >>> 0;
-      if (record) this.enter(record, slots[i]);
+      if (record) this.enter(record, slot);
     }
   }
 

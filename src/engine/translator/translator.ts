@@ -5,9 +5,9 @@
 import type { CodeCache, CodePage } from '../decode/code-cache.ts';
 import type { Encoding } from '../semantics/table.ts';
 import { CpuState } from '../state.ts';
-import { compileRegions, entryName } from './compile.ts';
-import { Discovery } from './discover.ts';
-import { bytesOf, Library, type Translation } from './library.ts';
+import { regionName } from './compile.ts';
+import { Library, matches, type Translation } from './library.ts';
+import { type Made, Maker, type Workshop } from './maker.ts';
 import { Regions } from './regions.ts';
 import { decodeSaved, encodeSaved } from './saved.ts';
 
@@ -36,17 +36,24 @@ export interface TranslatorOptions {
   readonly runtime: WebAssembly.ModuleImports;
   /** Most memory for translations, in MiB. */
   readonly limitMiB: number;
+  /** Who makes what `sample` finds hot; absent: this thread, at once. */
+  readonly workshop?: Workshop;
 }
+
+/** Translations on order, at most. */
+const MAX_ORDERS = 16;
 
 export class Translator {
   private readonly o: TranslatorOptions;
   private readonly view: DataView;
-  private readonly discovery: Discovery;
+  private readonly maker: Maker;
   private readonly library = new Library();
   private readonly regions: Regions;
   private readonly dropped = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
   private readonly imports: WebAssembly.Imports;
   private readonly heat = new Map<number, number>();
+  private readonly orders = new Map<number, { readonly page: CodePage; readonly instead: boolean }>();
+  private lastOrder = 0;
   /** How often a page's translations were made one. */
   private readonly merged = new WeakMap<CodePage, number>();
   private readonly firstSlot: number;
@@ -57,7 +64,7 @@ export class Translator {
   constructor(o: TranslatorOptions) {
     this.o = o;
     this.view = new DataView(o.memory.buffer);
-    this.discovery = new Discovery(o.encodings);
+    this.maker = new Maker(o.encodings);
     this.regions = new Regions(o.memory, this.library, this.dropped, (t) => this.load(t));
     this.imports = {
       env: { memory: o.memory, dropped: this.dropped },
@@ -94,6 +101,7 @@ export class Translator {
   /** Guest code has run for a while and is now at CpuState.rip, where a branch led (decoder import `sample`). */
   sample(cpu: number): void {
     this.stats.samples++;
+    if (this.orders.size) this.collect();
     if (this.view.getUint32(cpu + off.mode, true) !== 0) return;
     const rip = this.view.getBigUint64(cpu + off.rip, true);
     const at = this.o.cache.executed(cpu, rip);
@@ -105,7 +113,7 @@ export class Translator {
       if (!this.warm(TRANSITION_KEY + at.page.mfn, TRANSITIONS << merged)) return;
       this.merged.set(at.page, merged + 1);
       this.merge(at.page);
-    } else if (this.warm(at.page.mfn * PAGE + offset, HOT)) this.translate(at.page, [offset]);
+    } else if (this.warm(at.page.mfn * PAGE + offset, HOT)) this.order(at.page, [offset]);
   }
 
   /** Count one more sample of a key; true when it has as many as asked for. */
@@ -122,7 +130,7 @@ export class Translator {
     if (parts.length < 2) return;
     const hot = new Set(parts.toSorted((a, b) => b.hot.length - a.hot.length).flatMap((t) => t.hot));
     if (hot.size > MAX_HOT) return;
-    this.translate(page, [...hot], true);
+    this.order(page, [...hot], true);
   }
 
   /** Translate the code at CpuState.rip, however often it has run; false if it is not for the translator. */
@@ -137,34 +145,58 @@ export class Translator {
   /** Translate the code at page offsets and install it there, beside or `instead` of what stands in the page. */
   private translate(page: CodePage, hot: readonly number[], instead = false): boolean {
     const start = performance.now();
-    const bytes = this.regions.bytes(page).slice();
-    const region = this.discovery.region(bytes, hot);
-    if (!region) {
-      this.stats.failed++;
-      return false;
+    const made = this.maker.make(this.regions.bytes(page).slice(), hot);
+    if (made) this.put(page, made, instead, undefined);
+    else this.stats.failed++;
+    this.stats.ms += performance.now() - start;
+    return made !== undefined;
+  }
+
+  /** As `translate`, but in the workshop if there is one: it will be in place some samples later. */
+  private order(page: CodePage, hot: readonly number[], instead = false): void {
+    const { workshop } = this.o;
+    if (!workshop) {
+      this.translate(page, hot, instead);
+      return;
     }
-    const wasm = compileRegions([region]);
-    const guest = bytesOf(bytes, region.ranges);
-    const t = { hot, entries: region.entries, ranges: region.ranges, bytes: guest, wasm, slots: undefined, age: 0 };
+    if (this.orders.size >= MAX_ORDERS) return;
+    const id = ++this.lastOrder;
+    this.orders.set(id, { page, instead });
+    workshop.order({ id, page: this.regions.bytes(page).slice(), hot });
+  }
+
+  /** Put in place what the workshop has made, unless its code has changed since. */
+  private collect(): void {
+    for (let d = this.o.workshop!.collect(); d; d = this.o.workshop!.collect()) {
+      const order = this.orders.get(d.id);
+      this.orders.delete(d.id);
+      this.stats.ms += d.ms;
+      if (!d.made) this.stats.failed++;
+      else if (order && this.o.cache.isCurrent(order.page) && matches(this.regions.bytes(order.page), d.made))
+        this.put(order.page, d.made, order.instead, d.made.module);
+    }
+  }
+
+  private put(page: CodePage, made: Made, instead: boolean, module: WebAssembly.Module | undefined): void {
+    const { hot, entries, ranges, bytes, wasm } = made;
+    const t: Translation = { hot, entries, ranges, bytes, wasm, module, slot: undefined, age: 0 };
     this.makeRoom(wasm.length);
     this.library.add(t);
     if (instead) this.regions.replace(page, t);
     else this.regions.install(page, t);
     this.stats.translated++;
-    this.stats.instructions += region.blocks.reduce((n, b) => n + b.instructions.length, 0);
-    this.stats.ms += performance.now() - start;
-    return true;
+    this.stats.instructions += made.instructions;
   }
 
   /** Instantiate a translation; undefined if it is not one that this engine makes (it may come from a file). */
-  private load(t: Translation): readonly number[] | undefined {
+  private load(t: Translation): number | undefined {
     try {
-      const { exports } = new WebAssembly.Instance(new WebAssembly.Module(t.wasm), this.imports);
-      const entries = t.entries.map((_, i) => exports[entryName(0, i)]);
-      if (entries.some((f) => typeof f !== 'function')) return undefined;
+      const { exports } = new WebAssembly.Instance(t.module ?? new WebAssembly.Module(t.wasm), this.imports);
+      const f = exports[regionName(0)];
+      if (typeof f !== 'function') return undefined;
       this.bytes += t.wasm.length;
       this.stats.wasmBytes += t.wasm.length;
-      return entries.map((f) => this.slot(f as () => void));
+      return this.slot(f as () => void);
     } catch (error) {
       if (error instanceof WebAssembly.CompileError || error instanceof WebAssembly.LinkError) return undefined;
       throw error;
@@ -192,7 +224,7 @@ export class Translator {
 
   /** Take over what an earlier run has saved. */
   restore(saved: Uint8Array): void {
-    for (const t of decodeSaved(saved)) this.library.add({ ...t, age: t.age + 1, slots: undefined });
+    for (const t of decodeSaved(saved)) this.library.add({ ...t, age: t.age + 1, module: undefined, slot: undefined });
   }
 
   /** What a later run may `restore`. */
