@@ -176,7 +176,7 @@ export class Machine {
     const posted = new Int32Array(new SharedArrayBuffer(4 * this.pcpus));
     const channels = Array.from({ length: this.pcpus }, () => new MessageChannel());
     const ports = channels.map((c) => c.port1);
-    const workerData: WorkshopData = { ports, posted };
+    const workerData: WorkshopData = { memory: this.memory, ports, posted };
     const w = new Worker(new URL(`./translator-worker${import.meta.url.slice(-3)}`, import.meta.url), {
       workerData,
       transferList: ports,

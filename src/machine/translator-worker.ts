@@ -1,22 +1,23 @@
 /** The machine's workshop: makes translations for all pCPUs, each of which has a port here. */
 import { type MessagePort, workerData } from 'node:worker_threads';
 import { allEncodings } from '../engine/semantics/index.ts';
-import { type Delivery, Maker, type Order } from '../engine/translator/maker.ts';
+import { type Delivery, Maker, type Order, viewOf } from '../engine/translator/maker.ts';
 
 export interface WorkshopData {
+  readonly memory: WebAssembly.Memory;
   readonly ports: readonly MessagePort[];
   /** Of each port: how many deliveries have been posted, so that a pCPU sees without a call whether there is one. */
   readonly posted: Int32Array;
 }
 
-const { ports, posted } = workerData as WorkshopData;
+const { memory, ports, posted } = workerData as WorkshopData;
 const maker = new Maker(allEncodings());
 
-function make({ id, page, hot }: Order): Delivery {
+function make(o: Order): Delivery {
   const start = performance.now();
-  const made = maker.make(page, hot);
+  const made = maker.make(viewOf(memory, o), o.hot);
   const module = made && new WebAssembly.Module(made.wasm);
-  return { id, made: made && { ...made, module: module! }, ms: performance.now() - start };
+  return { id: o.id, made: made && { ...made, module: module! }, ms: performance.now() - start };
 }
 
 for (const [i, port] of ports.entries()) {

@@ -5,7 +5,9 @@ const FLAGS = [
   // The translator says which branches are hardly ever taken (slow paths of memory accesses, polls): registers are then
   // not spilled around them.
   '--experimental-wasm-branch-hinting',
-  ...(process.env.XF ?? '').split(' ').filter(Boolean),
+  // Loops of a region are long already: turned into more of them they take longer to compile than they save.
+  '--no-wasm-loop-unrolling',
+  '--no-wasm-loop-peeling',
 ];
 
 /** To be called before the first module is compiled; it holds for all threads of the process. */

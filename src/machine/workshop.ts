@@ -13,7 +13,7 @@ export interface WorkshopEnd {
 export function workshopAt({ port, posted, index }: WorkshopEnd): Workshop {
   let taken = 0;
   return {
-    order: (o) => port.postMessage(o, [o.page.buffer as ArrayBuffer]),
+    order: (o) => port.postMessage(o),
     collect: () => {
       if (Atomics.load(posted, index) === taken) return undefined;
       taken++;

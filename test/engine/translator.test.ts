@@ -153,6 +153,108 @@ describe('a region', () => {
   });
 });
 
+describe('a region over several pages', () => {
+  const NEXT = CODE + 4096n;
+  const FRAME = 0xfffffff000n;
+  /** l: call f (in the next page); dec ecx; jnz l; ud2. f: lea rax,[rax+rcx]; call g (in the first page); ret. g: inc rdx; ret */
+  const first = [...hex('e8fb0f0000 ffc9 75f7'), ...UD2, ...hex('48ffc2 c3')];
+  const second = hex('488d0408 e802f0ffff c3');
+
+  function several(translated: boolean): Sandbox {
+    const s = new Sandbox();
+    for (const va of [CODE, NEXT, STACK]) s.map(va);
+    s.poke(CODE, first);
+    s.poke(NEXT, second);
+    s.setGpr(GPR.RCX, 20n);
+    s.setGpr(GPR.RSP, STACK + 0x800n);
+    // Once through, so that both pages are known.
+    s.run(CODE, 12);
+    s.set64('rip', CODE);
+    s.setGpr(GPR.RCX, 50n);
+    s.setGpr(GPR.RAX, 0n);
+    s.setGpr(GPR.RSP, STACK + 0x800n);
+    if (translated) expect(s.engine.translator!.translateNow(s.cpu)).toBe(true);
+    return s;
+  }
+  const result = (s: Sandbox) => ({ ...state(s), data: [] });
+
+  it('calls, returns and goes on as the interpreter does, whatever the fuel', () => {
+    for (const fuel of [1000, 1, 2, 3, 4, 5, 6, 7, 8, 9, 50, 51]) {
+      const [a, b] = [several(false), several(true)];
+      for (const s of [a, b]) s.run(CODE, fuel);
+      expect(result(b)).toEqual(result(a));
+    }
+    const s = several(true);
+    s.run(CODE);
+    expect(s.engine.translator!.regionStats.bound).toBe(1);
+  });
+
+  it('leaves where another frame has come to be mapped, and comes back when the first is', () => {
+    const s = several(true);
+    s.run(CODE, 200);
+    const mfn = (s.view.getBigUint64(s.pte(NEXT), true) & FRAME) >> 12n;
+    const other = 0x900000n;
+    s.map(other);
+    // The same, but rax counts down.
+    s.poke(other, hex('482bc1 90 e802f0ffff c3'));
+    const otherMfn = (s.view.getBigUint64(s.pte(other), true) & FRAME) >> 12n;
+    s.map(NEXT, undefined, Number(otherMfn));
+    s.call('tlb_flush_current', s.cpu);
+    const turns = s.gpr(GPR.RCX);
+    s.setGpr(GPR.RAX, 0n);
+    s.run(s.get64('rip'));
+    expect(BigInt.asIntN(64, s.gpr(GPR.RAX))).toBeLessThan(0n);
+    expect(turns).toBeGreaterThan(2n);
+    s.map(NEXT, undefined, Number(mfn));
+    s.call('tlb_flush_current', s.cpu);
+    s.setGpr(GPR.RAX, 0n);
+    s.setGpr(GPR.RCX, 3n);
+    s.setGpr(GPR.RSP, STACK + 0x800n);
+    s.run(CODE);
+    expect(s.gpr(GPR.RAX)).toBe(6n);
+  });
+
+  it('forgets a page whose code is written over', () => {
+    const s = several(true);
+    s.run(CODE, 200);
+    // lea rax,[rax+rcx] becomes lea rax,[rax+rdx], by a store of the guest: mov [rip+…],al
+    const store = 0xa00000n;
+    s.map(store);
+    s.poke(store, [
+      ...hex('88 05'),
+      ...[...new Uint8Array(new Int32Array([Number(NEXT + 3n - store - 6n)]).buffer)],
+      ...UD2,
+    ]);
+    s.setGpr(GPR.RAX, 0x10n);
+    s.run(store);
+    const [a, b] = [several(false), s];
+    a.poke(NEXT, hex('488d0410 e802f0ffff c3'));
+    for (const x of [a, b]) {
+      x.setGpr(GPR.RAX, 0n);
+      x.setGpr(GPR.RDX, 0n);
+      x.setGpr(GPR.RCX, 5n);
+      x.setGpr(GPR.RSP, STACK + 0x800n);
+      x.run(CODE);
+    }
+    expect(b.gpr(GPR.RAX)).toBe(a.gpr(GPR.RAX));
+    expect(b.gpr(GPR.RAX)).toBe(10n);
+  });
+
+  it('is saved and serves a later engine', () => {
+    const saved = several(true).engine.translator!.save();
+    expect(decodeSaved(saved)[0].others).toHaveLength(1);
+    const s = new Sandbox({ translations: saved });
+    for (const va of [CODE, NEXT, STACK]) s.map(va);
+    s.poke(CODE, first);
+    s.poke(NEXT, second);
+    s.setGpr(GPR.RCX, 20n);
+    s.setGpr(GPR.RSP, STACK + 0x800n);
+    s.run(CODE);
+    expect(s.gpr(GPR.RAX)).toBe(210n);
+    expect(s.engine.translator!.regionStats.bound).toBe(1);
+  });
+});
+
 describe('hot code', () => {
   it('is found while it runs, and counted as before', () => {
     // l: add rax,rcx; dec ecx; jnz l

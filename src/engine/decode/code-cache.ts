@@ -251,6 +251,33 @@ export class CodeCache {
     return this.pages.get(page.mfn * 2 + page.mode) === page;
   }
 
+  /** Pages whose code may be part of a region that starts at rip: what the execute TLB maps around it. */
+  reachable(cpu: number, rip: bigint): { delta: number; mfn: number; table: number }[] {
+    const { i32 } = this;
+    const xtlb = this.view.getUint32(cpu + off.xtlb, true) >>> 2;
+    const high = Number((rip >> 32n) & 0xffffffffn) | 0;
+    const low = Number(rip & 0xfffff000n) | 0;
+    const out = [];
+    for (let n = 0; n < XTLB_ENTRIES; n++) {
+      const e = xtlb + n * (XtlbEntry.size >>> 2);
+      const tag = i32[e + (XtlbEntry.off.tag >>> 2)];
+      // The same 4 GiB; tags that are not valid have a low bit.
+      if ((tag & 0xfff) !== 0 || i32[e + (XtlbEntry.off.tag >>> 2) + 1] !== high) continue;
+      const page = this.pages.get((i32[e + (XtlbEntry.off.mfn >>> 2)] >>> 0) * 2);
+      if (page) out.push({ delta: ((tag >>> 0) - (low >>> 0)) / PAGE, mfn: page.mfn, table: page.table });
+    }
+    return out;
+  }
+
+  /** The page `delta` pages on from the one in CpuState.page, if the execute TLB knows it. */
+  executingPage(cpu: number, delta: number): CodePage | undefined {
+    const rip = BigInt.asUintN(64, this.view.getBigUint64(cpu + off.page, true) + BigInt(delta) * 4096n);
+    const e =
+      this.view.getUint32(cpu + off.xtlb, true) + Number((rip >> 12n) & BigInt(XTLB_ENTRIES - 1)) * XtlbEntry.size;
+    if (this.view.getBigUint64(e + XtlbEntry.off.tag, true) !== rip) return undefined;
+    return this.pages.get(this.view.getUint32(e + XtlbEntry.off.mfn, true) * 2);
+  }
+
   /** What stands at a linear address that has been executed: its frame's page and its record; undefined if not known. */
   executed(cpu: number, rip: bigint): { page: CodePage; record: number } | undefined {
     const mode = this.view.getUint32(cpu + off.mode, true);

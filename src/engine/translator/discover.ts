@@ -1,51 +1,69 @@
-/** Which instructions make a region: the basic blocks of one page that are reached from an entry, up to a limit. */
+/** Which instructions make a region: the basic blocks that are reached from an entry, up to a limit. */
 import { type Decoded, InstructionDecoder, MAX_LENGTH } from '../decode/decode.ts';
 import type { Encoding } from '../semantics/table.ts';
+import { type CodeView, MAX_DELTA, pageOf } from './code-view.ts';
 import { markDeadFlags } from './dead-flags.ts';
 import { Descriptions, type Instruction } from './prepare.ts';
 
 const PAGE = 4096;
 /** Most instructions of a region with one start; each further one adds some. */
-const MAX_INSTRUCTIONS = 128;
+const MAX_INSTRUCTIONS = 192;
 const MORE_INSTRUCTIONS = 48;
-/** Most entries besides the first. */
-const MAX_ENTRIES = 40;
+/** Most targets besides the first. */
+const MAX_TARGETS = 48;
+/** Most pages of a region besides the first. */
+export const MAX_OTHERS = 7;
 
+/** All places in code are offsets from the page in which the region is entered; other pages' are below 0 or from 4096 on. */
 export interface Block {
   readonly start: number;
   readonly instructions: readonly Instruction[];
-  /** Page offsets where control goes: taken direct branch, next instruction; undefined: does not. */
+  /** Where control goes: taken direct branch, next instruction; undefined: does not. */
   readonly taken?: number;
   readonly next?: number;
 }
 
+/** Bytes of one page that a region was made from: [from, to) in the page, sorted, apart from each other. */
+export type Ranges = readonly (readonly [number, number])[];
+
 export interface Region {
   /** Page offsets at which it may be entered, the hot one first. */
   readonly entries: readonly number[];
+  /** Where computed jumps inside may lead: the entries, and places of the like in the other pages. */
+  readonly targets: readonly number[];
   readonly blocks: readonly Block[];
-  /** Bytes it was made from: [from, to) in the page, sorted, apart from each other. */
-  readonly ranges: readonly (readonly [number, number])[];
+  readonly ranges: Ranges;
+  /** The other pages, by distance. */
+  readonly others: readonly { readonly delta: number; readonly ranges: Ranges }[];
 }
 
-/** A page's instructions, decoded when looked at. */
-export class PageCode {
+/** Instructions of a view, decoded when looked at. */
+class Code {
   private readonly known = new Map<number, Instruction | undefined>();
-  private readonly bytes: Uint8Array;
+  private readonly view: CodeView;
   private readonly decoder: InstructionDecoder;
   private readonly descriptions: Descriptions;
-  constructor(bytes: Uint8Array, decoder: InstructionDecoder, descriptions: Descriptions) {
-    this.bytes = bytes;
+  constructor(view: CodeView, decoder: InstructionDecoder, descriptions: Descriptions) {
+    this.view = view;
     this.decoder = decoder;
     this.descriptions = descriptions;
   }
   /** Undefined: none, or it goes on in the next page. */
   at(offset: number): Instruction | undefined {
-    if (offset < 0 || offset >= PAGE) return undefined;
-    if (!this.known.has(offset)) {
-      const d: Decoded | string = this.decoder.decode(this.bytes, offset, Math.min(PAGE, offset + MAX_LENGTH), 0);
-      this.known.set(offset, typeof d === 'string' ? undefined : this.descriptions.instruction(d, offset));
-    }
+    if (!this.known.has(offset)) this.known.set(offset, this.decode(offset));
     return this.known.get(offset);
+  }
+  private decode(offset: number): Instruction | undefined {
+    const delta = pageOf(offset);
+    if (Math.abs(delta) > MAX_DELTA) return undefined;
+    const bytes = this.view.page(delta);
+    if (!bytes) return undefined;
+    const o = offset - delta * PAGE;
+    const d: Decoded | string = this.decoder.decode(bytes, o, Math.min(PAGE, o + MAX_LENGTH), 0);
+    return typeof d === 'string' ? undefined : this.descriptions.instruction(d, offset);
+  }
+  seen(offset: number): boolean {
+    return this.view.seen(offset);
   }
 }
 
@@ -58,31 +76,47 @@ export class Discovery {
   }
 
   /** From the given page offsets on. Undefined: no instruction there is for the translator. */
-  region(page: Uint8Array, starts: readonly number[]): Region | undefined {
-    const code = new PageCode(page, this.decoder, this.descriptions);
+  region(view: CodeView, starts: readonly number[]): Region | undefined {
+    const code = new Code(view, this.decoder, this.descriptions);
     const hot = starts.filter((o) => (code.at(o)?.ending ?? 'interpret') !== 'interpret');
     if (!hot.length) return undefined;
-    const { leaders, entries, found } = this.reach(code, hot);
+    const { leaders, targets, found } = this.reach(code, hot);
     const blocks: Block[] = [];
     for (const start of leaders) {
       const b = found.has(start) ? this.block(code, start, leaders, found) : undefined;
       if (b) blocks.push(b);
     }
     const all = new Set(blocks.map((b) => b.start));
-    return { entries: entries.filter((e) => all.has(e)), blocks, ranges: rangesOf(blocks) };
+    const there = targets.filter((t) => all.has(t));
+    const pages = rangesOf(blocks);
+    const others = [...pages].filter(([delta]) => delta !== 0).sort(([a], [b]) => a - b);
+    return {
+      entries: there.filter((t) => pageOf(t) === 0),
+      targets: there,
+      blocks,
+      ranges: pages.get(0)!,
+      others: others.map(([delta, ranges]) => ({ delta, ranges })),
+    };
   }
 
   /** Breadth first, so that what is near the starts is in when the limit is reached. */
-  private reach(code: PageCode, starts: readonly number[]) {
+  private reach(code: Code, starts: readonly number[]) {
     const leaders = new Set(starts);
-    const entries = [...starts];
+    const targets = [...starts];
     const found = new Set<number>();
     const queue = [...starts];
+    const others = new Set<number>();
     const limit = MAX_INSTRUCTIONS + (starts.length - 1) * MORE_INSTRUCTIONS;
-    const lead = (o: number, isEntry: boolean) => {
-      if (o < 0 || o >= PAGE) return;
-      if (isEntry && !entries.includes(o) && entries.length <= MAX_ENTRIES) entries.push(o);
-      else if (isEntry) return;
+    const lead = (o: number, isTarget: boolean) => {
+      const delta = pageOf(o);
+      if (leaders.has(o) && !isTarget) return;
+      if (!code.seen(o)) return;
+      if (delta !== 0 && !others.has(delta) && others.size >= MAX_OTHERS) return;
+      if (isTarget) {
+        if (targets.includes(o) || targets.length > MAX_TARGETS) return;
+        targets.push(o);
+      }
+      if (delta !== 0) others.add(delta);
       if (leaders.has(o)) return;
       leaders.add(o);
       queue.push(o);
@@ -104,17 +138,21 @@ export class Discovery {
         if (i.encoding.insn.name === 'call') lead(i.next, true);
         if (i.ending !== 'fall') break;
         o = i.next;
+        if (o % PAGE === 0) {
+          lead(o, false);
+          break;
+        }
       }
     }
-    return { leaders, entries, found };
+    return { leaders, targets, found };
   }
 
-  private block(code: PageCode, start: number, leaders: ReadonlySet<number>, found: ReadonlySet<number>): Block {
+  private block(code: Code, start: number, leaders: ReadonlySet<number>, found: ReadonlySet<number>): Block {
     const b = this.straight(code, start, leaders, found);
     return { ...b, instructions: markDeadFlags(b.instructions) };
   }
 
-  private straight(code: PageCode, start: number, leaders: ReadonlySet<number>, found: ReadonlySet<number>): Block {
+  private straight(code: Code, start: number, leaders: ReadonlySet<number>, found: ReadonlySet<number>): Block {
     const instructions: Instruction[] = [];
     for (let o = start; ; ) {
       const i = code.at(o)!;
@@ -124,13 +162,26 @@ export class Discovery {
       if (i.ending === 'cond') return { start, instructions, taken, next: i.next };
       if (i.ending === 'jump') return { start, instructions };
       o = i.next;
-      if (leaders.has(o) || !found.has(o)) return { start, instructions, next: o };
+      if (leaders.has(o) || !found.has(o) || o % PAGE === 0) return { start, instructions, next: o };
     }
   }
 }
 
-function rangesOf(blocks: readonly Block[]): [number, number][] {
-  const all = blocks.map((b): [number, number] => [b.start, b.instructions.at(-1)!.next]).sort((a, b) => a[0] - b[0]);
+/** By page; no block reaches over the end of one. */
+function rangesOf(blocks: readonly Block[]): Map<number, [number, number][]> {
+  const pages = new Map<number, [number, number][]>();
+  for (const b of blocks) {
+    const delta = pageOf(b.start);
+    const list = pages.get(delta) ?? [];
+    list.push([b.start - delta * PAGE, b.instructions.at(-1)!.next - delta * PAGE]);
+    pages.set(delta, list);
+  }
+  for (const [delta, all] of pages) pages.set(delta, joined(all));
+  return pages;
+}
+
+function joined(all: [number, number][]): [number, number][] {
+  all.sort((a, b) => a[0] - b[0]);
   const out: [number, number][] = [];
   for (const [from, to] of all) {
     const last = out.at(-1);

@@ -3,10 +3,12 @@
  * at the record to see which one it is. Computed jumps (returns, mostly) that lead to an entry stay inside.
  */
 import { CpuState, Record32, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
+import { pageOf } from './code-view.ts';
 import type { Block, Region } from './discover.ts';
 import { CPU, type Frame, INTERPRET, LEFT, ON, type Outside, POLL, RegionEmitter, UNIT } from './emitter.ts';
 import { FlagLocals } from './flag-locals.ts';
 import { after, MEM } from './flag-steps.ts';
+import { UNBOUND } from './library.ts';
 import type { RegionFunc } from './region-func.ts';
 import { Registers } from './registers.ts';
 import { ANY_ENTRY, type Edge, type Graph, makeGraph, type Nesting, nest } from './structure.ts';
@@ -21,6 +23,10 @@ export interface Exits extends Outside {
   readonly goOn: number;
   readonly interpret: number;
   readonly flagsWords: number;
+  /** Globals: the translation's number, and the frames of its other pages. Function (cpu, id, n): look for page n's. */
+  readonly id: number;
+  readonly frames: readonly number[];
+  readonly bind: number;
   /** Type of what stands in the function table. */
   readonly handlerType: number;
 }
@@ -34,6 +40,7 @@ interface Flow {
 export class RegionFunction {
   private readonly f: RegionFunc;
   private readonly region: Region;
+  private readonly exits: Exits;
   private readonly graph: Graph;
   private readonly nesting: Nesting;
   private readonly flow: readonly Flow[];
@@ -41,8 +48,10 @@ export class RegionFunction {
   private readonly flags: FlagLocals;
   private readonly emitter: RegionEmitter;
   private readonly frame: Frame;
-  /** Local (i32): page offset at which the region is entered. */
+  /** Local (i32): offset at which the region is entered, or goes on after a computed jump. */
   private readonly entry: number;
+  /** Local (i32): execute-TLB entry of the page that control goes to. */
+  private readonly crossed: number;
   /** Levels of the open loops and of the blocks before merge nodes. */
   private readonly loops = new Map<number, number>();
   private readonly merges = new Map<number, number>();
@@ -51,6 +60,8 @@ export class RegionFunction {
   constructor(region: Region, exits: Exits, f: RegionFunc) {
     this.f = f;
     this.region = region;
+    this.exits = exits;
+    this.crossed = f.register('i32');
     const index = new Map(region.blocks.map((b, i) => [b.start, i]));
     const find = (o: number | undefined) => (o === undefined ? undefined : index.get(o));
     this.flow = region.blocks.map((b) => ({ taken: find(b.taken), next: find(b.next) }));
@@ -58,12 +69,12 @@ export class RegionFunction {
       const jumps = region.blocks[i].instructions.at(-1)!.ending === 'jump';
       return jumps ? [ANY_ENTRY] : [s.taken, s.next].filter((x) => x !== undefined);
     });
-    const entries = region.entries.map((e) => index.get(e)!);
-    this.graph = makeGraph(successors, entries);
+    const targets = region.targets.map((e) => index.get(e)!);
+    this.graph = makeGraph(successors, targets);
     this.nesting = nest(this.graph);
-    this.kinds = flagKinds(region.blocks, this.flow, entries);
-    const inside = successors.map((s) => s.flatMap((to) => (to === ANY_ENTRY ? entries : [to])));
-    const use = registerUse(region.blocks, inside, entries);
+    this.kinds = flagKinds(region.blocks, this.flow, targets);
+    const inside = successors.map((s) => s.flatMap((to) => (to === ANY_ENTRY ? targets : [to])));
+    const use = registerUse(region.blocks, inside, targets);
     const regs = new Registers(f, use.named);
     this.flags = new FlagLocals(f, exits.flagsWords);
     this.frame = {
@@ -161,7 +172,7 @@ export class RegionFunction {
     if (n === this.graph.root) {
       this.byOffset(
         n,
-        this.graph.edges[n].map((e, i): [number, Edge] => [this.region.entries[i], e]).sort(([a], [b]) => a - b),
+        this.graph.edges[n].map((e, i): [number, Edge] => [this.region.targets[i], e]).sort(([a], [b]) => a - b),
       );
       return;
     }
@@ -185,11 +196,13 @@ export class RegionFunction {
     if (entries.length === 1) {
       const [offset, e] = entries[0];
       f.get(this.entry).i32(offset).op('i32.ne').unlikely().if().brTo(this.frame.exit).end();
+      // Only a computed jump inside leads to another page's places, and its exit is prepared.
+      if (pageOf(offset) !== 0) this.cross(pageOf(offset), () => f.brTo(this.frame.exit));
       this.follow(n, e);
       return;
     }
     const half = entries.length >> 1;
-    f.get(this.entry).i32(entries[half][0]).op('i32.lt_u').if();
+    f.get(this.entry).i32(entries[half][0]).op('i32.lt_s').if();
     this.byOffset(n, entries.slice(0, half));
     f.end();
     this.byOffset(n, entries.slice(half));
@@ -256,23 +269,27 @@ export class RegionFunction {
     const { f } = this;
     const { page, to, exit } = this.frame;
     f.get(LEFT).get(CPU).mem('i32.load', off.pending).op('i32.gt_s');
-    f.get(to).i64(-4096n).op('i64.and').get(page).op('i64.eq').op('i32.and').if();
-    f.get(to).op('i32.wrap_i64').i32(4095).op('i32.and').set(this.entry);
+    f.if();
+    f.get(to).get(page).op('i64.sub').op('i32.wrap_i64').tee(this.entry).op('i64.extend_i32_s');
+    f.get(page).op('i64.add').get(to).op('i64.eq').if();
     this.follow(from, this.graph.edges[from][0]);
-    f.end();
+    f.end().end();
     this.flags.settle();
     f.brTo(exit);
   }
 
-  /** To page offset `target`, in the region (edge) or out of it. Taken branches and page ends are poll points. */
-  private edge(from: number, target: number, taken: boolean, e: Edge | undefined): void {
+  /** To `target`, in the region (edge) or out of it. Taken branches and page ends are poll points. */
+  private edge(from: number, target: number, branch: boolean, e: Edge | undefined): void {
     const { f } = this;
+    const page = pageOf(target);
+    const crosses = page !== pageOf(this.region.blocks[from].start);
+    const polls = branch || crosses;
     if (!e) {
       this.flags.settle();
-      this.emitter.leave(target, 0, taken || target >= 4096 ? POLL : ON);
+      this.emitter.leave(target, 0, polls ? POLL : ON);
       return;
     }
-    if (taken) {
+    if (polls) {
       // Others may ask for the CPU at any time, and are heard where guest code can go round.
       f.get(LEFT);
       const back = this.nesting.order[e.to] <= this.nesting.order[from];
@@ -282,7 +299,41 @@ export class RegionFunction {
       this.emitter.leave(target, 0, POLL);
       f.end();
     }
+    if (crosses && page !== 0) this.cross(page, () => this.emitter.leave(target, 0, POLL));
     this.follow(from, e);
+  }
+
+  /**
+   * Is the page `delta` pages on mapped to the frame that its part of the region was made from? If not: `leave`. The answer
+   * holds for as long as guest code runs on, as a mapping's change is heard of at poll points at the earliest.
+   */
+  private cross(delta: number, leave: () => void): void {
+    const { f, crossed } = this;
+    const n = this.region.others.findIndex((p) => p.delta === delta);
+    const frame = () => f.op('global.get').body.u32(this.exits.frames[n]);
+    const linear = () =>
+      f
+        .get(this.frame.page)
+        .i64(BigInt(delta) * 4096n)
+        .op('i64.add');
+    linear();
+    f.op('i32.wrap_i64')
+      .i32(12 - Math.log2(XtlbEntry.size))
+      .op('i32.shr_u')
+      .i32((XTLB_ENTRIES - 1) * XtlbEntry.size)
+      .op('i32.and');
+    f.get(CPU).mem('i32.load', off.xtlb).op('i32.add').tee(crossed).mem('i64.load', XtlbEntry.off.tag);
+    linear();
+    f.op('i64.ne').get(crossed).mem('i32.load', XtlbEntry.off.mfn);
+    frame();
+    f.op('i32.ne').op('i32.or').unlikely().if();
+    frame();
+    f.i32(UNBOUND).op('i32.eq').if();
+    f.get(CPU).op('global.get').body.u32(this.exits.id);
+    f.i32(n).call(this.exits.bind);
+    f.end();
+    leave();
+    f.end();
   }
 }
 

@@ -2,29 +2,42 @@
  * Translations by content: what guest bytes they are good for, and the wasm made from them. Nothing here knows a frame, an
  * address or a domain.
  */
-import type { Region } from './discover.ts';
+import type { Ranges } from './discover.ts';
+
+/** Bytes of a page that a translation was made from. */
+export interface Part {
+  readonly ranges: Ranges;
+  /** The bytes of the ranges, one after the other. */
+  readonly bytes: Uint8Array;
+}
 
 /** One translation. */
-export interface Translation {
+export interface Translation extends Part {
   /** Page offsets where it was found hot: the first of its entries. */
   readonly hot: readonly number[];
   /** Page offsets of the entries. */
   readonly entries: readonly number[];
-  readonly ranges: readonly (readonly [number, number])[];
-  /** The bytes of the ranges, one after the other. */
-  readonly bytes: Uint8Array;
+  /** Parts in other pages, so many pages on. */
+  readonly others: readonly (Part & { readonly delta: number })[];
   /** The module (compile.ts). */
   readonly wasm: Uint8Array<ArrayBuffer>;
   /** It, compiled; undefined until it is wanted. */
   module: WebAssembly.Module | undefined;
   /** Its slot in the function table; undefined until it is first put in a page. */
   slot: number | undefined;
+  /** Of the instance: the frame of each of `others`, or UNBOUND, or MISFIT. */
+  frames: readonly WebAssembly.Global<'i32'>[];
   /** Runs in which it was not used, since it was last: 0 if it is used in this one. */
   age: number;
 }
 
+/** Not yet looked for. */
+export const UNBOUND = -1;
+/** Found to be another code: it is not tried again. */
+export const MISFIT = -2;
+
 /** The bytes of a region's ranges in its page. */
-export function bytesOf(page: Uint8Array, ranges: Region['ranges']): Uint8Array {
+export function bytesOf(page: Uint8Array, ranges: Ranges): Uint8Array {
   const out = new Uint8Array(ranges.reduce((n, [from, to]) => n + to - from, 0));
   let at = 0;
   for (const [from, to] of ranges) {
@@ -34,8 +47,8 @@ export function bytesOf(page: Uint8Array, ranges: Region['ranges']): Uint8Array 
   return out;
 }
 
-/** Was t made from the bytes of this page? */
-export function matches(page: Uint8Array, t: Pick<Translation, 'ranges' | 'bytes'>): boolean {
+/** Was it made from the bytes of this page? */
+export function matches(page: Uint8Array, t: Part): boolean {
   let at = 0;
   for (const [from, to] of t.ranges) {
     for (let o = from; o < to; o++) if (page[o] !== t.bytes[at++]) return false;

@@ -1,11 +1,12 @@
 /** Makes translations of a page's bytes: on the pCPU's thread, or on one of their own (Workshop). */
 import type { Encoding } from '../semantics/table.ts';
+import { type CodeView, memoryView, type PageAt } from './code-view.ts';
 import { compileRegions } from './compile.ts';
 import { Discovery } from './discover.ts';
 import { bytesOf, type Translation } from './library.ts';
 
 /** A translation just made. */
-export interface Made extends Pick<Translation, 'hot' | 'entries' | 'ranges' | 'bytes' | 'wasm'> {
+export interface Made extends Pick<Translation, 'hot' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm'> {
   /** Guest instructions in it. */
   readonly instructions: number;
 }
@@ -16,20 +17,26 @@ export class Maker {
     this.discovery = new Discovery(encodings);
   }
 
-  /** Of the code at page offsets `hot`; undefined: no instruction there is for the translator. */
-  make(page: Uint8Array, hot: readonly number[]): Made | undefined {
-    const region = this.discovery.region(page, hot);
+  /** Of the code at page offsets `hot` of the view's first page; undefined: no instruction there is for the translator. */
+  make(view: CodeView, hot: readonly number[]): Made | undefined {
+    const region = this.discovery.region(view, hot);
     if (!region) return undefined;
     const { entries, ranges, blocks } = region;
+    const part = (delta: number, of: typeof ranges) => ({ ranges: of, bytes: bytesOf(view.page(delta)!, of) });
+    const others = region.others.map((p) => ({ delta: p.delta, ...part(p.delta, p.ranges) }));
     const instructions = blocks.reduce((n, b) => n + b.instructions.length, 0);
-    return { hot, entries, ranges, bytes: bytesOf(page, ranges), wasm: compileRegions([region]), instructions };
+    return { hot, entries, ...part(0, ranges), others, wasm: compileRegions([region]), instructions };
   }
 }
+
+/** The view that an order means. */
+export const viewOf = (memory: WebAssembly.Memory, o: Order): CodeView => memoryView(memory, o.pages);
 
 /** A job for a workshop, and what came of it: the translation with its compiled module, or nothing. */
 export interface Order {
   readonly id: number;
-  readonly page: Uint8Array;
+  /** Pages that may be used, the one with the hot offsets among them. */
+  readonly pages: readonly PageAt[];
   readonly hot: readonly number[];
 }
 export interface Delivery {

@@ -4,7 +4,7 @@
  */
 import type { CodePage, Translations } from '../decode/code-cache.ts';
 import { Record32 } from '../state.ts';
-import { type Library, matches, type Translation } from './library.ts';
+import { type Library, MISFIT, matches, type Translation, UNBOUND } from './library.ts';
 
 const PAGE = 4096;
 
@@ -21,10 +21,12 @@ export class Regions implements Translations {
   private readonly u16: Uint16Array;
   private readonly library: Library;
   private readonly pages = new Map<CodePage, Installed>();
+  /** By a frame's page: the translations that have a part in it besides their first, and which. */
+  private readonly parts = new Map<CodePage, Map<Translation, number>>();
   /** Record address → its own handler. */
   private readonly own = new Map<number, number>();
   private readonly dropped: WebAssembly.Global;
-  readonly stats = { installed: 0, dropped: 0 };
+  readonly stats = { installed: 0, dropped: 0, bound: 0 };
 
   /** Instantiates a translation: its slot; undefined if it cannot be. */
   private readonly load: (t: Translation) => number | undefined;
@@ -119,11 +121,32 @@ export class Regions implements Translations {
     this.own.delete(record);
   }
 
+  /** Part n of t, `others[n]`, is looked for in the page: the region may go on there if it was made from this code. */
+  bind(t: Translation, n: number, page: CodePage): void {
+    const fits = page.mode === 0 && matches(this.bytes(page), t.others[n]);
+    t.frames[n].value = fits ? page.mfn : MISFIT;
+    if (!fits) return;
+    this.stats.bound++;
+    let here = this.parts.get(page);
+    if (!here) {
+      here = new Map();
+      this.parts.set(page, here);
+    }
+    here.set(t, n);
+  }
+
   dropRange(page: CodePage, offset: number, len: number): void {
+    for (const [t, n] of this.parts.get(page) ?? []) {
+      if (!overlaps(t.others[n].ranges, offset, len)) continue;
+      this.parts.get(page)!.delete(t);
+      t.frames[n].value = UNBOUND;
+      this.dropped.value = 1;
+    }
+    if (!this.parts.get(page)?.size) this.parts.delete(page);
     const here = this.pages.get(page);
     if (!here) return;
     for (const t of here.translations) {
-      if (!t.ranges.some(([from, to]) => from < offset + len && offset < to)) continue;
+      if (!overlaps(t.ranges, offset, len)) continue;
       this.stats.dropped++;
       // Code that runs at this moment notices when the instruction that wrote is done.
       this.dropped.value = 1;
@@ -158,12 +181,22 @@ export class Regions implements Translations {
     // The records go with the arena.
     this.own.clear();
     this.pages.clear();
+    this.unbindAll();
     this.dropped.value = 1;
+  }
+
+  private unbindAll(): void {
+    for (const here of this.parts.values()) for (const [t, n] of here) t.frames[n].value = UNBOUND;
+    this.parts.clear();
   }
 
   /** Give every record its own handler back. */
   removeAll(): void {
     for (const record of this.own.keys()) this.leave(record);
     this.pages.clear();
+    this.unbindAll();
   }
 }
+
+const overlaps = (ranges: Translation['ranges'], offset: number, len: number): boolean =>
+  ranges.some(([from, to]) => from < offset + len && offset < to);

@@ -1,11 +1,13 @@
 /**
- * Translations as bytes, to be loaded by a later run: a count, then for each its age, page offsets, ranges, guest bytes and
- * wasm. All numbers are u32, little-endian. Nothing is believed: what does not hold together is refused as a whole.
+ * Translations as bytes, to be loaded by a later run: a count, then for each its age, page offsets, ranges and guest bytes
+ * of each page, and wasm. All numbers are u32, little-endian. Nothing is believed: what does not hold together is refused as a whole.
  */
-import type { Translation } from './library.ts';
+import { MAX_DELTA } from './code-view.ts';
+import { MAX_OTHERS } from './discover.ts';
+import type { Part, Translation } from './library.ts';
 
 /** A translation that need not be instantiated yet. */
-export interface Saved extends Pick<Translation, 'hot' | 'entries' | 'ranges' | 'bytes'> {
+export interface Saved extends Pick<Translation, 'hot' | 'entries' | 'ranges' | 'bytes' | 'others'> {
   readonly wasm: Uint8Array<ArrayBuffer>;
   /** How many runs it was not used in, since it was last. */
   readonly age: number;
@@ -49,8 +51,12 @@ export function encodeSaved(list: readonly Saved[]): Uint8Array<ArrayBuffer> {
     w.u32(t.age);
     w.list(t.hot);
     w.list(t.entries);
-    w.list(t.ranges.flat());
-    w.raw(t.bytes);
+    w.u32(t.others.length);
+    for (const p of [t, ...t.others]) {
+      w.u32('delta' in p ? p.delta : 0);
+      w.list(p.ranges.flat());
+      w.raw(p.bytes);
+    }
     w.raw(t.wasm);
   }
   return w.done();
@@ -107,6 +113,16 @@ function one(r: Reader): Saved {
   const age = r.u32();
   const hot = r.list(PAGE - 1);
   const entries = r.list(PAGE - 1);
+  const others = r.u32();
+  if (!entries.length || others > MAX_OTHERS) throw new RangeError('no entry, or too many pages');
+  const { delta: _, ...first } = part(r);
+  const rest = Array.from({ length: others }, () => part(r));
+  if (rest.some((p) => p.delta === 0 || Math.abs(p.delta) > MAX_DELTA)) throw new RangeError('a page out of reach');
+  return { age, hot, entries, ...first, others: rest, wasm: r.raw() };
+}
+
+function part(r: Reader): Part & { delta: number } {
+  const delta = r.u32() | 0;
   const flat = r.list(PAGE);
   const ranges: [number, number][] = [];
   let last = -1;
@@ -115,11 +131,11 @@ function one(r: Reader): Saved {
     last = flat[i + 1];
     ranges.push([flat[i], flat[i + 1]]);
   }
-  const guest = r.raw();
-  if (!entries.length || flat.length % 2 || guest.length !== ranges.reduce((n, [from, to]) => n + to - from, 0)) {
+  const bytes = r.raw();
+  if (flat.length % 2 || bytes.length !== ranges.reduce((n, [from, to]) => n + to - from, 0)) {
     throw new RangeError('bytes and ranges differ');
   }
-  return { age, hot, entries, ranges, bytes: guest, wasm: r.raw() };
+  return { delta, ranges, bytes };
 }
 
 /** Runs that a translation is kept for without being used. */
@@ -128,9 +144,10 @@ const KEPT_RUNS = 8;
 /** One of each, those used last first, up to `limit` bytes. */
 export function mergeSaved(parts: readonly Uint8Array[], limit: number): Uint8Array<ArrayBuffer> {
   const best = new Map<string, Saved>();
-  for (const part of parts) {
-    for (const t of decodeSaved(part)) {
-      const key = `${t.entries}:${t.ranges}:${Buffer.from(t.bytes).toString('latin1')}`;
+  for (const saved of parts) {
+    for (const t of decodeSaved(saved)) {
+      const pieces = [t, ...t.others].map((p) => `${p.ranges}:${Buffer.from(p.bytes).toString('latin1')}`);
+      const key = `${t.entries}:${t.others.map((p) => p.delta)}:${pieces}`;
       const known = best.get(key);
       if (!known || t.age < known.age) best.set(key, t);
     }
@@ -140,7 +157,7 @@ export function mergeSaved(parts: readonly Uint8Array[], limit: number): Uint8Ar
     .filter((t) => t.age <= KEPT_RUNS)
     .sort((a, b) => a.age - b.age)
     .filter((t) => {
-      size += t.wasm.length + t.bytes.length + 4 * (t.entries.length + t.hot.length + 2 * t.ranges.length + 8);
+      size += encodeSaved([t]).length;
       return size <= limit;
     });
   return encodeSaved(kept);

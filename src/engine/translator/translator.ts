@@ -5,22 +5,23 @@
 import type { CodeCache, CodePage } from '../decode/code-cache.ts';
 import type { Encoding } from '../semantics/table.ts';
 import { CpuState } from '../state.ts';
+import { memoryView } from './code-view.ts';
 import { regionName } from './compile.ts';
-import { Library, matches, type Translation } from './library.ts';
-import { type Made, Maker, type Workshop } from './maker.ts';
+import { Library, matches, type Translation, UNBOUND } from './library.ts';
+import { type Made, Maker, type Order, viewOf, type Workshop } from './maker.ts';
 import { Regions } from './regions.ts';
 import { decodeSaved, encodeSaved } from './saved.ts';
 
 const { off } = CpuState;
 const PAGE = 4096;
 /** Samples at one place that make it hot. */
-const HOT = 3;
+const HOT = 8;
 /** Samples at entries of a page's translations that make one of them all. */
-const TRANSITIONS = 8;
+const TRANSITIONS = 16;
 /** Heat of transitions is counted under keys beyond all addresses. */
 const TRANSITION_KEY = 2 ** 40;
 /** Most hot places of one translation. */
-const MAX_HOT = 24;
+const MAX_HOT = 6;
 /** Table slots added at once. */
 const GROW = 4096;
 /** What a byte of a module costs, compiled and all. */
@@ -51,6 +52,8 @@ export class Translator {
   private readonly regions: Regions;
   private readonly dropped = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
   private readonly imports: WebAssembly.Imports;
+  /** Translations that have an instance, by their number. */
+  private instances: Translation[] = [];
   private readonly heat = new Map<number, number>();
   private readonly orders = new Map<number, { readonly page: CodePage; readonly instead: boolean }>();
   private lastOrder = 0;
@@ -67,9 +70,9 @@ export class Translator {
     this.maker = new Maker(o.encodings);
     this.regions = new Regions(o.memory, this.library, this.dropped, (t) => this.load(t));
     this.imports = {
-      env: { memory: o.memory, dropped: this.dropped },
       engine: o.engine,
       runtime: o.runtime,
+      translator: { bind: (cpu: number, id: number, n: number) => this.bind(cpu >>> 0, this.instances[id], n) },
     };
     this.firstSlot = o.table.length;
     this.nextSlot = this.firstSlot;
@@ -112,8 +115,8 @@ export class Translator {
       const merged = this.merged.get(at.page) ?? 0;
       if (!this.warm(TRANSITION_KEY + at.page.mfn, TRANSITIONS << merged)) return;
       this.merged.set(at.page, merged + 1);
-      this.merge(at.page);
-    } else if (this.warm(at.page.mfn * PAGE + offset, HOT)) this.order(at.page, [offset]);
+      this.merge(cpu, at.page);
+    } else if (this.warm(at.page.mfn * PAGE + offset, HOT)) this.order(cpu, at.page, [offset]);
   }
 
   /** Count one more sample of a key; true when it has as many as asked for. */
@@ -125,12 +128,12 @@ export class Translator {
   }
 
   /** Code of a page goes from translation to translation: make them one. */
-  private merge(page: CodePage): void {
+  private merge(cpu: number, page: CodePage): void {
     const parts = this.regions.translations(page);
     if (parts.length < 2) return;
     const hot = new Set(parts.toSorted((a, b) => b.hot.length - a.hot.length).flatMap((t) => t.hot));
     if (hot.size > MAX_HOT) return;
-    this.order(page, [...hot], true);
+    this.order(cpu, page, [...hot], true);
   }
 
   /** Translate the code at CpuState.rip, however often it has run; false if it is not for the translator. */
@@ -139,30 +142,31 @@ export class Translator {
     const rip = this.view.getBigUint64(cpu + off.rip, true);
     const at = this.o.cache.executed(cpu, rip);
     if (!at) return false;
-    return this.regions.isEntry(at.record) || this.translate(at.page, [Number(rip & 0xfffn)]);
+    if (this.regions.isEntry(at.record)) return true;
+    const pages = this.o.cache.reachable(cpu, rip);
+    const view = memoryView(this.o.memory, pages, true);
+    const made = this.maker.make(view, [Number(rip & 0xfffn)]);
+    if (!made) return false;
+    this.put(at.page, made, false, undefined);
+    return true;
   }
 
-  /** Translate the code at page offsets and install it there, beside or `instead` of what stands in the page. */
-  private translate(page: CodePage, hot: readonly number[], instead = false): boolean {
+  /** Have the code at page offsets translated, to be put there beside or `instead` of what stands in the page. */
+  private order(cpu: number, page: CodePage, hot: readonly number[], instead = false): void {
+    const { workshop, memory, cache } = this.o;
+    if (this.orders.size >= MAX_ORDERS) return;
+    const rip = this.view.getBigUint64(cpu + off.rip, true);
+    const order: Order = { id: ++this.lastOrder, pages: cache.reachable(cpu, rip), hot };
+    if (workshop) {
+      this.orders.set(order.id, { page, instead });
+      workshop.order(order);
+      return;
+    }
     const start = performance.now();
-    const made = this.maker.make(this.regions.bytes(page).slice(), hot);
+    const made = this.maker.make(viewOf(memory, order), hot);
     if (made) this.put(page, made, instead, undefined);
     else this.stats.failed++;
     this.stats.ms += performance.now() - start;
-    return made !== undefined;
-  }
-
-  /** As `translate`, but in the workshop if there is one: it will be in place some samples later. */
-  private order(page: CodePage, hot: readonly number[], instead = false): void {
-    const { workshop } = this.o;
-    if (!workshop) {
-      this.translate(page, hot, instead);
-      return;
-    }
-    if (this.orders.size >= MAX_ORDERS) return;
-    const id = ++this.lastOrder;
-    this.orders.set(id, { page, instead });
-    workshop.order({ id, page: this.regions.bytes(page).slice(), hot });
   }
 
   /** Put in place what the workshop has made, unless its code has changed since. */
@@ -178,8 +182,8 @@ export class Translator {
   }
 
   private put(page: CodePage, made: Made, instead: boolean, module: WebAssembly.Module | undefined): void {
-    const { hot, entries, ranges, bytes, wasm } = made;
-    const t: Translation = { hot, entries, ranges, bytes, wasm, module, slot: undefined, age: 0 };
+    const { hot, entries, ranges, bytes, others, wasm } = made;
+    const t: Translation = { hot, entries, ranges, bytes, others, wasm, module, slot: undefined, frames: [], age: 0 };
     this.makeRoom(wasm.length);
     this.library.add(t);
     if (instead) this.regions.replace(page, t);
@@ -191,9 +195,17 @@ export class Translator {
   /** Instantiate a translation; undefined if it is not one that this engine makes (it may come from a file). */
   private load(t: Translation): number | undefined {
     try {
-      const { exports } = new WebAssembly.Instance(t.module ?? new WebAssembly.Module(t.wasm), this.imports);
+      const cell = (value: number) => new WebAssembly.Global({ value: 'i32', mutable: true }, value);
+      const frames = t.others.map(() => cell(UNBOUND));
+      const id = this.instances.length;
+      const env: WebAssembly.ModuleImports = { memory: this.o.memory, dropped: this.dropped, id: cell(id) };
+      for (const [i, g] of frames.entries()) env[`frame${i}`] = g;
+      const module = t.module ?? new WebAssembly.Module(t.wasm);
+      const { exports } = new WebAssembly.Instance(module, { ...this.imports, env });
       const f = exports[regionName(0)];
       if (typeof f !== 'function') return undefined;
+      t.frames = frames;
+      this.instances.push(t);
       this.bytes += t.wasm.length;
       this.stats.wasmBytes += t.wasm.length;
       return this.slot(f as () => void);
@@ -201,6 +213,12 @@ export class Translator {
       if (error instanceof WebAssembly.CompileError || error instanceof WebAssembly.LinkError) return undefined;
       throw error;
     }
+  }
+
+  /** A region wants to go on in its page n (import `bind`). */
+  private bind(cpu: number, t: Translation, n: number): void {
+    const first = this.o.cache.executingPage(cpu, t.others[n].delta);
+    if (first) this.regions.bind(t, n, first);
   }
 
   private slot(f: () => void): number {
@@ -219,12 +237,14 @@ export class Translator {
     this.heat.clear();
     for (let s = this.firstSlot; s < this.nextSlot; s++) this.o.table.set(s, null);
     this.nextSlot = this.firstSlot;
+    this.instances = [];
     this.bytes = 0;
   }
 
   /** Take over what an earlier run has saved. */
   restore(saved: Uint8Array): void {
-    for (const t of decodeSaved(saved)) this.library.add({ ...t, age: t.age + 1, module: undefined, slot: undefined });
+    for (const t of decodeSaved(saved))
+      this.library.add({ ...t, age: t.age + 1, module: undefined, slot: undefined, frames: [] });
   }
 
   /** What a later run may `restore`. */

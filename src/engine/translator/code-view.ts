@@ -1,0 +1,57 @@
+/**
+ * What the translator sees of guest code: pages by their distance from the one that a region starts in, as the execute TLB
+ * maps them at the moment. Code of other pages is used only if it has been executed.
+ */
+const PAGE = 4096;
+/** Pages of a region's code besides the first are at most so far away, so that offsets are 32-bit integers. */
+export const MAX_DELTA = 2 ** 18;
+
+export interface CodeView {
+  /** The bytes of the page `delta` pages on; undefined: not to be had. The same at each call. */
+  page(delta: number): Uint8Array | undefined;
+  /** Has control been at this offset? What has not is left to the interpreter. */
+  seen(offset: number): boolean;
+}
+
+/** A page that may become part of a region: its frame, and the machine address of its offset table of decoded code. */
+export interface PageAt {
+  readonly delta: number;
+  readonly mfn: number;
+  readonly table: number;
+}
+
+/** A view of machine memory. Each page is copied once; other pCPUs may write meanwhile. */
+export function memoryView(memory: WebAssembly.Memory, pages: readonly PageAt[], everything = false): CodeView {
+  const u8 = new Uint8Array(memory.buffer);
+  const i32 = new Int32Array(memory.buffer);
+  const at = new Map(pages.map((p) => [p.delta, p]));
+  const copies = new Map<number, Uint8Array>();
+  return {
+    page(delta) {
+      const p = at.get(delta);
+      if (!p) return undefined;
+      let copy = copies.get(delta);
+      if (!copy) {
+        copy = u8.slice(p.mfn * PAGE, p.mfn * PAGE + PAGE);
+        copies.set(delta, copy);
+      }
+      return copy;
+    },
+    seen(offset) {
+      const delta = Math.floor(offset / PAGE);
+      const p = at.get(delta);
+      if (!p) return false;
+      return everything || i32[(p.table >>> 2) + offset - delta * PAGE] !== 0;
+    },
+  };
+}
+
+/** A view of one page, all of whose code may be used. */
+export function pageView(bytes: Uint8Array): CodeView {
+  return {
+    page: (delta) => (delta === 0 ? bytes : undefined),
+    seen: (offset) => offset >= 0 && offset < PAGE,
+  };
+}
+
+export const pageOf = (offset: number): number => Math.floor(offset / PAGE);
