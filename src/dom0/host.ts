@@ -46,6 +46,10 @@ export interface HostOptions {
   readonly warn?: (message: string) => void;
 }
 
+/** Time until translations are saved for the first time; each further one is twice as late, but for the last. */
+const FIRST_SAVE_MS = 3000;
+const LAST_SAVE_MS = 300_000;
+
 export class Host {
   readonly machine: Machine;
   readonly xen: Hypercalls;
@@ -60,6 +64,7 @@ export class Host {
   #storeSocket: XenStoreSocket | undefined;
   readonly #translations: TranslationStore | undefined;
   #stopped: Promise<void> | undefined;
+  #saving: NodeJS.Timeout | undefined;
 
   private constructor(machine: Machine, options: HostOptions) {
     const warn = options.warn ?? (() => {});
@@ -85,6 +90,19 @@ export class Host {
     this.crashes = new CrashRecords({ xen: this.xen, dir: options.logDir, warn });
     this.guests = new Guests(this.toolstack, warn, this.crashes);
     this.#events.start();
+    this.#saveLater(FIRST_SAVE_MS);
+  }
+
+  /** Translations are saved now and then, as a host may be killed: often at first, when most of them are made. */
+  #saveLater(ms: number): void {
+    if (!this.#translations) return;
+    this.#saving = setTimeout(async () => {
+      const made = await this.machine.translationsSoFar(TRANSLATIONS_LIMIT);
+      if (this.#stopped) return;
+      if (made) this.#translations?.save(made);
+      this.#saveLater(Math.min(2 * ms, LAST_SAVE_MS));
+    }, ms);
+    this.#saving.unref();
   }
 
   static async create(options: HostOptions = {}): Promise<Host> {
@@ -155,6 +173,7 @@ export class Host {
   }
 
   async #stop(): Promise<void> {
+    clearTimeout(this.#saving);
     try {
       await this.#storeSocket?.close();
       this.#gdb.close();

@@ -13,7 +13,7 @@ import { createThread, type HypervisorThread, type ThreadOptions } from './hyper
 import { AREA_BASE, MACHINE_INFO_ADDRESS, MACHINE_MAGIC, MachineInfo } from './layout.ts';
 import { loadParts, type MachineParts } from './parts.ts';
 import type { FromPcpu, PcpuData } from './pcpu-worker.ts';
-import type { WorkshopData } from './translator-worker.ts';
+import type { SaveReply, SaveRequest, WorkshopData } from './translator-worker.ts';
 import type { WorkshopEnd } from './workshop.ts';
 
 export interface MachineOptions {
@@ -164,7 +164,7 @@ export class Machine {
     thread.hypervisor.cpu_init(pcpus, 1);
     const m = new Machine(memory, frames, pcpus, reserved, thread, { boot, module: parts.hypervisor, threads });
     // Deterministic mode has translations at the same instructions each time.
-    const ends = o.deterministic || o.translationMiB === 0 ? [] : m.startWorkshop();
+    const ends = o.deterministic || o.translationMiB === 0 ? [] : m.startWorkshop(o.translations);
     await Promise.all(
       areas.slice(0, pcpus).map((a, slot) => m.startPcpu({ ...common, slot, ...a, workshop: ends[slot] }, log)),
     );
@@ -172,11 +172,11 @@ export class Machine {
   }
 
   /** The thread that makes translations; gives each pCPU's end of the way there. */
-  private startWorkshop(): WorkshopEnd[] {
+  private startWorkshop(translations: Uint8Array | undefined): WorkshopEnd[] {
     const posted = new Int32Array(new SharedArrayBuffer(4 * this.pcpus));
     const channels = Array.from({ length: this.pcpus }, () => new MessageChannel());
     const ports = channels.map((c) => c.port1);
-    const workerData: WorkshopData = { memory: this.memory, ports, posted };
+    const workerData: WorkshopData = { memory: this.memory, ports, posted, translations };
     const w = new Worker(new URL(`./translator-worker${import.meta.url.slice(-3)}`, import.meta.url), {
       workerData,
       transferList: ports,
@@ -260,6 +260,26 @@ export class Machine {
   /** The hypervisor's exports on dom0's CPU slot. */
   get hypervisor(): HypervisorThread['hypervisor'] {
     return this.thread.hypervisor;
+  }
+
+  /** While it runs: as `translations`, of the translations made up to now; undefined: none since the last call. */
+  async translationsSoFar(limit: number): Promise<Uint8Array | undefined> {
+    const { workshop } = this;
+    if (!workshop || this.stopping) return undefined;
+    const request: SaveRequest = { limit };
+    workshop.postMessage(request);
+    return new Promise((resolve) => {
+      const done = (reply: SaveReply) => {
+        workshop.off('exit', ended);
+        resolve(reply);
+      };
+      const ended = () => {
+        workshop.off('message', done);
+        resolve(undefined);
+      };
+      workshop.once('message', done);
+      workshop.once('exit', ended);
+    });
   }
 
   /** After stop(): what is worth translating no second time, in at most `limit` bytes; for MachineOptions.translations. */

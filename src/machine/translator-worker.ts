@@ -1,28 +1,77 @@
-/** The machine's workshop: makes translations for all pCPUs, each of which has a port here. */
-import { type MessagePort, workerData } from 'node:worker_threads';
+/**
+ * The machine's workshop: makes translations for all pCPUs, each of which has a port here, compiles what was saved before they
+ * ask for it, and gives out what there is, to be saved.
+ */
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { allEncodings } from '../engine/semantics/index.ts';
-import { type Delivery, Maker, type Order, viewOf } from '../engine/translator/maker.ts';
+import { type Delivery, type Made, Maker, type Order, viewOf } from '../engine/translator/maker.ts';
+import { decodeSaved, encodeSaved, mergeSaved } from '../engine/translator/saved.ts';
 
 export interface WorkshopData {
   readonly memory: WebAssembly.Memory;
   readonly ports: readonly MessagePort[];
   /** Of each port: how many deliveries have been posted, so that a pCPU sees without a call whether there is one. */
   readonly posted: Int32Array;
+  /** As in MachineOptions. */
+  readonly translations?: Uint8Array;
 }
 
-const { memory, ports, posted } = workerData as WorkshopData;
+/** Asks for all that is worth saving, in at most so many bytes. */
+export interface SaveRequest {
+  readonly limit: number;
+}
+/** The answer; undefined: nothing new since it was last asked for. */
+export type SaveReply = Uint8Array<ArrayBuffer> | undefined;
+
+/** Saved translations compiled between two looks at what has been ordered. */
+const BATCH = 16;
+
+const { memory, ports, posted, translations } = workerData as WorkshopData;
 const maker = new Maker(allEncodings());
+const made: Made[] = [];
+let reported = 0;
+
+function deliver(i: number, d: Delivery): void {
+  ports[i].postMessage(d);
+  Atomics.add(posted, i, 1);
+}
 
 function make(o: Order): Delivery {
   const start = performance.now();
-  const made = maker.make(viewOf(memory, o), o.hot);
-  const module = made && new WebAssembly.Module(made.wasm);
-  return { id: o.id, made: made && { ...made, module: module! }, ms: performance.now() - start };
+  const t = maker.make(viewOf(memory, o), o.hot);
+  if (t) made.push(t);
+  const module = t && new WebAssembly.Module(t.wasm);
+  return { id: o.id, made: t && { ...t, module: module! }, ms: performance.now() - start };
 }
 
-for (const [i, port] of ports.entries()) {
-  port.on('message', (o: Order) => {
-    port.postMessage(make(o));
-    Atomics.add(posted, i, 1);
-  });
+for (const [i, port] of ports.entries()) port.on('message', (o: Order) => deliver(i, make(o)));
+
+/** Nothing of a file is believed: what is no module stays for the pCPU to find out. */
+function compile(wasm: Uint8Array<ArrayBuffer>): WebAssembly.Module | undefined {
+  try {
+    return new WebAssembly.Module(wasm);
+  } catch (error) {
+    if (error instanceof WebAssembly.CompileError) return undefined;
+    throw error;
+  }
 }
+
+const saved = translations ? decodeSaved(translations) : [];
+function compileSaved(from: number): void {
+  for (let n = from; n < Math.min(from + BATCH, saved.length); n++) {
+    const module = compile(saved[n].wasm);
+    if (module) for (const i of ports.keys()) deliver(i, { id: -1 - n, saved: module, ms: 0 });
+  }
+  if (from + BATCH < saved.length) setImmediate(compileSaved, from + BATCH);
+}
+compileSaved(0);
+
+parentPort!.on('message', ({ limit }: SaveRequest) => {
+  let reply: SaveReply;
+  if (made.length > reported) {
+    reported = made.length;
+    const fresh = encodeSaved(made.map((t) => ({ ...t, age: 0 })));
+    reply = mergeSaved(translations ? [translations, fresh] : [fresh], limit);
+  }
+  parentPort!.postMessage(reply, reply ? [reply.buffer] : []);
+});

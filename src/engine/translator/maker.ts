@@ -32,7 +32,10 @@ export class Maker {
 /** The view that an order means. */
 export const viewOf = (memory: WebAssembly.Memory, o: Order): CodeView => memoryView(memory, o.pages);
 
-/** A job for a workshop, and what came of it: the translation with its compiled module, or nothing. */
+/**
+ * A job for a workshop, and what came of it: the translation with its compiled module, or nothing. Unasked, with the number -1 - n:
+ * the module of the nth of the saved translations.
+ */
 export interface Order {
   readonly id: number;
   /** Pages that may be used, the one with the hot offsets among them. */
@@ -42,6 +45,7 @@ export interface Order {
 export interface Delivery {
   readonly id: number;
   readonly made?: Made & { readonly module: WebAssembly.Module };
+  readonly saved?: WebAssembly.Module;
   /** Milliseconds it took. */
   readonly ms: number;
 }

@@ -57,6 +57,8 @@ export class Translator {
   private readonly heat = new Map<number, number>();
   private readonly orders = new Map<number, { readonly page: CodePage; readonly instead: boolean }>();
   private lastOrder = 0;
+  /** What `restore` brought, in its order. */
+  private readonly restored: Translation[] = [];
   /** How often a page's translations were made one. */
   private readonly merged = new WeakMap<CodePage, number>();
   private readonly firstSlot: number;
@@ -104,7 +106,7 @@ export class Translator {
   /** Guest code has run for a while and is now at CpuState.rip, where a branch led (decoder import `sample`). */
   sample(cpu: number): void {
     this.stats.samples++;
-    if (this.orders.size) this.collect();
+    if (this.o.workshop) this.collect(this.o.workshop);
     if (this.view.getUint32(cpu + off.mode, true) !== 0) return;
     const rip = this.view.getBigUint64(cpu + off.rip, true);
     const at = this.o.cache.executed(cpu, rip);
@@ -170,8 +172,13 @@ export class Translator {
   }
 
   /** Put in place what the workshop has made, unless its code has changed since. */
-  private collect(): void {
-    for (let d = this.o.workshop!.collect(); d; d = this.o.workshop!.collect()) {
+  private collect(workshop: Workshop): void {
+    for (let d = workshop.collect(); d; d = workshop.collect()) {
+      if (d.saved) {
+        const t = this.restored[-1 - d.id];
+        if (t) t.module ??= d.saved;
+        continue;
+      }
       const order = this.orders.get(d.id);
       this.orders.delete(d.id);
       this.stats.ms += d.ms;
