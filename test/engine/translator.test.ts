@@ -153,6 +153,58 @@ describe('a region', () => {
   });
 });
 
+describe('accesses that are looked up together', () => {
+  // push rbp; mov rbp,rsp; push rbx; sub rsp,0x20; mov [rbp-0x18],rax; add rax,[rbp-0x18]; lea rdx,[rsp+8]; mov [rdx],ecx;
+  // add rsp,0x20; pop rbx; pop rbp; ud2
+  const frame = [...hex('55 4889e5 53 4883ec20 488945e8 480345e8 488d542408 890a 4883c420 5b 5d'), ...UD2];
+  /** With what is mapped in the TLB, so that looking up together finds it. */
+  const warm = (s: Sandbox) => {
+    for (const va of [DATA, STACK, STACK + 0x1000n])
+      for (const f of ['translated_read', 'translated_write']) s.call(f, s.cpu, va, 8);
+  };
+  const at = (rsp: bigint) => (s: Sandbox) => {
+    s.setGpr(GPR.RSP, rsp);
+    warm(s);
+  };
+
+  it('are a stack frame, wherever it lies', () => {
+    const s = both(frame, 1000, warm);
+    expect(s.get32('exit_vector')).toBe(VEC.UD);
+    for (let rsp = STACK + 0x1000n; rsp < STACK + 0x1060n; rsp += 8n) {
+      const t = both(frame, 1000, (x) => {
+        x.map(STACK + 0x1000n);
+        at(rsp)(x);
+      });
+      expect(t.get32('exit_vector')).toBe(VEC.UD);
+    }
+  });
+
+  it('fault one by one, each with those before it done', () => {
+    for (let rsp = STACK; rsp < STACK + 0x40n; rsp += 4n) both(frame, 1000, at(rsp));
+    for (let rsp = STACK + 0xff8n; rsp < STACK + 0x1040n; rsp += 4n) both(frame, 1000, at(rsp));
+  });
+
+  it('read a page that must not be written, up to the write', () => {
+    const PTE_RW = 2n;
+    // mov rax,[rsi]; mov rcx,[rsi+8]; add [rsi+16],rax; mov rdx,[rsi+24]
+    const code = [...hex('488b06 488b4e08 48014610 488b5618'), ...UD2];
+    const s = both(code, 1000, (x) => {
+      x.view.setBigUint64(x.pte(DATA), x.view.getBigUint64(x.pte(DATA), true) & ~PTE_RW, true);
+      x.call('tlb_flush_current', x.cpu);
+      warm(x);
+    });
+    expect(s.get32('exit_vector')).toBe(VEC.PF);
+    expect(s.gpr(GPR.RCX)).not.toBe(0n);
+  });
+
+  it('follow a value from register to register, and end when it is lost', () => {
+    // mov rbx,rsi; lea rdi,[rbx+16]; mov rax,[rbx]; mov rcx,[rdi-8]; add rdi,8; mov [rdi],rcx; and rdi,-16; mov rdx,[rdi];
+    // mov edi,edi; mov rdx,[rdi+8]; xchg rbx,rdi; mov rax,[rdi+4]
+    const code = hex('4889f3 488d7b10 488b03 488b4ff8 4883c708 48890f 4883e7f0 488b17 89ff 488b5708 4887df 488b4704');
+    both([...code, ...UD2], 1000, warm);
+  });
+});
+
 describe('a region over several pages', () => {
   const NEXT = CODE + 4096n;
   const FRAME = 0xfffffff000n;

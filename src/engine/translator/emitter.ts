@@ -9,6 +9,7 @@ import { operandSlot } from '../decode/slots.ts';
 import type { Node, Type, Val } from '../semantics/ir.ts';
 import { CpuState, TLB_ENTRIES, TlbEntry } from '../state.ts';
 import { IrEmitter, type Leaf, loadOp, storeOp } from '../wasm/ir-emitter.ts';
+import { type Accesses, findGroups, type Group, type Member } from './accesses.ts';
 import type { FlagLocals } from './flag-locals.ts';
 import { FLAG_WORDS, type Word } from './flag-locals.ts';
 import { wordsFirst } from './flag-steps.ts';
@@ -69,6 +70,10 @@ export class RegionEmitter extends IrEmitter {
   condition = -1;
   /** A helper of this instruction may have dropped code. */
   private mayDrop = false;
+  private accesses: Accesses = new Map();
+  /** Groups that have been looked up: locals (i32) with whether all is in one page that the TLB knows, and its addend. */
+  private readonly found = new Map<Group, { readonly ok: number; readonly addend: number; left: number }>();
+  private readonly spare: number[] = [];
 
   constructor(
     f: RegionFunc,
@@ -84,6 +89,11 @@ export class RegionEmitter extends IrEmitter {
     this.frame = frame;
     this.regs = regs;
     this.flags = flags;
+  }
+
+  /** A block begins. */
+  block(instructions: readonly Instruction[]): void {
+    this.accesses = findGroups(instructions);
   }
 
   /** Emit one instruction, the block's `done`th. Branches are left to the caller. */
@@ -158,11 +168,10 @@ export class RegionEmitter extends IrEmitter {
     }
   }
 
-  /** Local with the host address of `bytes` at a linear address; what cannot be had leaves. */
-  private host(addr: Val, bytes: number, write: boolean, align: boolean): number {
+  /** Local with the host address of `bytes` at a linear address; what cannot be had leaves. `n`: the access. */
+  private host(n: Node, addr: Val, bytes: number, write: boolean, align: boolean): number {
     const f = this.f;
     const a = this.localOf(addr);
-    const e = f.local('i32');
     const host = f.local('i32');
     if (align) {
       f.get(a)
@@ -174,19 +183,18 @@ export class RegionEmitter extends IrEmitter {
       this.sideExit();
       f.end();
     }
-    f.get(a)
-      .op('i32.wrap_i64')
-      .i32(12 - Math.log2(TlbEntry.size))
-      .op('i32.shr_u');
-    f.i32((TLB_ENTRIES - 1) * TlbEntry.size)
-      .op('i32.and')
-      .get(this.frame.tlb)
-      .op('i32.add')
-      .tee(e);
-    f.mem('i64.load', write ? TlbEntry.off.wtag : TlbEntry.off.rtag);
-    f.get(a);
-    if (bytes > 1 && !align) f.i64(BigInt(bytes - 1)).op('i64.add');
-    f.i64(PAGE_MASK).op('i64.and').op('i64.ne').unlikely().if('i32');
+    const member = this.accesses.get(this.at)?.get(n);
+    const together = member && this.together(member, a);
+    const e = f.local('i32');
+    if (together) f.get(together.ok).op('i32.eqz');
+    else {
+      this.entry(a).tee(e);
+      f.mem('i64.load', write ? TlbEntry.off.wtag : TlbEntry.off.rtag);
+      f.get(a);
+      if (bytes > 1 && !align) f.i64(BigInt(bytes - 1)).op('i64.add');
+      f.i64(PAGE_MASK).op('i64.and').op('i64.ne');
+    }
+    f.unlikely().if('i32');
     f.get(CPU)
       .get(a)
       .i32(bytes)
@@ -198,9 +206,53 @@ export class RegionEmitter extends IrEmitter {
     this.sideExit();
     // What is added comes out of both ways, so that the sum is known to be 32 bits.
     f.end().get(host).get(a).op('i32.wrap_i64').op('i32.sub').else();
-    f.get(e).mem('i32.load', TlbEntry.off.addend).end();
+    if (together) f.get(together.addend).end();
+    else f.get(e).mem('i32.load', TlbEntry.off.addend).end();
     f.get(a).op('i32.wrap_i64').op('i32.add').set(host);
+    if (together && --together.left === 0) this.spare.push(together.ok, together.addend);
     return host;
+  }
+
+  /** Push the TLB entry that is for the linear address in a local. */
+  private entry(a: number): RegionFunc {
+    const f = this.f;
+    f.get(a)
+      .op('i32.wrap_i64')
+      .i32(12 - Math.log2(TlbEntry.size))
+      .op('i32.shr_u');
+    f.i32((TLB_ENTRIES - 1) * TlbEntry.size)
+      .op('i32.and')
+      .get(this.frame.tlb)
+      .op('i32.add');
+    return f;
+  }
+
+  /** The look-up of a group, made with the first of its members; `a`: local with the address of this one. */
+  private together({ group, at }: Member, a: number): { readonly ok: number; readonly addend: number; left: number } {
+    const known = this.found.get(group);
+    if (known) return known;
+    const f = this.f;
+    const [ok, addend] = [this.spare.pop() ?? f.register('i32'), this.spare.pop() ?? f.register('i32')];
+    const lowest = f.local('i64');
+    const tag = f.local('i64');
+    const e = f.local('i32');
+    f.get(a)
+      .i64(BigInt(group.lo - at))
+      .op('i64.add')
+      .set(lowest);
+    this.entry(lowest).tee(e);
+    f.mem('i64.load', group.write ? TlbEntry.off.wtag : TlbEntry.off.rtag).tee(tag);
+    f.get(lowest).i64(PAGE_MASK).op('i64.and').op('i64.eq').get(tag);
+    f.get(lowest)
+      .i64(BigInt(group.hi - 1 - group.lo))
+      .op('i64.add')
+      .i64(PAGE_MASK)
+      .op('i64.and');
+    f.op('i64.eq').op('i32.and').set(ok);
+    f.get(e).mem('i32.load', TlbEntry.off.addend).set(addend);
+    const found = { ok, addend, left: group.count };
+    this.found.set(group, found);
+    return found;
   }
 
   // ── registers and fields ────────────────────────────────────────────────────────────────────────────────────
@@ -269,10 +321,10 @@ export class RegionEmitter extends IrEmitter {
         this.write(n.off, n.bytes, n.v);
         return true;
       case 'load':
-        f.get(this.host(n.addr, n.bytes, false, n.align)).mem(loadOp(n.t, n.bytes, n.signed));
+        f.get(this.host(n, n.addr, n.bytes, false, n.align)).mem(loadOp(n.t, n.bytes, n.signed));
         break;
       case 'probe':
-        this.probes.set(n.p.id, this.host(n.p.addr, n.p.bytes, true, n.align));
+        this.probes.set(n.p.id, this.host(n, n.p.addr, n.p.bytes, true, n.align));
         return true;
       case 'pload':
         f.get(this.hostOf(n.p)).mem(loadOp(n.t, n.bytes, n.signed), n.at);

@@ -232,6 +232,7 @@ export class RegionFunction {
     const b = this.region.blocks[n];
     this.flags.kinds = this.kinds[n];
     emitter.condition = -1;
+    emitter.block(b.instructions);
     let fpu = false;
     for (const [i, instruction] of b.instructions.entries()) {
       const uses = !!instruction.encoding.insn.fpu;
