@@ -20,9 +20,9 @@ export interface Poller {
 
 /** Bounds of the time that is spent looking, in ns, and what it starts with; the step from the smallest. */
 const SPIN_MIN = 2_000;
-const SPIN_MAX = 200_000;
-const SPIN_START = 20_000;
-const SPIN_STEP = 10_000;
+const SPIN_MAX = 20_000;
+const SPIN_START = 10_000;
+const SPIN_STEP = 5_000;
 
 const now = (): number => performance.now() * 1e6;
 

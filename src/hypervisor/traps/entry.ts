@@ -17,7 +17,7 @@ import { profile_handled_exit, profile_idled, profile_left_guest } from "../prof
 import { handle_exit } from "./traps";
 
 /** Idle spin: between nothing and this long (ns) before sleeping, by what spinning gained lately. */
-const SPIN_MAX: u32 = 200_000;
+const SPIN_MAX: u32 = 60_000;
 const SPIN_MIN: u32 = 5_000;
 /** How often (ns) a pCPU that awaits an answer looks whether it is wanted otherwise. */
 const ANSWER_POLL: f64 = 1_000_000;
