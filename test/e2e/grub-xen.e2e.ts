@@ -54,12 +54,10 @@ test.skipIf(!existsSync(GRUB))(
       },
     });
     expect(guest.output).toContain('Booting `Guest');
-    expect(await guest.shell('uname -r; cat /proc/cmdline')).toMatch(
-      new RegExp(`^${release}\\n.*/boot/vmlinuz console=hvc0 quiet from=disk$`),
-    );
+    expect(await guest.shell('uname -r; cat /proc/cmdline')).toBe(`${release}\nconsole=hvc0 quiet from=disk`);
     // What GRUB used of pages, grants and event channels is the kernel's again.
-    expect(Number(/MemTotal: +(\d+)/.exec(await guest.shell('cat /proc/meminfo'))![1])).toBeGreaterThan(300 * 1024);
-    expect(await guest.shell('dmesg | grep -iE "bug|oops|call trace|bad page" | wc -l')).toBe('0');
+    expect(Number(/MemTotal: +(\d+)/.exec(await guest.shell('cat /proc/meminfo'))![1])).toBeGreaterThan(256 * 1024);
+    expect(await guest.shell('dmesg')).not.toMatch(/\bBUG\b|Oops|Call Trace|Bad page/);
     expect(warnings).toEqual([]);
   },
 );
