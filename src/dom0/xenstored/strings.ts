@@ -1,14 +1,13 @@
 /** Payload strings: bytes of any value, each kept as one character so that nothing is lost on the way back out. */
 
 export function fromBytes(bytes: Uint8Array): string {
-  let text = '';
-  for (let i = 0; i < bytes.length; i++) text += String.fromCharCode(bytes[i]);
-  return text;
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
 }
 
 export function toBytes(text: string): Uint8Array {
+  // Memory of its own, not of Node's pool: values stay for long.
   const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  Buffer.from(bytes.buffer).write(text, 'latin1');
   return bytes;
 }
 
@@ -17,10 +16,11 @@ export const nulTerminated = (strings: Iterable<string>) => toBytes([...strings]
 
 /** The nul-terminated strings of a payload; bytes after the last nul are not looked at. */
 export function splitStrings(payload: Uint8Array): string[] {
+  const text = fromBytes(payload);
   const strings: string[] = [];
   let from = 0;
-  for (let nul = payload.indexOf(0); nul >= 0; nul = payload.indexOf(0, from)) {
-    strings.push(fromBytes(payload.subarray(from, nul)));
+  for (let nul = text.indexOf('\0'); nul >= 0; nul = text.indexOf('\0', from)) {
+    strings.push(text.slice(from, nul));
     from = nul + 1;
   }
   return strings;
