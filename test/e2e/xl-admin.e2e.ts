@@ -57,7 +57,7 @@ describe('consoles', () => {
     second.kill('SIGTERM');
     await second.result();
     expect(await xl.ok('channel-list', 'guest')).toMatch(
-      /^Idx BE state evt-ch ring-ref connection {32}\n1 {3}0 {2}4 {5}\d+ +\d+ +pty {8}\/dev\/pts\/\d+ +\n$/,
+      /^Idx BE state evt-ch ring-ref connection {31}\n1 {3}0 {2}4 {5}\d+ +\d+ +pty {8}\/dev\/pts\/\d+ +\n$/,
     );
   });
 
@@ -134,10 +134,9 @@ describe('figures', () => {
     expect(before).toMatchObject({ NAME: 'guest', NETS: '1', VBDS: '2', VBD_OO: '0', SSID: '0' });
     await console.shell('dd if=/dev/xvda of=/dev/null bs=4k count=128 iflag=direct 2>/dev/null');
     await console.shell('dd if=/dev/zero of=/dev/xvda bs=4k count=64 oflag=direct 2>/dev/null');
-    await console.shell(
-      'ip link set eth0 up; ip addr add 10.9.9.1/24 dev eth0; arping -c 40 -w 0 10.9.9.2; ping -c 1 -W 1 -s 1400 -b 10.9.9.255',
-    );
-    await console.shell('dd if=/dev/zero bs=1000 count=8 2>/dev/null | nc -u -w 1 10.9.9.255 9');
+    // Nobody answers: what counts is that it is sent.
+    await console.shell('ifconfig eth0 10.9.9.1 up; arp -s 10.9.9.2 00:16:3e:00:00:01');
+    await console.shell('ping -c 3 -W 1 -s 1400 10.9.9.2 > /dev/null');
     const after = await columns();
     const grown = (name: string) => Number(after[name]) - Number(before[name]);
     expect(grown('VBD_RSECT')).toBeGreaterThanOrEqual(128 * 8);
@@ -148,7 +147,7 @@ describe('figures', () => {
       /(\d+)/.exec((await console.shell('cat /sys/class/net/eth0/statistics/tx_bytes')).split('\n')[1])![1],
     );
     expect(Math.abs(Number((await columns())['NETTX(k)']) - Math.floor(frames / 1024))).toBeLessThanOrEqual(1);
-    expect(frames).toBeGreaterThan(1400);
+    expect(frames).toBeGreaterThan(3 * 1400);
   });
 
   it('come again and again, and for each device', async () => {
@@ -192,9 +191,15 @@ describe('schedulers and pools', () => {
   });
 
   it.each([
-    ['credit', /^guest {28} {4}1 {4}300 {3}40$/m, ['-w', '300', '-c', '40']],
-    ['rtds', /^guest {28} {4}1 {5}20000 {5}15000 {8}yes$/m, ['-p', '20000', '-b', '15000', '-e', '1']],
-  ])('a pool of its own for %s, with the guest in it', async (scheduler, row, parameters) => {
+    ['credit', ['-w', '300', '-c', '40'], [], /^guest {28} {4}1 {4}300 {3}40$/m],
+    // Of a domain as a whole Xen shows the defaults.
+    [
+      'rtds',
+      ['-p', '20000', '-b', '15000', '-e', '1'],
+      ['-v', 'all'],
+      /^guest {28} {4}1 {4}1 {5}20000 {5}15000 {8}yes$/m,
+    ],
+  ])('a pool of its own for %s, with the guest in it', async (scheduler, parameters, shown, row) => {
     await xl.ok('cpupool-cpu-remove', 'Pool-0', '1');
     const file = path(`${scheduler}.cfg`);
     writeFileSync(file, `name = "other"\nsched = "${scheduler}"\ncpus = ["1"]\n`);
@@ -205,7 +210,7 @@ describe('schedulers and pools', () => {
     expect(await xl.ok('cpupool-list')).toMatch(new RegExp(`^other {14} {2}1 +${scheduler} {7}y {10}1$`, 'm'));
     expect(await xl.ok('list', '-c', 'guest')).toMatch(/ {11}other\n$/);
     await xl.ok(`sched-${scheduler}`, '-d', 'guest', ...parameters);
-    expect(await xl.ok(`sched-${scheduler}`, '-d', 'guest')).toMatch(row);
+    expect(await xl.ok(`sched-${scheduler}`, '-d', 'guest', ...shown)).toMatch(row);
     expect(await console.shell('echo runs on')).toContain('\nruns on');
     expect(await xl.run('cpupool-destroy', 'other')).toMatchObject({ status: 1 });
     await xl.ok('cpupool-migrate', 'guest', 'Pool-0');
@@ -277,7 +282,7 @@ describe('a watchdog', () => {
     await eventually(async () => /sw- /.test(await xl.ok('list', 'kept')));
     await eventually(async () => Number((await xl.run('domid', 'again')).stdout) > first);
     expect(await xl.ok('dmesg')).toMatch(/[Ww]atchdog/);
-    execFileSync('test', ['-s', path('dump/again.core')]);
+    execFileSync('test', ['-s', path('log/dump/again.core')]);
     await xl.ok('destroy', 'kept');
     await xl.ok('destroy', 'again');
   });
