@@ -266,6 +266,23 @@ describe('a region over several pages', () => {
     expect(s.gpr(GPR.RAX)).toBe(6n);
   });
 
+  it('serves other frames with the same code, each side by side with its own', () => {
+    const s = several(true);
+    s.run(CODE);
+    const there = 0x900000n;
+    for (const va of [there, there + 4096n]) s.map(va);
+    s.poke(there, first);
+    s.poke(there + 4096n, second);
+    s.setGpr(GPR.RAX, 0n);
+    s.setGpr(GPR.RCX, 20n);
+    s.setGpr(GPR.RSP, STACK + 0x800n);
+    const { translated } = s.engine.translator!.stats;
+    s.run(there);
+    expect(s.gpr(GPR.RAX)).toBe(210n);
+    expect(s.engine.translator!.stats.translated).toBe(translated);
+    expect(s.engine.translator!.regionStats.bound).toBe(1);
+  });
+
   it('forgets a page whose code is written over', () => {
     const s = several(true);
     s.run(CODE, 200);

@@ -11,7 +11,7 @@ const HANDLER = { params: ['i32', 'i32', 'i32'], results: ['i32'] } as const;
 /** Name of the export that is region `r`. */
 export const regionName = (r: number): string => `${r}`;
 
-/** Imports: env.memory, env.id and env.frameN (Translation.frames), translator.bind, engine.table, env.dropped, engine.go, engine.go_on, and functions of the runtime. */
+/** Imports: env.memory, env.id and env.tableN (Translation.tables), translator.bind, engine.table, env.dropped, engine.go, engine.go_on, and functions of the runtime. */
 export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuffer> {
   const m = new Module();
   m.memory = { min: 16, max: 65536, shared: true };
@@ -20,7 +20,7 @@ export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuff
   const dropped = m.importGlobal('env', 'dropped');
   const id = m.importGlobal('env', 'id');
   const most = Math.max(...regions.map((r) => r.others.length));
-  const frames = Array.from({ length: most }, (_, i) => m.importGlobal('env', `frame${i}`));
+  const tables = Array.from({ length: most }, (_, i) => m.importGlobal('env', `table${i}`));
   const bind = m.import('translator', 'bind', ['i32', 'i32', 'i32'], []);
   const go = m.import('engine', 'go', ['i32', 'i32', 'i64'], ['i32']);
   const goOn = m.import('engine', 'go_on', ['i32', 'i32', 'i64'], ['i32']);
@@ -33,7 +33,7 @@ export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuff
     helpers.set(name, m.import('runtime', name, ['i32', ...sig.args], sig.result ? [sig.result] : []));
   }
   const helper = (name: string) => helpers.get(name)!;
-  const exits = { go, goOn, interpret, read, write, flagsWords, dropped, helper, handlerType, id, frames, bind };
+  const exits = { go, goOn, interpret, read, write, flagsWords, dropped, helper, handlerType, id, tables, bind };
   for (const [r, region] of regions.entries()) {
     const f = new RegionFunc(HANDLER);
     new RegionFunction(region, exits, f);

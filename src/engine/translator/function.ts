@@ -23,9 +23,9 @@ export interface Exits extends Outside {
   readonly goOn: number;
   readonly interpret: number;
   readonly flagsWords: number;
-  /** Globals: the translation's number, and the frames of its other pages. Function (cpu, id, n): look for page n's. */
+  /** Globals: the translation's number, and the offset tables of its other pages. Function (cpu, id, n): look for page n's. */
   readonly id: number;
-  readonly frames: readonly number[];
+  readonly tables: readonly number[];
   readonly bind: number;
   /** Type of what stands in the function table. */
   readonly handlerType: number;
@@ -305,13 +305,13 @@ export class RegionFunction {
   }
 
   /**
-   * Is the page `delta` pages on mapped to the frame that its part of the region was made from? If not: `leave`. The answer
+   * Does the page `delta` pages on still have the code that its part of the region was made from? If not: `leave`. The answer
    * holds for as long as guest code runs on, as a mapping's change is heard of at poll points at the earliest.
    */
   private cross(delta: number, leave: () => void): void {
     const { f, crossed } = this;
     const n = this.region.others.findIndex((p) => p.delta === delta);
-    const frame = () => f.op('global.get').body.u32(this.exits.frames[n]);
+    const table = () => f.op('global.get').body.u32(this.exits.tables[n]);
     const linear = () =>
       f
         .get(this.frame.page)
@@ -325,10 +325,10 @@ export class RegionFunction {
       .op('i32.and');
     f.get(CPU).mem('i32.load', off.xtlb).op('i32.add').tee(crossed).mem('i64.load', XtlbEntry.off.tag);
     linear();
-    f.op('i64.ne').get(crossed).mem('i32.load', XtlbEntry.off.mfn);
-    frame();
+    f.op('i64.ne').get(crossed).mem('i32.load', XtlbEntry.off.code);
+    table();
     f.op('i32.ne').op('i32.or').unlikely().if();
-    frame();
+    table();
     f.i32(UNBOUND).op('i32.eq').if();
     f.get(CPU).op('global.get').body.u32(this.exits.id);
     f.i32(n).call(this.exits.bind);

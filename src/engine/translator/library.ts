@@ -25,8 +25,8 @@ export interface Translation extends Part {
   module: WebAssembly.Module | undefined;
   /** Its slot in the function table; undefined until it is first put in a page. */
   slot: number | undefined;
-  /** Of the instance: the frame of each of `others`, or UNBOUND, or MISFIT. */
-  frames: readonly WebAssembly.Global<'i32'>[];
+  /** Of the instance: the offset table of the code page that each of `others` was found in, or UNBOUND, or MISFIT. */
+  tables: readonly WebAssembly.Global<'i32'>[];
   /** Runs in which it was not used, since it was last: 0 if it is used in this one. */
   age: number;
 }

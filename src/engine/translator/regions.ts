@@ -124,7 +124,7 @@ export class Regions implements Translations {
   /** Part n of t, `others[n]`, is looked for in the page: the region may go on there if it was made from this code. */
   bind(t: Translation, n: number, page: CodePage): void {
     const fits = page.mode === 0 && matches(this.bytes(page), t.others[n]);
-    t.frames[n].value = fits ? page.mfn : MISFIT;
+    t.tables[n].value = fits ? page.table : MISFIT;
     if (!fits) return;
     this.stats.bound++;
     let here = this.parts.get(page);
@@ -139,7 +139,7 @@ export class Regions implements Translations {
     for (const [t, n] of this.parts.get(page) ?? []) {
       if (!overlaps(t.others[n].ranges, offset, len)) continue;
       this.parts.get(page)!.delete(t);
-      t.frames[n].value = UNBOUND;
+      t.tables[n].value = UNBOUND;
       this.dropped.value = 1;
     }
     if (!this.parts.get(page)?.size) this.parts.delete(page);
@@ -186,7 +186,7 @@ export class Regions implements Translations {
   }
 
   private unbindAll(): void {
-    for (const here of this.parts.values()) for (const [t, n] of here) t.frames[n].value = UNBOUND;
+    for (const here of this.parts.values()) for (const [t, n] of here) t.tables[n].value = UNBOUND;
     this.parts.clear();
   }
 

@@ -190,7 +190,7 @@ export class Translator {
 
   private put(page: CodePage, made: Made, instead: boolean, module: WebAssembly.Module | undefined): void {
     const { hot, entries, ranges, bytes, others, wasm } = made;
-    const t: Translation = { hot, entries, ranges, bytes, others, wasm, module, slot: undefined, frames: [], age: 0 };
+    const t: Translation = { hot, entries, ranges, bytes, others, wasm, module, slot: undefined, tables: [], age: 0 };
     this.makeRoom(wasm.length);
     this.library.add(t);
     if (instead) this.regions.replace(page, t);
@@ -203,15 +203,15 @@ export class Translator {
   private load(t: Translation): number | undefined {
     try {
       const cell = (value: number) => new WebAssembly.Global({ value: 'i32', mutable: true }, value);
-      const frames = t.others.map(() => cell(UNBOUND));
+      const tables = t.others.map(() => cell(UNBOUND));
       const id = this.instances.length;
       const env: WebAssembly.ModuleImports = { memory: this.o.memory, dropped: this.dropped, id: cell(id) };
-      for (const [i, g] of frames.entries()) env[`frame${i}`] = g;
+      for (const [i, g] of tables.entries()) env[`table${i}`] = g;
       const module = t.module ?? new WebAssembly.Module(t.wasm);
       const { exports } = new WebAssembly.Instance(module, { ...this.imports, env });
       const f = exports[regionName(0)];
       if (typeof f !== 'function') return undefined;
-      t.frames = frames;
+      t.tables = tables;
       this.instances.push(t);
       this.bytes += t.wasm.length;
       this.stats.wasmBytes += t.wasm.length;
@@ -251,7 +251,7 @@ export class Translator {
   /** Take over what an earlier run has saved. */
   restore(saved: Uint8Array): void {
     for (const t of decodeSaved(saved))
-      this.library.add({ ...t, age: t.age + 1, module: undefined, slot: undefined, frames: [] });
+      this.library.add({ ...t, age: t.age + 1, module: undefined, slot: undefined, tables: [] });
   }
 
   /** What a later run may `restore`. */
