@@ -16,9 +16,12 @@ void test_main(void) {
   set_mask(b.port, false);
   for (u64 i = 0; i < n; i++) {
     u64 at = now() + 2000000;
+    /* Else the timer may fire before the vCPU blocks, and nothing would wake it then. */
+    upcalls_off();
     while (now() < at) {
       HC1(set_timer_op, at);
       HC2(sched_op, SCHED_block, 0);
+      upcalls_off();
     }
     u64 l = now() - at, k = i;
     for (; k > 0 && late[k - 1] > l; k--) late[k] = late[k - 1];
