@@ -24,8 +24,10 @@ export const domainHandlers: Handlers<keyof typeof domainCalls> = {
     context.host.guests.updateConfig(guest(context, domain), config);
     return {};
   },
-  'domain.destroy': (context, { domain }) => {
+  'domain.destroy': async (context, { domain }) => {
     guest(context, domain).destroy();
+    // Its disks are another's to open then.
+    await context.host.devices.settled();
     return {};
   },
   'domain.pause': (context, { domain }) => {
