@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { type CpioEntry, cpio, S_IFDIR, S_IFLNK, S_IFREG } from '../../src/start/cpio.ts';
-import { expectedPath, imagePath, MEMORY_MIB, RUNS, type Run, transcript } from './runs.ts';
+import { expectedPath, imagePath, JUDGED, MEMORY_MIB, RUNS, type Run, transcript } from './runs.ts';
 
 const DIR = fileURLToPath(new URL('../../build/real-xen', import.meta.url));
 const ROOT = join(DIR, 'root');
@@ -206,7 +206,7 @@ const ENDS: Record<string, string> = { '-': 'poweroff', r: 'reboot', s: 'suspend
 const endOf = (state: string): string => (state[3] === 's' ? (ENDS[state[4]] ?? state) : `still running (${state})`);
 
 /** Each run's transcript under real Xen. */
-export async function judge(runs: readonly Run[] = RUNS): Promise<Map<string, string>> {
+export async function judge(runs: readonly Run[] = JUDGED): Promise<Map<string, string>> {
   packages();
   writeFileSync(join(DIR, 'initrd.gz'), initramfs(runs));
   const text = (await boot()).replaceAll('\r', '');
@@ -225,7 +225,7 @@ if (import.meta.main) {
   const why = missing();
   if (why) throw new Error(why);
   const names = process.argv.slice(2).filter((a) => a !== '--record');
-  const runs = names.length ? RUNS.filter((r) => names.includes(r.name)) : RUNS;
+  const runs = names.length ? RUNS.filter((r) => names.includes(r.name)) : JUDGED;
   const results = await judge(runs);
   for (const r of runs) {
     const got = results.get(r.name)!;

@@ -8,6 +8,8 @@ export interface Run {
   readonly seconds: number;
   /** Default: 1. */
   readonly vcpus?: number;
+  /** false: real Xen under QEMU does not get to the end of it, so that what is expected is by the processor's manual. */
+  readonly judged?: false;
 }
 
 const plain = (name: string, seconds = 15): Run => ({ name, image: name, cmdline: '', seconds });
@@ -25,7 +27,8 @@ export const RUNS: readonly Run[] = [
   plain('privop'),
   plain('garbage', 30),
   plain('first-fault'),
-  plain('debug'),
+  // The same by a native processor, from Linux's user mode: test/e2e/programs/watchpoints.c.
+  { ...plain('debug'), judged: false },
   ending('poweroff'),
   ending('reboot'),
   ending('suspend'),
@@ -38,6 +41,9 @@ export const RUNS: readonly Run[] = [
   ending('bad-iret'),
   ending('no-user-table'),
 ];
+
+/** Those that real Xen is asked about. */
+export const JUDGED: readonly Run[] = RUNS.filter((r) => r.judged !== false);
 
 /** Guest memory in MiB: as little as Xen's builder makes do with. */
 export const MEMORY_MIB = 8;
