@@ -6,6 +6,7 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { allEncodings } from '../engine/semantics/index.ts';
 import { type Delivery, type Made, Maker, type Order, viewOf } from '../engine/translator/maker.ts';
 import { decodeSaved, encodeSaved, mergeSaved } from '../engine/translator/saved.ts';
+import { compileAhead, compileOptimized } from './v8-flags.ts';
 
 export interface WorkshopData {
   readonly memory: WebAssembly.Memory;
@@ -40,7 +41,7 @@ function make(o: Order): Delivery {
   const start = performance.now();
   const t = maker.make(viewOf(memory, o), o.hot);
   if (t) made.push(t);
-  const module = t && new WebAssembly.Module(t.wasm);
+  const module = t && compileOptimized(t.wasm);
   return { id: o.id, made: t && { ...t, module: module! }, ms: performance.now() - start };
 }
 
@@ -49,7 +50,7 @@ for (const [i, port] of ports.entries()) port.on('message', (o: Order) => delive
 /** Nothing of a file is believed: what is no module stays for the pCPU to find out. */
 function compile(wasm: Uint8Array<ArrayBuffer>): WebAssembly.Module | undefined {
   try {
-    return new WebAssembly.Module(wasm);
+    return compileAhead(wasm);
   } catch (error) {
     if (error instanceof WebAssembly.CompileError) return undefined;
     throw error;

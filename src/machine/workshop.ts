@@ -13,7 +13,7 @@ export interface WorkshopEnd {
 export function workshopAt({ port, posted, index }: WorkshopEnd): Workshop {
   let taken = 0;
   return {
-    order: (o) => port.postMessage(o),
+    order: (o) => port.postMessage(o, [o.pages.buffer]),
     collect: () => {
       if (Atomics.load(posted, index) === taken) return undefined;
       taken++;

@@ -251,22 +251,22 @@ export class CodeCache {
     return this.pages.get(page.mfn * 2 + page.mode) === page;
   }
 
-  /** Pages whose code may be part of a region that starts at rip: what the execute TLB maps around it. */
-  reachable(cpu: number, rip: bigint): { delta: number; mfn: number; table: number }[] {
+  /** Pages whose code may be part of a region that starts at rip: what the execute TLB maps around it (PageList). */
+  reachable(cpu: number, rip: bigint): Int32Array<ArrayBuffer> {
     const { i32 } = this;
     const xtlb = this.view.getUint32(cpu + off.xtlb, true) >>> 2;
     const high = Number((rip >> 32n) & 0xffffffffn) | 0;
     const low = Number(rip & 0xfffff000n) | 0;
-    const out = [];
+    const out: number[] = [];
     for (let n = 0; n < XTLB_ENTRIES; n++) {
       const e = xtlb + n * (XtlbEntry.size >>> 2);
       const tag = i32[e + (XtlbEntry.off.tag >>> 2)];
       // The same 4 GiB; tags that are not valid have a low bit.
       if ((tag & 0xfff) !== 0 || i32[e + (XtlbEntry.off.tag >>> 2) + 1] !== high) continue;
       const page = this.pages.get((i32[e + (XtlbEntry.off.mfn >>> 2)] >>> 0) * 2);
-      if (page) out.push({ delta: ((tag >>> 0) - (low >>> 0)) / PAGE, mfn: page.mfn, table: page.table });
+      if (page) out.push(((tag >>> 0) - (low >>> 0)) / PAGE, page.mfn, page.table);
     }
-    return out;
+    return Int32Array.from(out);
   }
 
   /** The page `delta` pages on from the one in CpuState.page, if the execute TLB knows it. */

@@ -13,18 +13,18 @@ export interface CodeView {
   seen(offset: number): boolean;
 }
 
-/** A page that may become part of a region: its frame, and the machine address of its offset table of decoded code. */
-export interface PageAt {
-  readonly delta: number;
-  readonly mfn: number;
-  readonly table: number;
-}
+/**
+ * Pages that may become part of a region, three numbers each: how many pages on it is, its frame, and the machine address of its
+ * offset table of decoded code. Flat, as it is sent to another thread.
+ */
+export type PageList = Int32Array<ArrayBuffer>;
 
 /** A view of machine memory. Each page is copied once; other pCPUs may write meanwhile. */
-export function memoryView(memory: WebAssembly.Memory, pages: readonly PageAt[], everything = false): CodeView {
+export function memoryView(memory: WebAssembly.Memory, pages: PageList, everything = false): CodeView {
   const u8 = new Uint8Array(memory.buffer);
   const i32 = new Int32Array(memory.buffer);
-  const at = new Map(pages.map((p) => [p.delta, p]));
+  const at = new Map<number, { readonly mfn: number; readonly table: number }>();
+  for (let i = 0; i < pages.length; i += 3) at.set(pages[i], { mfn: pages[i + 1] >>> 0, table: pages[i + 2] >>> 0 });
   const copies = new Map<number, Uint8Array>();
   return {
     page(delta) {

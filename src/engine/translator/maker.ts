@@ -1,6 +1,6 @@
 /** Makes translations of a page's bytes: on the pCPU's thread, or on one of their own (Workshop). */
 import type { Encoding } from '../semantics/table.ts';
-import { type CodeView, memoryView, type PageAt } from './code-view.ts';
+import { type CodeView, memoryView, type PageList } from './code-view.ts';
 import { compileRegions } from './compile.ts';
 import { Discovery } from './discover.ts';
 import { bytesOf, type Translation } from './library.ts';
@@ -39,7 +39,7 @@ export const viewOf = (memory: WebAssembly.Memory, o: Order): CodeView => memory
 export interface Order {
   readonly id: number;
   /** Pages that may be used, the one with the hot offsets among them. */
-  readonly pages: readonly PageAt[];
+  readonly pages: PageList;
   readonly hot: readonly number[];
 }
 export interface Delivery {
