@@ -101,9 +101,10 @@ describe('a guest', () => {
 
   it('stands still while it is paused', async () => {
     await ok('pause', 'lpv');
-    expect(await ok('list', 'lpv')).toMatch(/ {5}--p--- /);
+    // Blocked as well if it was idle.
+    expect(await ok('list', 'lpv')).toMatch(/ {5}-[b-]p--- /);
     await ok('unpause', 'lpv');
-    expect(await ok('list', 'lpv')).not.toMatch(/ {5}--p--- /);
+    expect(await ok('list', 'lpv')).not.toMatch(/ {5}-[b-]p--- /);
     await console.shell('true');
   });
 
