@@ -75,7 +75,12 @@ const attach = async (config: Partial<DiskConfig> & { target: string }) => {
     'for i in $(seq 100); do [ $(cat /sys/block/xvdb/size) -gt 0 ] && break; sleep 0.1; done 2>/dev/null',
   );
 };
-const detach = () => guest.host.devices.disks.detach(guest.domain.domid, 'xvdb');
+const detach = async () => {
+  await guest.host.devices.disks.detach(guest.domain.domid, 'xvdb');
+  // The back end is done when the front end is closed; the guest's block device goes some time after that, and who opens the
+  // next disk's node meanwhile may get the old one, which is empty.
+  await guest.shell('for i in $(seq 100); do [ -e /sys/block/xvdb ] || break; sleep 0.1; done');
+};
 
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'block-e2e-'));
