@@ -76,6 +76,8 @@ class Run {
   readonly #stats = new StatsRecorder();
   readonly #profile: ProfileRecorder | undefined;
   readonly #log: string[] = [];
+  /** How the guest ended, if that was no shutdown: told when the machine has stopped. */
+  #ended: string | undefined;
   readonly #terminal: Terminal;
   /** Resolved by Ctrl-], a signal, or the failure of the machine, with the exit status. */
   readonly #interrupted: Promise<number>;
@@ -132,6 +134,8 @@ class Run {
       const report = this.#options.stats ? this.#stats.report(host) : [];
       if (this.#profile) report.push(...this.#profile.finish());
       await host.stop();
+      // What processors said of the end has come by now.
+      if (this.#ended) this.#report(this.#ended);
       // What the decoders did is known now.
       if (this.#options.stats) report.push(...decoderStats(host.machine.decoderStats));
       for (const line of report) say(line);
@@ -162,7 +166,7 @@ class Run {
     const end = await Promise.race([done, this.#interrupted]);
     if (typeof end === 'number') return end;
     if (end === 'poweroff') return DONE;
-    this.#report(`the guest ended: ${end}`);
+    this.#ended = `the guest ended: ${end}`;
     return FAILED;
   }
 
