@@ -4,7 +4,8 @@
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { allEncodings } from '../engine/semantics/index.ts';
-import { type Delivery, type Made, Maker, type Order, viewOf } from '../engine/translator/maker.ts';
+import { memoryView } from '../engine/translator/code-view.ts';
+import { type Delivery, type Made, Maker, type Order } from '../engine/translator/maker.ts';
 import { decodeSaved, encodeSaved, mergeSaved } from '../engine/translator/saved.ts';
 import { compileAhead, compileOptimized } from './v8-flags.ts';
 
@@ -39,7 +40,7 @@ function deliver(i: number, d: Delivery): void {
 
 function make(o: Order): Delivery {
   const start = performance.now();
-  const t = maker.make(viewOf(memory, o), o.hot);
+  const t = maker.make(memoryView(memory, o.pages), o.hot);
   if (t) made.push(t);
   const module = t && compileOptimized(t.wasm);
   return { id: o.id, made: t && { ...t, module: module! }, ms: performance.now() - start };

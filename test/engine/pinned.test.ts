@@ -4,7 +4,7 @@
  */
 import { expect, it } from 'vitest';
 import { allEncodings } from '../../src/engine/semantics/index.ts';
-import { pageView } from '../../src/engine/translator/code-view.ts';
+import type { CodeView } from '../../src/engine/translator/code-view.ts';
 import { compileRegions } from '../../src/engine/translator/compile.ts';
 import { Discovery } from '../../src/engine/translator/discover.ts';
 import { functionText } from './wasm-text.ts';
@@ -14,7 +14,11 @@ const discovery = new Discovery(allEncodings());
 function translate(code: string): Uint8Array {
   const page = new Uint8Array(4096).fill(0xcc);
   page.set(Buffer.from(code.replaceAll(' ', ''), 'hex'), 0x100);
-  const region = discovery.region(pageView(page), [0x100]);
+  const view: CodeView = {
+    page: (delta) => (delta === 0 ? page : undefined),
+    seen: (offset) => offset >= 0 && offset < page.length,
+  };
+  const region = discovery.region(view, [0x100]);
   if (!region) throw new Error('not translatable');
   return compileRegions([region]);
 }

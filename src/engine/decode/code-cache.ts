@@ -269,22 +269,24 @@ export class CodeCache {
     return Int32Array.from(out);
   }
 
+  /** The page at a linear address, if the execute TLB knows it. */
+  private pageAt(cpu: number, address: bigint): CodePage | undefined {
+    const mode = this.view.getUint32(cpu + off.mode, true);
+    const xtlb = this.view.getUint32(cpu + off.xtlb, true);
+    const e = xtlb + Number((address >> 12n) & BigInt(XTLB_ENTRIES - 1)) * XtlbEntry.size;
+    if (this.view.getBigUint64(e + XtlbEntry.off.tag, true) !== (address & ~0xfffn)) return undefined;
+    return this.pages.get(this.view.getUint32(e + XtlbEntry.off.mfn, true) * 2 + mode);
+  }
+
   /** The page `delta` pages on from the one in CpuState.page, if the execute TLB knows it. */
   executingPage(cpu: number, delta: number): CodePage | undefined {
-    const rip = BigInt.asUintN(64, this.view.getBigUint64(cpu + off.page, true) + BigInt(delta) * 4096n);
-    const e =
-      this.view.getUint32(cpu + off.xtlb, true) + Number((rip >> 12n) & BigInt(XTLB_ENTRIES - 1)) * XtlbEntry.size;
-    if (this.view.getBigUint64(e + XtlbEntry.off.tag, true) !== rip) return undefined;
-    return this.pages.get(this.view.getUint32(e + XtlbEntry.off.mfn, true) * 2);
+    const page = this.view.getBigUint64(cpu + off.page, true);
+    return this.pageAt(cpu, BigInt.asUintN(64, page + BigInt(delta) * 4096n));
   }
 
   /** What stands at a linear address that has been executed: its frame's page and its record; undefined if not known. */
   executed(cpu: number, rip: bigint): { page: CodePage; record: number } | undefined {
-    const mode = this.view.getUint32(cpu + off.mode, true);
-    const xtlb = this.view.getUint32(cpu + off.xtlb, true);
-    const e = xtlb + Number((rip >> 12n) & BigInt(XTLB_ENTRIES - 1)) * XtlbEntry.size;
-    if (this.view.getBigUint64(e + XtlbEntry.off.tag, true) !== (rip & ~0xfffn)) return undefined;
-    const page = this.pages.get(this.view.getUint32(e + XtlbEntry.off.mfn, true) * 2 + mode);
+    const page = this.pageAt(cpu, rip);
     const record = page && this.i32[(page.table >>> 2) + Number(rip & 0xfffn)] >>> 0;
     return page && record ? { page, record } : undefined;
   }

@@ -38,19 +38,11 @@ export function memoryView(memory: WebAssembly.Memory, pages: PageList, everythi
       return copy;
     },
     seen(offset) {
-      const delta = Math.floor(offset / PAGE);
+      const delta = pageOf(offset);
       const p = at.get(delta);
       if (!p) return false;
       return everything || i32[(p.table >>> 2) + offset - delta * PAGE] !== 0;
     },
-  };
-}
-
-/** A view of one page, all of whose code may be used. */
-export function pageView(bytes: Uint8Array): CodeView {
-  return {
-    page: (delta) => (delta === 0 ? bytes : undefined),
-    seen: (offset) => offset >= 0 && offset < PAGE,
   };
 }
 

@@ -119,12 +119,8 @@ export class RegionFunction {
     f.end();
     const e = f.register('i32');
     const rec = f.register('i32');
-    f.get(to)
-      .op('i32.wrap_i64')
-      .i32(12 - Math.log2(XtlbEntry.size))
-      .op('i32.shr_u');
-    f.i32((XTLB_ENTRIES - 1) * XtlbEntry.size).op('i32.and');
-    f.get(CPU).mem('i32.load', off.xtlb).op('i32.add').tee(e).mem('i64.load', XtlbEntry.off.tag);
+    f.get(to);
+    this.xtlbEntry().tee(e).mem('i64.load', XtlbEntry.off.tag);
     f.get(to).i64(-4096n).op('i64.and').tee(this.frame.page).op('i64.eq').if();
     f.get(to).op('i32.wrap_i64').i32(4095).op('i32.and').i32(2).op('i32.shl');
     f.get(e).mem('i32.load', XtlbEntry.off.code).op('i32.add').mem('i32.load').tee(rec).if();
@@ -132,6 +128,17 @@ export class RegionFunction {
     f.get(rec).get(CPU).get(LEFT).get(rec).op('i32.add').get(rec).mem('i32.load').returnCallIndirect(exits.handlerType);
     f.end().end();
     go(exits.goOn);
+  }
+
+  /** The linear address on the stack becomes its entry in the execute TLB. */
+  private xtlbEntry(): RegionFunc {
+    const { f } = this;
+    f.op('i32.wrap_i64')
+      .i32(12 - Math.log2(XtlbEntry.size))
+      .op('i32.shr_u');
+    f.i32((XTLB_ENTRIES - 1) * XtlbEntry.size).op('i32.and');
+    f.get(CPU).mem('i32.load', off.xtlb).op('i32.add');
+    return f;
   }
 
   /** A node and all that it dominates. */
@@ -190,7 +197,7 @@ export class RegionFunction {
     }
   }
 
-  /** Go to the entry at the page offset in ENTRY, by binary search; to none of them: leave. */
+  /** Go to the target at the offset in `entry`, by binary search; to none of them: leave. */
   private byOffset(n: number, entries: readonly (readonly [number, Edge])[]): void {
     const { f } = this;
     if (entries.length === 1) {
@@ -265,7 +272,7 @@ export class RegionFunction {
     this.edge(n, b.next!, false, nextEdge);
   }
 
-  /** To the address in `to`: perhaps an entry of this region. */
+  /** To the address in `to`: perhaps a target in this region. */
   private jump(from: number): void {
     const { f } = this;
     const { page, to, exit } = this.frame;
@@ -318,12 +325,7 @@ export class RegionFunction {
         .i64(BigInt(delta) * 4096n)
         .op('i64.add');
     linear();
-    f.op('i32.wrap_i64')
-      .i32(12 - Math.log2(XtlbEntry.size))
-      .op('i32.shr_u')
-      .i32((XTLB_ENTRIES - 1) * XtlbEntry.size)
-      .op('i32.and');
-    f.get(CPU).mem('i32.load', off.xtlb).op('i32.add').tee(crossed).mem('i64.load', XtlbEntry.off.tag);
+    this.xtlbEntry().tee(crossed).mem('i64.load', XtlbEntry.off.tag);
     linear();
     f.op('i64.ne').get(crossed).mem('i32.load', XtlbEntry.off.code);
     table();

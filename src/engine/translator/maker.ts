@@ -1,6 +1,6 @@
 /** Makes translations of a page's bytes: on the pCPU's thread, or on one of their own (Workshop). */
 import type { Encoding } from '../semantics/table.ts';
-import { type CodeView, memoryView, type PageList } from './code-view.ts';
+import type { CodeView, PageList } from './code-view.ts';
 import { compileRegions } from './compile.ts';
 import { Discovery } from './discover.ts';
 import { bytesOf, type Translation } from './library.ts';
@@ -28,9 +28,6 @@ export class Maker {
     return { hot, entries, ...part(0, ranges), others, wasm: compileRegions([region]), instructions };
   }
 }
-
-/** The view that an order means. */
-export const viewOf = (memory: WebAssembly.Memory, o: Order): CodeView => memoryView(memory, o.pages);
 
 /**
  * A job for a workshop, and what came of it: the translation with its compiled module, or nothing. Unasked, with the number -1 - n:

@@ -5,10 +5,10 @@
 import type { CodeCache, CodePage } from '../decode/code-cache.ts';
 import type { Encoding } from '../semantics/table.ts';
 import { CpuState } from '../state.ts';
-import { memoryView } from './code-view.ts';
+import { type CodeView, memoryView } from './code-view.ts';
 import { regionName } from './compile.ts';
 import { Library, matches, type Translation, UNBOUND } from './library.ts';
-import { type Made, Maker, type Order, viewOf, type Workshop } from './maker.ts';
+import { type Made, Maker, type Order, type Workshop } from './maker.ts';
 import { Regions } from './regions.ts';
 import { decodeSaved, encodeSaved } from './saved.ts';
 
@@ -146,11 +146,17 @@ export class Translator {
     if (!at) return false;
     if (this.regions.isEntry(at.record)) return true;
     const pages = this.o.cache.reachable(cpu, rip);
-    const view = memoryView(this.o.memory, pages, true);
-    const made = this.maker.make(view, [Number(rip & 0xfffn)]);
-    if (!made) return false;
-    this.put(at.page, made, false, undefined);
-    return true;
+    return this.make(at.page, memoryView(this.o.memory, pages, true), [Number(rip & 0xfffn)], false);
+  }
+
+  /** On this thread, at once; false if there is nothing for the translator. */
+  private make(page: CodePage, view: CodeView, hot: readonly number[], instead: boolean): boolean {
+    const start = performance.now();
+    const made = this.maker.make(view, hot);
+    if (made) this.put(page, made, instead, undefined);
+    else this.stats.failed++;
+    this.stats.ms += performance.now() - start;
+    return made !== undefined;
   }
 
   /** Have the code at page offsets translated, to be put there beside or `instead` of what stands in the page. */
@@ -158,17 +164,14 @@ export class Translator {
     const { workshop, memory, cache } = this.o;
     if (this.orders.size >= MAX_ORDERS) return;
     const rip = this.view.getBigUint64(cpu + off.rip, true);
-    const order: Order = { id: ++this.lastOrder, pages: cache.reachable(cpu, rip), hot };
-    if (workshop) {
-      this.orders.set(order.id, { page, instead });
-      workshop.order(order);
+    const pages = cache.reachable(cpu, rip);
+    if (!workshop) {
+      this.make(page, memoryView(memory, pages), hot, instead);
       return;
     }
-    const start = performance.now();
-    const made = this.maker.make(viewOf(memory, order), hot);
-    if (made) this.put(page, made, instead, undefined);
-    else this.stats.failed++;
-    this.stats.ms += performance.now() - start;
+    const order: Order = { id: ++this.lastOrder, pages, hot };
+    this.orders.set(order.id, { page, instead });
+    workshop.order(order);
   }
 
   /** Put in place what the workshop has made, unless its code has changed since. */
