@@ -1,6 +1,7 @@
 /** Regions of translated code in a bare engine: against the interpreter, and where they meet it. */
 import { describe, expect, it } from 'vitest';
 import { EXIT, GPR, VEC } from '../../src/engine/state.ts';
+import type { Delivery } from '../../src/engine/translator/maker.ts';
 import { decodeSaved, encodeSaved, mergeSaved } from '../../src/engine/translator/saved.ts';
 import { Sandbox } from './sandbox.ts';
 
@@ -388,6 +389,21 @@ describe('saved translations', () => {
     const later = run(run().save());
     expect(later.stats.translated).toBe(0);
     expect(later.regionStats.installed).toBe(1);
+  });
+
+  it('come with the module that the workshop has compiled ahead', () => {
+    const [saved] = decodeSaved(run().save());
+    const deliveries: Delivery[] = [{ id: -1, saved: new WebAssembly.Module(saved.wasm), ms: 0 }];
+    // What is saved itself is of no use, to see which of the two is taken.
+    const translations = encodeSaved([{ ...saved, wasm: saved.wasm.subarray(0, 40).slice() }]);
+    const s = new Sandbox({ translations, workshop: { order: () => {}, collect: () => deliveries.pop() } });
+    s.engine.translator!.sample(s.cpu);
+    s.map(CODE);
+    s.poke(CODE, code);
+    s.setGpr(GPR.RCX, 7n);
+    s.run(CODE);
+    expect(s.gpr(GPR.RDX)).toBe(70n);
+    expect(s.engine.translator!.regionStats.installed).toBe(1);
   });
 
   it('do not serve other code', () => {

@@ -244,6 +244,7 @@ export class Translator {
     this.stats.evictions++;
     this.regions.removeAll();
     this.library.clear();
+    this.restored.length = 0;
     this.heat.clear();
     for (let s = this.firstSlot; s < this.nextSlot; s++) this.o.table.set(s, null);
     this.nextSlot = this.firstSlot;
@@ -253,8 +254,11 @@ export class Translator {
 
   /** Take over what an earlier run has saved. */
   restore(saved: Uint8Array): void {
-    for (const t of decodeSaved(saved))
-      this.library.add({ ...t, age: t.age + 1, module: undefined, slot: undefined, tables: [] });
+    for (const t of decodeSaved(saved)) {
+      const restored: Translation = { ...t, age: t.age + 1, module: undefined, slot: undefined, tables: [] };
+      this.restored.push(restored);
+      this.library.add(restored);
+    }
   }
 
   /** What a later run may `restore`. */
