@@ -53,6 +53,7 @@ export function metrics(host: Host): string {
   const { toolstack } = host;
   const phys = host.xen.sysctl.physInfo();
   const domains = toolstack.domainInfos();
+  const devices = domains.map((d) => host.devices.counters(d.domid));
   const each = (value: (d: (typeof domains)[number]) => number) =>
     domains.map((d) => [{ domid: `${d.domid}`, name: d.name }, value(d)] as const);
   const all: Metric[] = [
@@ -92,8 +93,8 @@ export function metrics(host: Host): string {
     },
     { name: 'xenolith_domain_paused', type: 'gauge', help: '1: paused.', samples: each((d) => Number(d.paused)) },
     ...DEVICES.map(({ name, help, kind, counters }): Metric => {
-      const samples = domains.flatMap((d) =>
-        host.devices.counters(d.domid)[kind].flatMap((device) => {
+      const samples = domains.flatMap((d, i) =>
+        devices[i][kind].flatMap((device) => {
           const labels = {
             domid: `${d.domid}`,
             name: d.name,

@@ -1,6 +1,6 @@
 /**
  * What a guest boots from, ready for the builder: the files of the host that its spec names, or of its own disk, with the
- * kernel unpacked. Slow (files of tens of MB are read, hashed, decompressed): `boot-loader.ts` has a thread do it.
+ * kernel unpacked. Slow (files of tens of MB are read, hashed, decompressed): `boot-thread.ts` has a thread do it.
  */
 import { readFile } from 'node:fs/promises';
 import { bootChoice, bootFromDisk } from './boot.ts';

@@ -21,7 +21,11 @@ export type BootMessage =
   | { readonly k: 'error'; readonly type: string; readonly message: string };
 
 /** Errors that keep their type on the way; others are faults of ours. */
-const ERRORS: Readonly<Record<string, new (message: string) => Error>> = { FileError, ToolstackError, KernelError };
+export const ERRORS: Readonly<Record<string, new (message: string) => Error>> = {
+  FileError,
+  ToolstackError,
+  KernelError,
+};
 
 /** As bootFiles. */
 export function loadBootFiles(spec: BootSpec, cacheDir: string, progress: Progress): Promise<BootFiles> {

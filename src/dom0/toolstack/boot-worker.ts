@@ -1,7 +1,7 @@
 /** The thread of boot-thread.ts. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { bootFiles, FileError } from './boot-files.ts';
-import type { BootMessage, BootRequest } from './boot-thread.ts';
+import { type BootMessage, type BootRequest, ERRORS } from './boot-thread.ts';
 import { Cache } from './cache.ts';
 
 const port = parentPort!;
@@ -24,6 +24,5 @@ try {
   const { name, message, stack } = error as Error;
   const type = error instanceof FileError ? 'FileError' : name;
   // What is no error of the user's is told with where it happened.
-  const expected = type === 'FileError' || type === 'ToolstackError' || type === 'KernelError';
-  say({ k: 'error', type, message: expected ? message : (stack ?? message) });
+  say({ k: 'error', type, message: Object.hasOwn(ERRORS, type) ? message : (stack ?? message) });
 }

@@ -71,7 +71,7 @@ export class Toolstack {
   private readonly virq: number;
   /** Names of domains that are being made. */
   private readonly making = new Set<string>();
-  private readonly creations = new Set<Promise<void>>();
+  private readonly creations = new Set<Promise<Domain>>();
   private closed = false;
 
   constructor(parts: ToolstackParts) {
@@ -115,7 +115,7 @@ export class Toolstack {
   /** Destroys every domain and stops watching. Resolves when no domain is being made any more. */
   async close(): Promise<void> {
     this.closed = true;
-    await Promise.all(this.creations);
+    await Promise.allSettled(this.creations);
     runAll([() => this.events.unbind(this.virq), ...this.list().map((d) => () => d.destroy())]);
   }
 
@@ -220,13 +220,8 @@ export class Toolstack {
 
   /** As `create`, with the domain's devices: resolves when their back ends are ready. Others are served meanwhile. */
   createWithDevices(config: DomainConfig): Promise<Domain> {
-    const creation = this.createAll(config);
-    const settled = creation.then(
-      () => {},
-      () => {},
-    );
-    this.creations.add(settled);
-    void settled.then(() => this.creations.delete(settled));
+    const creation: Promise<Domain> = this.createAll(config).finally(() => this.creations.delete(creation));
+    this.creations.add(creation);
     return creation;
   }
 

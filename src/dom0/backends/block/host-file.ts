@@ -4,7 +4,6 @@ import {
   constants,
   fdatasyncSync,
   fstatSync,
-  fsyncSync,
   ftruncateSync,
   openSync,
   readFileSync,
@@ -211,16 +210,6 @@ function blockDevice(path: string, rdev: number, readOnly: boolean): string {
   // Without O_CREAT this asks whether the device is mounted, or in use by the host in some other way.
   closeSync(open(path, constants.O_RDWR | constants.O_EXCL | constants.O_NONBLOCK, readOnly));
   return device;
-}
-
-/** A folder's new entry (a created or renamed image) is on the disk when this returns. */
-export function flushFolder(path: string): void {
-  const fd = openSync(path, constants.O_RDONLY);
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }
 
 function reason(error: unknown): string {

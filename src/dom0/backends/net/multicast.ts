@@ -4,7 +4,7 @@
  */
 
 /** As Linux's back end. */
-export const MAX_GROUPS = 64;
+const MAX_GROUPS = 64;
 /** Bytes of an entry: an address, whether there is one. */
 const ENTRY = 8;
 const USED = 6;

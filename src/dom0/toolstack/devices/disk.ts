@@ -105,8 +105,7 @@ export class Disks {
 
   list(domid: number): DiskStatus[] {
     return this.#all.list(domid).map((id) => {
-      const front = (...keys: string[]) =>
-        Number(keys.map((key) => this.#all.front(id, key)).find((value) => value !== undefined) ?? -1);
+      const front = (...keys: string[]) => this.#all.frontNumber(id, ...keys);
       return {
         id,
         vdev: this.#store.tryRead(`${libxlDevicePath(id)}/dev`) ?? `${id.devid}`,

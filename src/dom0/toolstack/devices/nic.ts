@@ -113,11 +113,10 @@ export class Nics {
 
   list(domid: number): NicStatus[] {
     return this.#all.list(domid).map((id) => {
-      const front = (key: string) => this.#all.front(id, key);
-      const first = (...keys: string[]) => Number(keys.map(front).find((v) => v !== undefined) ?? -1);
+      const first = (...keys: string[]) => this.#all.frontNumber(id, ...keys);
       return {
         id,
-        mac: front('mac') ?? '',
+        mac: this.#all.front(id, 'mac') ?? '',
         state: first('state'),
         eventChannel: first('event-channel', 'event-channel-tx', 'queue-0/event-channel-tx'),
         txRingRef: first('tx-ring-ref', 'queue-0/tx-ring-ref'),

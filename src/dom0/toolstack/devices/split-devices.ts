@@ -126,6 +126,11 @@ export class SplitDevices<Info> {
     return this.#store.tryRead(`${frontendPath(id)}/${key}`);
   }
 
+  /** The first of these nodes of the front end's that is there, as a number; -1: none. */
+  frontNumber(id: DeviceId, ...keys: string[]): number {
+    return Number(keys.map((key) => this.front(id, key)).find((value) => value !== undefined) ?? -1);
+  }
+
   async #released(id: DeviceId): Promise<void> {
     const path = backendPath(id);
     const attached = this.#attached.get(path);
