@@ -30,8 +30,9 @@ const BATCH = 16;
 
 const { memory, ports, posted, translations } = workerData as WorkshopData;
 const maker = new Maker(allEncodings());
-const made: Made[] = [];
-let reported = 0;
+/** What is worth saving, if anybody is going to ask: encoded as it was last asked for, and made since. */
+let kept = translations;
+let made: Made[] = [];
 
 function deliver(i: number, d: Delivery): void {
   ports[i].postMessage(d);
@@ -41,7 +42,7 @@ function deliver(i: number, d: Delivery): void {
 function make(o: Order): Delivery {
   const start = performance.now();
   const t = maker.make(memoryView(memory, o.pages), o.hot);
-  if (t) made.push(t);
+  if (t && translations) made.push(t);
   const module = t && compileOptimized(t.wasm);
   return { id: o.id, made: t && { ...t, module: module! }, ms: performance.now() - start };
 }
@@ -70,10 +71,11 @@ compileSaved(0);
 
 parentPort!.on('message', ({ limit }: SaveRequest) => {
   let reply: SaveReply;
-  if (made.length > reported) {
-    reported = made.length;
+  if (made.length > 0) {
     const fresh = encodeSaved(made.map((t) => ({ ...t, age: 0 })));
-    reply = mergeSaved(translations ? [translations, fresh] : [fresh], limit);
+    made = [];
+    reply = mergeSaved(kept ? [kept, fresh] : [fresh], limit);
+    kept = reply;
   }
-  parentPort!.postMessage(reply, reply ? [reply.buffer] : []);
+  parentPort!.postMessage(reply);
 });
