@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { openImage } from '../../src/dom0/backends/block/formats/formats.ts';
+import { sourceOf } from '../../src/dom0/toolstack/boot.ts';
 import { ExtFileSystem } from '../../src/dom0/toolstack/bootloader/fs/ext.ts';
 import { pygrub } from '../../src/dom0/toolstack/bootloader/pygrub.ts';
 import type { Cache } from '../../src/dom0/toolstack/cache.ts';
@@ -46,14 +47,7 @@ export async function debianDisk(cache: Cache, say: (line: string) => void): Pro
 function readDisk(disk: string): Debian {
   const image = openImage(disk, 'raw', { readOnly: true });
   try {
-    const source = {
-      size: image.size,
-      read(offset: number, length: number) {
-        const bytes = new Uint8Array(length);
-        image.read(offset, [bytes]);
-        return bytes;
-      },
-    };
+    const source = sourceOf(image);
     const { kernel, ramdisk, args } = pygrub(source);
     const fs = ExtFileSystem.open(source)!;
     return {

@@ -1,5 +1,5 @@
 /** xl as a user has it: each command a process of its own, with one host process of their own in a folder that goes with it. */
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -42,12 +42,6 @@ export class XlClient {
 
   async running(): Promise<boolean> {
     return (await this.run('host', 'status')).status === 0;
-  }
-
-  /** A value of the host's XenStore, by Debian's client. */
-  store(path: string): string {
-    const env = { ...process.env, XENSTORED_PATH: join(this.dir, 'xenstored.sock') };
-    return execFileSync('xenstore-read', [path], { env, encoding: 'utf8' }).trimEnd();
   }
 
   async end(): Promise<void> {

@@ -32,7 +32,7 @@ export function bootChoice(args: readonly string[]): BootChoice {
 }
 
 /** The bytes of an image, which is read in whole sectors. */
-function sourceOf(image: BlockImage): ByteSource {
+export function sourceOf(image: BlockImage): ByteSource {
   return {
     size: image.size,
     read(offset, length) {

@@ -107,6 +107,11 @@ function immediate_size(op: u32, size: u32): u32 {
   return 0;
 }
 
+/** An immediate of 1, 2 or 4 bytes, sign-extended. */
+function immediate(at: usize, size: u32): i64 {
+  return size == 1 ? <i64>load<i8>(at) : size == 2 ? <i64>load<i16>(at) : <i64>load<i32>(at);
+}
+
 /** Bytes that a store of an SSE register writes; 0: it is none, or has 16; -1: the opcode is none of SSE's. */
 function sse_size(op: u32, rep: u32, opsize16: bool, rex: u32): i32 {
   switch (op) {
@@ -124,9 +129,7 @@ function decode_push(cpu: usize, code: usize, i: u32, n: u32, rip: u64, opsize16
   const imm: u32 = op < 0x58 ? 0 : op == 0x6a ? 1 : op == 0x68 && opsize16 ? 2 : 4;
   if (i + imm > n) return false;
   if (imm == 0) s.imm = <i64>gpr(cpu, (op & 7) | (s.rex & REX_B ? 8 : 0));
-  else if (imm == 1) s.imm = <i64>load<i8>(code + i);
-  else if (imm == 2) s.imm = <i64>load<i16>(code + i);
-  else s.imm = <i64>load<i32>(code + i);
+  else s.imm = immediate(code + i, imm);
   s.len = i + imm;
   if (op == 0xe8) {
     s.target = rip + s.len + <u64>s.imm;
@@ -235,9 +238,7 @@ export function decode_store(cpu: usize, code: usize, n: u32, rip: u64, s: Store
   if (disp_size == 1) address += <i64>load<i8>(code + i);
   else if (disp_size == 4) address += <i64>load<i32>(code + i);
   i += disp_size;
-  if (imm_size == 1) s.imm = <i64>load<i8>(code + i);
-  else if (imm_size == 2) s.imm = <i64>load<i16>(code + i);
-  else if (imm_size == 4) s.imm = <i64>load<i32>(code + i);
+  if (imm_size != 0) s.imm = immediate(code + i, imm_size);
   i += imm_size;
   if (rip_relative) address += rip + i;
   s.ea = base_of_segment + (address & mask);

@@ -27,7 +27,7 @@ export class Effect {
   fx: u64;
 }
 
-export const FLAGS_all: u32 = 1;
+const FLAGS_all: u32 = 1;
 /** Only fc: carry and overflow. */
 export const FLAGS_fc: u32 = 2;
 /** Only fz. */
@@ -57,7 +57,7 @@ export function sign_extend(v: u64, size: u32): u64 {
 }
 
 /** Reads a register or other operand of `size` bytes. */
-export function read(at: usize, size: u32): u64 {
+function read(at: usize, size: u32): u64 {
   switch (size) {
     case 1: return load<u8>(at);
     case 2: return load<u16>(at);

@@ -45,13 +45,18 @@ async function front(options: NetFrontOptions = {}): Promise<NetFront> {
   return f;
 }
 
+/** The bridge comes to know where `b` is. */
+async function introduce(a: NetFront, b: NetFront): Promise<void> {
+  b.send(packet({ version: 4, from: 2, to: 1, payload: bytes(20) }));
+  await a.receive();
+  await b.sent();
+}
+
 /** `a` sends, `b` has a control ring and four queues; the bridge knows where both are. */
 async function pair(): Promise<[NetFront, NetFront]> {
   const a = await front();
   const b = await front({ queues: 4, control: true });
-  b.send(packet({ version: 4, from: 2, to: 1, payload: bytes(20) }));
-  await a.receive();
-  await b.sent();
+  await introduce(a, b);
   return [a, b];
 }
 
@@ -236,9 +241,7 @@ describe('the filter of multicast frames', () => {
     const [a, b] = [await front(), await front()];
     expect(b.back('feature-multicast-control')).toBe('1');
     expect(b.back('feature-dynamic-multicast-control')).toBe('1');
-    b.send(packet({ version: 4, from: 2, to: 1, payload: bytes(20) }));
-    await a.receive();
-    await b.sent();
+    await introduce(a, b);
     expect(await arrive(a, b, GROUP, OTHER, ALL)).toEqual([0, 1, 2]);
     expect(await b.filter(MCAST_ADD, GROUP)).toBe(NETIF_RSP.OKAY);
     expect(await arrive(a, b, GROUP, OTHER, ALL)).toEqual([0, 1, 2]);
