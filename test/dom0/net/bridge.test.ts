@@ -39,6 +39,17 @@ describe('queue', () => {
     expect(q.peek()).toEqual({ frame: bytes(MAX_FRAME), meta });
   });
 
+  it('goes on past 2 and 4 GiB', () => {
+    const { queue: q } = queue();
+    const frame = bytes(MAX_FRAME);
+    for (let gone = 0; gone < 2 ** 32 + 2 ** 24; gone += MAX_FRAME) {
+      if (!q.put(frame, PLAIN, 1) || !q.peek()) throw new Error(`lost after ${gone} bytes`);
+      q.pop();
+    }
+    expect(q.put(frame, PLAIN, 1)).toBe(true);
+    expect(q.peek()?.frame).toEqual(frame);
+  });
+
   it('drops what does not fit, and waits for a reader once only', () => {
     const { queue: q } = queue();
     let put = 0;

@@ -79,7 +79,7 @@ export class FrameQueue {
     if (frame.length === 0 || frame.length > MAX_FRAME || !this.#acquire(owner)) return this.#drop();
     try {
       const at = this.#reserve(need);
-      if (at < 0) return this.#drop();
+      if (at === undefined) return this.#drop();
       const place = (this.#ring + (at & (this.#size - 1))) >>> 2;
       this.#u32[place] = frame.length;
       this.#u32[place + 1] = (meta.checksumBlank ? FLAG_BLANK : 0) | (meta.gsoType << 8);
@@ -167,8 +167,8 @@ export class FrameQueue {
     }
   }
 
-  /** Position of `need` bytes in one piece; -1 if the reader makes no room. The lock is held. */
-  #reserve(need: number): number {
+  /** Position of `need` bytes in one piece, of any sign; undefined if the reader makes no room. The lock is held. */
+  #reserve(need: number): number | undefined {
     const deadline = performance.now() + ROOM_WAIT_MS;
     for (;;) {
       const tail = this.#load(TAIL);
@@ -181,7 +181,7 @@ export class FrameQueue {
       }
       if (this.#load(STALLED) || performance.now() >= deadline) {
         Atomics.store(this.#words, this.#base + STALLED, 1);
-        return -1;
+        return undefined;
       }
       Atomics.wait(this.#words, this.#base + HEAD, head, 1);
     }
