@@ -29,6 +29,10 @@ export interface Translation extends Part {
   tables: readonly WebAssembly.Global<'i32'>[];
   /** Runs in which it was not used, since it was last: 0 if it is used in this one. */
   age: number;
+  /** When it was last seen to run, by the count of samples. */
+  used: number;
+  /** Pages that it stands in. */
+  places: number;
 }
 
 /** Not yet looked for. */
@@ -58,10 +62,8 @@ export function matches(page: Uint8Array, t: Part): boolean {
 
 export class Library {
   private readonly byEntry = new Map<number, Translation[]>();
-  size = 0;
 
   add(t: Translation): void {
-    this.size++;
     for (const e of t.entries) {
       const list = this.byEntry.get(e);
       // The newest first: it is the larger one where it has replaced others.
@@ -73,12 +75,16 @@ export class Library {
   at(entry: number): readonly Translation[] | undefined {
     return this.byEntry.get(entry);
   }
+  remove(t: Translation): void {
+    for (const e of t.entries) {
+      const list = this.byEntry.get(e)!;
+      const i = list.indexOf(t);
+      if (i >= 0) list.splice(i, 1);
+      if (list.length === 0) this.byEntry.delete(e);
+    }
+  }
   /** Each once. */
   all(): Iterable<Translation> {
     return new Set([...this.byEntry.values()].flat());
-  }
-  clear(): void {
-    this.byEntry.clear();
-    this.size = 0;
   }
 }

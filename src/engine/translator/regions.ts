@@ -68,6 +68,7 @@ export class Regions implements Translations {
     }
     if (here.translations.has(t)) return;
     here.translations.add(t);
+    t.places++;
     this.stats.installed++;
     for (const [i, offset] of t.entries.entries()) {
       // The first entry was asked for: it goes before another translation's side entry.
@@ -157,6 +158,7 @@ export class Regions implements Translations {
 
   private remove(page: CodePage, here: Installed, t: Translation): void {
     here.translations.delete(t);
+    t.places--;
     for (const [o, e] of here.entries) {
       if (e.from !== t) continue;
       here.entries.delete(o);
@@ -170,31 +172,40 @@ export class Regions implements Translations {
     return [...(this.pages.get(page)?.translations ?? [])];
   }
 
-  /** Put t in the place of all that stands in the page. */
-  replace(page: CodePage, t: Translation): void {
+  /** The translation that is entered at an offset of the page. */
+  enteredAt(page: CodePage, offset: number): Translation | undefined {
+    return this.pages.get(page)?.entries.get(offset)?.from;
+  }
+
+  /** Put t in the place of all that stands in the page; returns that. */
+  replace(page: CodePage, t: Translation): readonly Translation[] {
     const here = this.pages.get(page);
-    for (const old of here?.translations ?? []) if (old !== t) this.remove(page, here!, old);
+    const old = this.translations(page).filter((x) => x !== t);
+    for (const x of old) this.remove(page, here!, x);
     this.install(page, t);
+    return old;
   }
 
   flush(): void {
     // The records go with the arena.
     this.own.clear();
+    for (const here of this.pages.values()) for (const t of here.translations) t.places--;
     this.pages.clear();
-    this.unbindAll();
+    for (const here of this.parts.values()) for (const [t, n] of here) t.tables[n].value = UNBOUND;
+    this.parts.clear();
     this.dropped.value = 1;
   }
 
-  private unbindAll(): void {
-    for (const here of this.parts.values()) for (const [t, n] of here) t.tables[n].value = UNBOUND;
-    this.parts.clear();
-  }
-
-  /** Give every record its own handler back. */
-  removeAll(): void {
-    for (const record of this.own.keys()) this.leave(record);
-    this.pages.clear();
-    this.unbindAll();
+  /** Give the records of these their own handlers back. None of them is running. */
+  removeAll(these: ReadonlySet<Translation>): void {
+    for (const [page, here] of this.pages) {
+      for (const t of here.translations) if (these.has(t)) this.remove(page, here, t);
+      if (!here.translations.size) this.pages.delete(page);
+    }
+    for (const [page, here] of this.parts) {
+      for (const t of here.keys()) if (these.has(t)) here.delete(t);
+      if (!here.size) this.parts.delete(page);
+    }
   }
 }
 

@@ -24,8 +24,11 @@ const TRANSITION_KEY = 2 ** 40;
 const MAX_HOT = 6;
 /** Table slots added at once. */
 const GROW = 4096;
-/** What a byte of a module costs, compiled and all. */
-const BYTE_COST = 12;
+/** What a byte of a module costs, compiled and all, and each module besides (`process.memoryUsage` over 840 of them). */
+const BYTE_COST = 6;
+const MODULE_COST = 2048;
+/** What is left of the memory for translations when some had to go. */
+const KEPT = 0.75;
 
 export interface TranslatorOptions {
   readonly memory: WebAssembly.Memory;
@@ -41,6 +44,11 @@ export interface TranslatorOptions {
   readonly workshop?: Workshop;
 }
 
+/** Of a translation that has not been put anywhere. */
+const UNUSED: Pick<Translation, 'slot' | 'tables' | 'places'> = { slot: undefined, tables: [], places: 0 };
+
+const costOf = (t: Translation): number => t.wasm.length * BYTE_COST + MODULE_COST;
+
 /** Translations on order, at most. */
 const MAX_ORDERS = 16;
 
@@ -52,18 +60,21 @@ export class Translator {
   private readonly regions: Regions;
   private readonly dropped = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
   private readonly imports: WebAssembly.Imports;
-  /** Translations that have an instance, by their number. */
-  private instances: Translation[] = [];
+  /** Translations that are compiled, and what they cost in bytes. */
+  private readonly compiled = new Set<Translation>();
+  private cost = 0;
+  private readonly limit: number;
+  /** Those that have an instance, by its slot. */
+  private readonly instances = new Map<number, Translation>();
+  private readonly freeSlots: number[] = [];
   private readonly heat = new Map<number, number>();
   private readonly orders = new Map<number, { readonly page: CodePage; readonly instead: boolean }>();
   private lastOrder = 0;
   /** What `restore` brought, in its order. */
-  private readonly restored: Translation[] = [];
+  private readonly restored: (Translation | undefined)[] = [];
   /** How often a page's translations were made one. */
   private readonly merged = new WeakMap<CodePage, number>();
-  private readonly firstSlot: number;
   private nextSlot: number;
-  private bytes = 0;
   readonly stats = { samples: 0, translated: 0, failed: 0, instructions: 0, wasmBytes: 0, ms: 0, evictions: 0 };
 
   constructor(o: TranslatorOptions) {
@@ -74,10 +85,10 @@ export class Translator {
     this.imports = {
       engine: o.engine,
       runtime: o.runtime,
-      translator: { bind: (cpu: number, id: number, n: number) => this.bind(cpu >>> 0, this.instances[id], n) },
+      translator: { bind: (cpu: number, id: number, n: number) => this.bind(cpu >>> 0, this.instances.get(id)!, n) },
     };
-    this.firstSlot = o.table.length;
-    this.nextSlot = this.firstSlot;
+    this.nextSlot = o.table.length;
+    this.limit = o.limitMiB * 2 ** 20;
     o.cache.translations = this.regions;
   }
 
@@ -107,12 +118,15 @@ export class Translator {
   sample(cpu: number): void {
     this.stats.samples++;
     if (this.o.workshop) this.collect(this.o.workshop);
+    this.makeRoom();
     if (this.view.getUint32(cpu + off.mode, true) !== 0) return;
     const rip = this.view.getBigUint64(cpu + off.rip, true);
     const at = this.o.cache.executed(cpu, rip);
     if (!at) return;
     const offset = Number(rip & 0xfffn);
     if (this.regions.isEntry(at.record)) {
+      const t = this.regions.enteredAt(at.page, offset);
+      if (t) t.used = this.stats.samples;
       // Each time more, as each time it costs more.
       const merged = this.merged.get(at.page) ?? 0;
       if (!this.warm(TRANSITION_KEY + at.page.mfn, TRANSITIONS << merged)) return;
@@ -179,7 +193,9 @@ export class Translator {
     for (let d = workshop.collect(); d; d = workshop.collect()) {
       if (d.saved) {
         const t = this.restored[-1 - d.id];
-        if (t) t.module ??= d.saved;
+        if (!t || t.module) continue;
+        t.module = d.saved;
+        this.account(t);
         continue;
       }
       const order = this.orders.get(d.id);
@@ -193,10 +209,12 @@ export class Translator {
 
   private put(page: CodePage, made: Made, instead: boolean, module: WebAssembly.Module | undefined): void {
     const { hot, entries, ranges, bytes, others, wasm } = made;
-    const t: Translation = { hot, entries, ranges, bytes, others, wasm, module, slot: undefined, tables: [], age: 0 };
-    this.makeRoom(wasm.length);
+    const used = this.stats.samples;
+    const t: Translation = { hot, entries, ranges, bytes, others, wasm, module, ...UNUSED, age: 0, used };
     this.library.add(t);
-    if (instead) this.regions.replace(page, t);
+    this.account(t);
+    this.makeRoom();
+    if (instead) this.drop(new Set(this.regions.replace(page, t).filter((old) => old.places === 0)));
     else this.regions.install(page, t);
     this.stats.translated++;
     this.stats.instructions += made.instructions;
@@ -207,16 +225,17 @@ export class Translator {
     try {
       const cell = (value: number) => new WebAssembly.Global({ value: 'i32', mutable: true }, value);
       const tables = t.others.map(() => cell(UNBOUND));
-      const id = this.instances.length;
+      const id = this.freeSlots.at(-1) ?? this.nextSlot;
       const env: WebAssembly.ModuleImports = { memory: this.o.memory, dropped: this.dropped, id: cell(id) };
       for (const [i, g] of tables.entries()) env[`table${i}`] = g;
-      const module = t.module ?? new WebAssembly.Module(t.wasm);
-      const { exports } = new WebAssembly.Instance(module, { ...this.imports, env });
+      t.module ??= new WebAssembly.Module(t.wasm);
+      const { exports } = new WebAssembly.Instance(t.module, { ...this.imports, env });
       const f = exports[regionName(0)];
       if (typeof f !== 'function') return undefined;
       t.tables = tables;
-      this.instances.push(t);
-      this.bytes += t.wasm.length;
+      t.used = this.stats.samples;
+      this.account(t);
+      this.instances.set(id, t);
       this.stats.wasmBytes += t.wasm.length;
       return this.slot(f as () => void);
     } catch (error) {
@@ -233,29 +252,57 @@ export class Translator {
 
   private slot(f: () => void): number {
     const { table } = this.o;
+    const free = this.freeSlots.pop();
+    if (free !== undefined) {
+      table.set(free, f);
+      return free;
+    }
     if (this.nextSlot === table.length) table.grow(GROW);
     table.set(this.nextSlot, f);
     return this.nextSlot++;
   }
 
-  /** Forget everything if `more` bytes would be too many. Guest code is not running. */
-  private makeRoom(more: number): void {
-    if ((this.bytes + more) * BYTE_COST <= this.o.limitMiB * 2 ** 20) return;
+  /** It is compiled. */
+  private account(t: Translation): void {
+    if (this.compiled.has(t)) return;
+    this.compiled.add(t);
+    this.cost += costOf(t);
+  }
+
+  /** If the memory is full, those go that have not been seen to run for longest. Guest code is not running. */
+  private makeRoom(): void {
+    if (this.cost <= this.limit) return;
     this.stats.evictions++;
-    this.regions.removeAll();
-    this.library.clear();
-    this.restored.length = 0;
-    this.heat.clear();
-    for (let s = this.firstSlot; s < this.nextSlot; s++) this.o.table.set(s, null);
-    this.nextSlot = this.firstSlot;
-    this.instances = [];
-    this.bytes = 0;
+    const gone = new Set<Translation>();
+    let left = this.cost;
+    for (const t of [...this.compiled].sort((a, b) => a.used - b.used)) {
+      if (left <= this.limit * KEPT) break;
+      gone.add(t);
+      left -= costOf(t);
+    }
+    this.drop(gone);
+  }
+
+  /** Forget these. Guest code is not running. */
+  private drop(these: ReadonlySet<Translation>): void {
+    if (these.size === 0) return;
+    this.regions.removeAll(these);
+    for (const t of these) {
+      this.library.remove(t);
+      if (this.compiled.delete(t)) this.cost -= costOf(t);
+      if (t.slot === undefined) continue;
+      this.instances.delete(t.slot);
+      this.o.table.set(t.slot, null);
+      this.freeSlots.push(t.slot);
+      t.slot = undefined;
+    }
+    for (const [i, t] of this.restored.entries()) if (t && these.has(t)) this.restored[i] = undefined;
   }
 
   /** Take over what an earlier run has saved. */
   restore(saved: Uint8Array): void {
     for (const t of decodeSaved(saved)) {
-      const restored: Translation = { ...t, age: t.age + 1, module: undefined, slot: undefined, tables: [] };
+      const restored: Translation = { ...t, module: undefined, ...UNUSED, age: t.age + 1, used: 0 };
       this.restored.push(restored);
       this.library.add(restored);
     }
