@@ -7,7 +7,7 @@ import { Descriptions, type Instruction } from './prepare.ts';
 
 const PAGE = 4096;
 /** Most instructions of a region with one start; each further one adds some. */
-const MAX_INSTRUCTIONS = 192;
+const MAX_INSTRUCTIONS = 96;
 const MORE_INSTRUCTIONS = 48;
 /** Most targets besides the first. */
 const MAX_TARGETS = 48;

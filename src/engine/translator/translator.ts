@@ -15,7 +15,7 @@ import { decodeSaved, encodeSaved } from './saved.ts';
 const { off } = CpuState;
 const PAGE = 4096;
 /** Samples at one place that make it hot. */
-const HOT = 8;
+const HOT = 16;
 /** Samples at entries of a page's translations that make one of them all. */
 const TRANSITIONS = 16;
 /** Heat of transitions is counted under keys beyond all addresses. */
