@@ -5,7 +5,8 @@
  * While requests keep coming the thread looks at the rings itself, and front ends have no reason to signal. When nothing
  * has come for a while it arms every ring (the front end will signal its next request), looks once more, and sleeps. How
  * long "a while" is follows how long it had to wait lately, as KVM's halt polling does: a sleep that a longer look would have
- * spared makes it longer, one that no look could spare makes it shorter.
+ * spared makes it longer, one that no look could spare makes it shorter. The thread looks for long only while it has its
+ * processor to itself: time that passes between two looks was somebody else's, who gets it sooner if we sleep.
  */
 import type { EventChannels } from './evtchn.ts';
 import type { MachineMemory } from './memory.ts';
@@ -20,9 +21,13 @@ export interface Poller {
 
 /** Bounds of the time that is spent looking, in ns, and what it starts with; the step from the smallest. */
 const SPIN_MIN = 2_000;
-const SPIN_MAX = 20_000;
+const SPIN_MAX = 200_000;
 const SPIN_START = 10_000;
 const SPIN_STEP = 5_000;
+/** The upper bound for so many ns after so many passed between two looks that found nothing. */
+const SPIN_CROWDED = 20_000;
+const CROWDED_FOR = 100_000_000;
+const GAP = 100_000;
 
 const now = (): number => performance.now() * 1e6;
 
@@ -34,6 +39,8 @@ export class EventLoop {
   readonly #timers = new Map<number, { at: number; run: () => void }>();
   #lastTimer = 0;
   #spin = SPIN_START;
+  /** Until when others are taken to want this thread's processor. */
+  #crowdedUntil = 0;
   #stopped = false;
 
   /** `wakeWord`: machine address of the u32 that the hypervisor changes when an event becomes pending. */
@@ -65,28 +72,38 @@ export class EventLoop {
 
   /** Runs until `stop`, or until something throws. */
   run(): void {
-    let lookUntil = now() + this.#spin;
+    let looked = now();
+    let lookUntil = looked + this.#spin;
     while (!this.#stopped) {
       const seen = Atomics.load(this.#words, this.#wake);
       this.#events.deliver();
       if (this.#pollAll()) {
-        lookUntil = now() + this.#spin;
+        looked = now();
+        lookUntil = looked + this.#spin;
         continue;
       }
       const t = now();
+      if (t - looked > GAP) {
+        this.#crowdedUntil = t + CROWDED_FOR;
+        this.#spin = Math.min(this.#spin, SPIN_CROWDED);
+        lookUntil = Math.min(lookUntil, t);
+      }
+      looked = t;
       if (t < lookUntil) continue;
       if (!this.#armAll()) {
         this.#sleep(seen);
         this.#adapt(now() - t);
       }
-      lookUntil = now() + this.#spin;
+      looked = now();
+      lookUntil = looked + this.#spin;
     }
   }
 
   /** It slept for so many ns. */
   #adapt(slept: number): void {
+    const most = now() < this.#crowdedUntil ? SPIN_CROWDED : SPIN_MAX;
     this.#spin =
-      slept < SPIN_MAX ? Math.min(SPIN_MAX, Math.max(SPIN_STEP, this.#spin * 2)) : Math.max(SPIN_MIN, this.#spin / 2);
+      slept < most ? Math.min(most, Math.max(SPIN_STEP, this.#spin * 2)) : Math.max(SPIN_MIN, this.#spin / 2);
   }
 
   /**
