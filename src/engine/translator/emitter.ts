@@ -53,7 +53,15 @@ export interface Frame {
   readonly way: number;
   /** Level of the shared exit, which stores registers and flags. */
   readonly exit: number;
+  /** Local (i64): an instruction for the interpreter, as `sideOf` says; level of the exit that goes there. */
+  readonly side: number;
+  readonly sideExit: number;
 }
+
+/** Page offset of the instruction, and how many of its block are done before it: one number, as there are many such exits. */
+const sideOf = (at: number, done: number): bigint => BigInt(at) * 4096n + BigInt(done);
+export const SIDE_DONE = 4095n;
+export const SIDE_SHIFT = 12n;
 
 export class RegionEmitter extends IrEmitter {
   declare protected readonly f: RegionFunc;
@@ -134,7 +142,7 @@ export class RegionEmitter extends IrEmitter {
   }
   /** Let the interpreter do this instruction. */
   private sideExit(): void {
-    this.leave(this.at.at, this.done, INTERPRET);
+    this.f.i64(sideOf(this.at.at, this.done)).set(this.frame.side).brTo(this.frame.sideExit);
   }
 
   // ── memory ──────────────────────────────────────────────────────────────────────────────────────────────────

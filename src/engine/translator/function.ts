@@ -5,7 +5,19 @@
 import { CpuState, Record32, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
 import { pageOf } from './code-view.ts';
 import type { Block, Region } from './discover.ts';
-import { CPU, type Frame, INTERPRET, LEFT, ON, type Outside, POLL, RegionEmitter, UNIT } from './emitter.ts';
+import {
+  CPU,
+  type Frame,
+  INTERPRET,
+  LEFT,
+  ON,
+  type Outside,
+  POLL,
+  RegionEmitter,
+  SIDE_DONE,
+  SIDE_SHIFT,
+  UNIT,
+} from './emitter.ts';
 import { FlagLocals } from './flag-locals.ts';
 import { after, MEM } from './flag-steps.ts';
 import { UNBOUND } from './library.ts';
@@ -83,6 +95,8 @@ export class RegionFunction {
       to: f.register('i64'),
       way: f.register('i32'),
       exit: 0,
+      side: f.register('i64'),
+      sideExit: 1,
     };
     this.entry = f.register('i32');
     this.emitter = new RegionEmitter(f, exits, this.frame, regs, use.unseen, this.flags);
@@ -96,10 +110,30 @@ export class RegionFunction {
     f.get(CPU).mem('i32.load', off.tlb).set(this.frame.tlb);
     regs.load((n) => use.needed.has(n));
     f.block();
+    f.block();
     this.tree(this.graph.root);
     f.op('unreachable').end();
+    this.interpret();
+    f.end();
     this.flags.store();
     this.goOn(exits);
+  }
+
+  /** What the side exits have in common. */
+  private interpret(): void {
+    const { f } = this;
+    const { side, page, to, way } = this.frame;
+    f.get(LEFT)
+      .get(side)
+      .i64(SIDE_DONE)
+      .op('i64.and')
+      .op('i32.wrap_i64')
+      .i32(UNIT)
+      .op('i32.mul')
+      .op('i32.sub')
+      .set(LEFT);
+    f.get(page).get(side).i64(SIDE_SHIFT).op('i64.shr_s').op('i64.add').set(to);
+    f.i32(INTERPRET).set(way);
   }
 
   /**

@@ -24,9 +24,9 @@ const TRANSITION_KEY = 2 ** 40;
 const MAX_HOT = 6;
 /** Table slots added at once. */
 const GROW = 4096;
-/** What a byte of a module costs, compiled and all, and each module besides (`process.memoryUsage` over 840 of them). */
-const BYTE_COST = 6;
-const MODULE_COST = 2048;
+/** What a byte of a module costs, compiled and all, and each module besides (`process.memoryUsage` over sets of 312 and 839). */
+const BYTE_COST = 4;
+const MODULE_COST = 24 << 10;
 /** What is left of the memory for translations when some had to go. */
 const KEPT = 0.75;
 
