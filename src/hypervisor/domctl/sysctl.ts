@@ -9,6 +9,7 @@ import {
 import { Domain } from "../domain";
 import { get_domain_from, put_domain } from "../domain_list";
 import { copy_from_guest, copy_to_guest } from "../guest";
+import { handle_keypress } from "../keyhandler";
 import { free_frames, total_frames } from "../mm/heap";
 import { xfree, xzalloc } from "../mm/xmalloc";
 import { current, scratch } from "../percpu";
@@ -141,11 +142,11 @@ function getdomaininfolist(u: usize): i64 {
   return rc;
 }
 
-/** No debug key does anything here; they are read, as a caller may check for a bad address. */
 function debug_keys(u: usize): i64 {
   const n = load<u32>(u, SysctlDebugKeys.nr_keys);
   for (let i: u32 = 0; i < min<u32>(n, 256); i++) {
     if (copy_from_guest(scratch, load<u64>(u, SysctlDebugKeys.keys) + i, 1) != 0) return -ERRNO.EFAULT;
+    handle_keypress(load<u8>(scratch));
   }
   return 0;
 }
