@@ -226,7 +226,6 @@ export class Vcpu {
   sysenter_callback: u64;
   syscall32_disables_events: u32;
   sysenter_disables_events: u32;
-  nmi_callback: u64;
   nmi_pending: u32;
   nmi_masked: u32;
   /** Level set by physdev set_iopl (0..3), I/O bitmap set by set_iobitmap. */

@@ -1,8 +1,9 @@
 // Where a PV kernel wants to be entered: set_trap_table, set_callbacks, callback_op, stack_switch, nmi_op.
-import { CALLBACKF_mask_events, CALLBACKOP, CALLBACKTYPE, CallbackRegister, CallbackUnregister, ERRNO, TrapInfo, VGCF, XENNMI } from "../abi";
+import { CALLBACKF_mask_events, CALLBACKOP, CALLBACKTYPE, CallbackRegister, CallbackUnregister, ERRNO, FLAT, TrapInfo, VEC, VGCF, XENNMI } from "../abi";
 import { Vcpu } from "../domain";
 import { copy_from_guest } from "../guest";
 import { current, scratch } from "../percpu";
+import { TI_IF } from "./inject";
 import { is_canonical } from "./segments";
 
 export function fixup_guest_selector(sel: u32): u32 {
@@ -74,9 +75,16 @@ function set_callback(v: Vcpu, type: u32, flags: u32, address: u64): i64 {
   }
 }
 
+/** Another way to fill the trap table's entry for NMIs, where PV Linux has put its handler already. 0: there is none. */
 function register_nmi(v: Vcpu, address: u64): i64 {
   if (!is_canonical(address)) return -ERRNO.EINVAL;
-  v.nmi_callback = address;
+  const entry = v.trap_ctxt + <usize>VEC.NMI * TrapInfo.SIZE;
+  memory.fill(entry, 0, TrapInfo.SIZE);
+  if (address == 0) return 0;
+  store<u8>(entry, VEC.NMI, TrapInfo.vector);
+  store<u8>(entry, TI_IF, TrapInfo.flags);
+  store<u16>(entry, FLAT.KERNEL_CS, TrapInfo.cs);
+  store<u64>(entry, address, TrapInfo.address);
   return 0;
 }
 

@@ -1,5 +1,5 @@
 // A pCPU's loop: timers, scheduling, events, guest code, its exits; and sleep when there is nothing to run.
-import { CpuState, EXIT, MachineInfo, MACHINE_INFO_ADDRESS, VcpuInfo } from "../abi";
+import { CpuState, EXIT, MachineInfo, MACHINE_INFO_ADDRESS, VEC, VcpuInfo } from "../abi";
 import { Domain, Vcpu } from "../domain";
 import { run } from "../engine";
 import { host_wait } from "../host";
@@ -13,6 +13,7 @@ import { run_timers } from "../time/timer";
 import { count_exception, count_exit, count_run, time_exit, time_guest, time_stamp, timing } from "../stats";
 import { fuel_for, learn_speed } from "./fuel";
 import { TBF_INTERRUPT, create_bounce_frame } from "./bounce";
+import { trap_address, trap_flags } from "./inject";
 import { profile_handled_exit, profile_idled, profile_left_guest } from "../profile";
 import { handle_exit } from "./traps";
 
@@ -124,13 +125,14 @@ function deliver_events(v: Vcpu): void {
   create_bounce_frame(v, v.event_callback, TBF_INTERRUPT, 0);
 }
 
-/** NMIs mask themselves until the guest's iret. */
+/** Goes where the trap table says; without an entry it is lost. NMIs mask themselves until the guest's iret. */
 function deliver_nmi(v: Vcpu): void {
   if (v.nmi_masked) return;
   v.nmi_pending = 0;
-  if (v.nmi_callback == 0) return;
+  const address = trap_address(v, VEC.NMI);
+  if (address == 0) return;
   v.nmi_masked = 1;
-  create_bounce_frame(v, v.nmi_callback, TBF_INTERRUPT, 0);
+  create_bounce_frame(v, address, trap_flags(v, VEC.NMI), 0);
 }
 
 function something_to_do(p: PerCpu): bool {

@@ -7,7 +7,7 @@ import { create_bounce_frame, TBF_EXCEPTION_ERRCODE, TBF_INTERRUPT } from "./bou
 
 /** trap_info.flags: DPL, and "mask events on delivery". */
 const TI_DPL: u32 = 3;
-const TI_IF: u32 = 4;
+export const TI_IF: u32 = 4;
 /** Error-code bit "user mode" of #PF. */
 const PFEC_user_mode: u32 = 4;
 
