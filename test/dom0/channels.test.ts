@@ -1,5 +1,9 @@
 /** Consoles besides the first, with front ends that write what they have not. On the real hypervisor. */
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { XenbusState } from '../../src/abi/xenbus.ts';
 import { Host } from '../../src/dom0/host.ts';
 import type { DomainConfig } from '../../src/dom0/toolstack/config.ts';
@@ -20,6 +24,8 @@ const config = (names: string[]): DomainConfig => ({
   cmdline: '',
   channels: names.map((name) => ({ name })),
 });
+const dir = mkdtempSync(join(tmpdir(), 'channels-'));
+afterAll(() => rmSync(dir, { recursive: true }));
 const free = () => host.xen.sysctl.physInfo().freePages;
 const tick = () => new Promise((resolve) => setTimeout(resolve, 5));
 
@@ -75,3 +81,42 @@ it.each([[['a', 'a']], [['']], [['a/b']], [Array.from({ length: 10 }, (_, i) => 
     expect(() => host.toolstack.create(config(names))).toThrow(/channel/);
   },
 );
+
+describe('a socket', () => {
+  const path = join(dir, 'agent.sock');
+  const withSocket = (name: string, at = path): DomainConfig => ({
+    ...config([]),
+    name,
+    channels: [{ name: 'a', path: at }],
+  });
+
+  it('is there as long as the domain, for its owner alone', async () => {
+    const d = host.toolstack.create(withSocket('one'));
+    const back = `/local/domain/0/backend/console/${d.domid}/1`;
+    expect(host.store.read(`${back}/connection`)).toBe('socket');
+    expect(host.store.read(`${back}/path`)).toBe(path);
+    expect(host.store.read(`/local/domain/${d.domid}/device/console/1/output`)).toBe('chardev:libxl-channel1');
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(() => host.toolstack.create(withSocket('two'))).toThrow(`channel path = ${path}: another channel has it`);
+    d.destroy();
+    expect(existsSync(path)).toBe(false);
+    host.toolstack.create(withSocket('again')).destroy();
+  });
+
+  it('that was left behind is replaced', async () => {
+    const left = createServer().listen(path);
+    host.toolstack.create(withSocket('one')).destroy();
+    await new Promise((resolve) => left.close(resolve));
+  });
+
+  it('cannot be where something else is, or nothing can be', () => {
+    const file = join(dir, 'file');
+    writeFileSync(file, 'precious');
+    const before = free();
+    for (const at of [file, join(dir, 'no/where'), `/${'x'.repeat(107)}`, 'relative', '/a\0b']) {
+      expect(() => host.toolstack.create(withSocket('one', at)), at).toThrow(/^channel path = /);
+    }
+    expect(free()).toBe(before);
+    expect(statSync(file).size).toBe(8);
+  });
+});

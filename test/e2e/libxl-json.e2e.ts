@@ -63,7 +63,10 @@ it('is the same, name for name and value for value', () => {
     const source = join(ROOT, 'test/e2e/programs/libxl-json.c');
     execFileSync('gcc', ['-o', program, source, '-lxenlight', '-l:libyajl.so.2']);
     const theirs = JSON.parse(execFileSync(program, { encoding: 'utf8' }));
-    const channels = [{ devid: 1, name: 'agent' }];
+    const channels = [
+      { devid: 1, name: 'agent' },
+      { devid: 2, name: 'log', path: '/run/log.sock' },
+    ];
     const ours = libxlConfig(spec, { domid: 3, cpus: 4, targetKiB: 200000, maxMemoryKiB: 262144, channels });
     expect(ours).toEqual(theirs);
     expect(JSON.stringify(ours)).toBe(JSON.stringify(theirs)); // and in the same order

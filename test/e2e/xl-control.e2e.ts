@@ -1,6 +1,7 @@
-/** What xl tells a running guest and the hypervisor: config-update, trigger, debug-keys, claims; and completion in zsh. */
+/** What xl tells a running guest and the hypervisor: config-update, trigger, debug-keys, claims, a channel; and completion in zsh. */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Command, ROOT } from './command.ts';
@@ -19,6 +20,7 @@ function configure(file: string, memory: number): string {
      ramdisk = "${path('initramfs')}"
      cmdline = "console=hvc0 quiet"
      memory = ${memory}
+     channel = [ "name=agent,connection=socket,path=${path('agent.sock')}" ]
     `,
   );
   return path(file);
@@ -97,6 +99,35 @@ describe('debug-keys', () => {
   it('have to be said', async () => {
     expect(await xl.run('debug-keys')).toMatchObject({ status: 2 });
   });
+});
+
+it('a channel on a socket is a console of the guest, for one client at a time', async () => {
+  const client = () => {
+    const socket = connect(path('agent.sock')).setEncoding('utf8');
+    const seen = { socket, text: '' };
+    socket.on('data', (text) => {
+      seen.text += text;
+    });
+    return seen;
+  };
+  await console.shell('stty -F /dev/hvc1 raw -echo; echo before anybody came > /dev/hvc1');
+  const first = client();
+  await eventually(async () => first.text === 'before anybody came\n');
+  const second = client();
+  second.socket.write('from the second\n');
+  console.type('head -n 1 < /dev/hvc1\n');
+  first.socket.write('from the first\n');
+  await console.expect(/\nfrom the first\r\n[\s\S]*guest:\S*# /);
+  first.socket.destroy();
+  expect(await console.shell('head -n 1 < /dev/hvc1')).toMatch(/\nfrom the second\r\n/);
+  await console.shell('seq 100000 > /dev/hvc1');
+  const numbers = Array.from({ length: 100_000 }, (_, i) => `${i + 1}\n`).join('');
+  await eventually(async () => second.text.length === numbers.length);
+  expect(second.text === numbers).toBe(true);
+  second.socket.destroy();
+  expect(await xl.ok('channel-list', 'guest')).toMatch(/\n1 {3}0 {2}4 {5}\d+ +\d+ +socket {5}\n$/);
+  const [{ config }] = JSON.parse(await xl.ok('list', '-l', 'guest'));
+  expect(config.channels).toEqual([{ devid: 1, name: 'agent', 'connection.socket': { path: path('agent.sock') } }]);
 });
 
 describe('config-update', () => {

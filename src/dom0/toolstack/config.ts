@@ -114,6 +114,8 @@ function checkChannels(channels: readonly ChannelConfig[]): void {
       `channel name = "${bad}": each needs its own name of up to 64 letters, digits, ".", "_", "-"`,
     );
   }
+  const relative = channels.find((c) => c.path !== undefined && !/^\/[^\0]*$/.test(c.path));
+  if (relative) throw new ToolstackError(`channel path = "${relative.path}": it must begin with "/"`);
 }
 
 export function uuidBytes(uuid: string): Uint8Array {

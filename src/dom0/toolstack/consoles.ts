@@ -10,6 +10,9 @@ export interface ConsoleEntry {
   /** Of the channel; empty for the first console. */
   readonly name: string;
   readonly connected: boolean;
+  readonly connection: 'pty' | 'socket';
+  /** Of its socket; null where it has a pty. */
+  readonly path: string | null;
   /** Path of its pty; null where it has none. */
   readonly tty: string | null;
   /** XenbusState of the front end. */
@@ -33,15 +36,19 @@ export function listConsoles(toolstack: Toolstack, which: number | string): Cons
       number: 0,
       name: '',
       connected: true,
+      connection: 'pty' as const,
+      path: null,
       tty: store.tryRead(`${first}/tty`) || null,
       state: XenbusState.Connected,
       eventChannel: number(`${first}/port`),
       ringRef: number(`${first}/ring-ref`),
     },
-    ...domain.channels.map(({ id, name, console }) => ({
+    ...domain.channels.map(({ id, name, path, console }) => ({
       number: id.devid,
       name,
       connected: console !== undefined,
+      connection: path === undefined ? ('pty' as const) : ('socket' as const),
+      path: path ?? null,
       tty: store.tryRead(`${frontendPath(id)}/tty`) || null,
       state: number(`${frontendPath(id)}/state`),
       eventChannel: number(`${frontendPath(id)}/port`),

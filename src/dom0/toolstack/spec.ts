@@ -94,9 +94,9 @@ export const DomainSpec = z.strictObject({
   disk: z.array(DiskSpec).max(128).optional(),
   vif: z.array(NicSpec).max(128).optional(),
   channel: z
-    .array(z.strictObject({ name: z.string().min(1) }))
+    .array(z.strictObject({ name: z.string().min(1), path: z.string().min(1).optional() }))
     .optional()
-    .describe('consoles besides the first, each with a pty'),
+    .describe('consoles besides the first, each with a pty, or a Unix socket at `path`'),
   max_grant_frames: z
     .int()
     .min(1)

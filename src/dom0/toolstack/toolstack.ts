@@ -8,6 +8,7 @@ import { PHYSCAP } from '../../abi/sysctl.ts';
 import { VIRQ } from '../../abi/xen.ts';
 import type { EventChannels } from '../kernel/evtchn.ts';
 import { HypercallError, type Hypercalls } from '../kernel/hypercalls.ts';
+import { ChannelSocket } from '../xenconsoled/channel-socket.ts';
 import { Channel, type Serve } from '../xenconsoled/channels.ts';
 import type { XenConsoled } from '../xenconsoled/xenconsoled.ts';
 import type { XenStore } from '../xenstored/xenstored.ts';
@@ -311,7 +312,9 @@ export class Toolstack {
     const { xen, events, store, consoles } = this;
     return (config.channels ?? []).map((c, i) => {
       const id = { kind: 'console', domid, backendDomid: CONTROL_DOMAIN, devid: i + 1 };
-      const serve: Serve = (page) => consoles.serve(`${config.name}-${c.name}`, page);
+      const socket = c.path === undefined ? undefined : ChannelSocket.listen(c.path);
+      if (socket) undo.push(() => socket.close());
+      const serve: Serve = (page) => consoles.serve(`${config.name}-${c.name}`, page, socket);
       const channel = new Channel({ xen, events, store }, id, c, serve);
       undo.push(() => channel.close());
       return channel;

@@ -1,12 +1,12 @@
 /**
  * Consoles besides a domain's first (`channel=` in xl.cfg): split devices `console` with a ring that the guest grants
- * (public/io/console.h, "secondary consoles"; Linux: /dev/hvc1 and so on). Each has a pty and a log of its own.
+ * (public/io/console.h, "secondary consoles"; Linux: /dev/hvc1 and so on). Each has a log of its own, and a pty or a socket.
  */
 import { XenbusState } from '../../abi/xenbus.ts';
 import type { EventChannels } from '../kernel/evtchn.ts';
 import { GrantMap } from '../kernel/grant-map.ts';
 import type { Hypercalls } from '../kernel/hypercalls.ts';
-import { backendPath, type DeviceId, frontendPath, writeDevice } from '../toolstack/devices/device.ts';
+import { backendPath, type DeviceId, frontendPath, type Nodes, writeDevice } from '../toolstack/devices/device.ts';
 import type { WatchHandle, XenStore } from '../xenstored/xenstored.ts';
 import type { Console } from './console.ts';
 import { CONSOLE_LIMIT } from './limits.ts';
@@ -15,6 +15,8 @@ import type { ConsolePage } from './ring.ts';
 /** Names its console for those who look for it, in the guest and outside. */
 export interface ChannelConfig {
   readonly name: string;
+  /** Of a Unix socket that its console is reached by (connection=socket); without it is by a pty. */
+  readonly path?: string;
 }
 
 /** Linux's driver tells them apart by the last digit of their number; 0 is the first console. */
@@ -37,6 +39,8 @@ export type Serve = (page: ConsolePage) => Served;
 export class Channel {
   readonly id: DeviceId;
   readonly name: string;
+  /** Of its socket; undefined: it has a pty. */
+  readonly path: string | undefined;
   readonly #parts: ChannelParts;
   readonly #serve: Serve;
   readonly #grants: GrantMap;
@@ -48,11 +52,15 @@ export class Channel {
   constructor(parts: ChannelParts, id: DeviceId, config: ChannelConfig, serve: Serve) {
     this.id = id;
     this.name = config.name;
+    this.path = config.path;
     this.#parts = parts;
     this.#serve = serve;
     this.#grants = new GrantMap(parts.xen, { domid: id.domid, limit: 1 });
-    const back = { protocol: 'vt100', name: config.name, connection: 'pty' };
-    const front = { protocol: 'vt100', limit: `${CONSOLE_LIMIT}`, type: 'xenconsoled', output: 'pty', tty: '' };
+    const { name, path } = config;
+    const connection: Nodes = path === undefined ? { connection: 'pty' } : { connection: 'socket', path };
+    const output = path === undefined ? 'pty' : `chardev:libxl-channel${id.devid}`;
+    const back = { protocol: 'vt100', name, ...connection };
+    const front = { protocol: 'vt100', limit: `${CONSOLE_LIMIT}`, type: 'xenconsoled', output, tty: '' };
     writeDevice(parts.store, id, back, front);
     this.#setState(XenbusState.InitWait);
     this.#watch = parts.store.watch(`${frontendPath(id)}/state`, () => this.#frontChanged());

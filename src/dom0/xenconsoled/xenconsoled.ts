@@ -1,5 +1,6 @@
 /** xenconsoled: the consoles of all domains. Follows Xen's tools/console/daemon. */
 import { join } from 'node:path';
+import type { ChannelSocket } from './channel-socket.ts';
 import type { Served } from './channels.ts';
 import { Console } from './console.ts';
 import { DEFAULT_LOG_LIMIT, LogFile } from './log.ts';
@@ -48,14 +49,16 @@ export class XenConsoled {
     return served.console;
   }
 
-  /** A console besides a domain's first, with a log and a pty of its own; the page is left alone once it is closed. */
-  serve(name: string, page: ConsolePage): Served {
+  /** A console with a log and a pty of its own, or at `socket`; the page is left alone once it is closed. */
+  serve(name: string, page: ConsolePage, socket?: ChannelSocket): Served {
     const { unlimited, onTty } = this.#options;
     const console = new Console(page, { log: this.#open(`guest-${fileName(name)}.log`), unlimited });
-    const pty = onTty && Pty.open(console);
+    const pty = onTty && !socket ? Pty.open(console) : undefined;
+    const leave = socket?.serve(console);
     const close = () => {
       console.close();
       pty?.close();
+      leave?.();
     };
     return { console, tty: pty?.path, close };
   }

@@ -59,7 +59,7 @@ async function guest(client: Client, d: DomainInfo, cpus: number): Promise<unkno
     client.call('domain.config', { domain: domid }),
     client.call('console.list', { domain: domid }),
   ]);
-  const channels = consoles.slice(1).map(({ number, name }) => ({ devid: number, name }));
+  const channels = consoles.slice(1).map((c) => ({ devid: c.number, name: c.name, path: c.path ?? undefined }));
   const targetKiB = d.targetKiB ?? d.memoryKiB;
   return libxlConfig(spec, {
     domid,

@@ -16,8 +16,8 @@ export interface Actual {
   /** As the balloon's target and the hypervisor's limit have it, to the KiB. */
   readonly targetKiB: number;
   readonly maxMemoryKiB: number;
-  /** Names of the channels, by their device ids. */
-  readonly channels: readonly { readonly devid: number; readonly name: string }[];
+  /** The channels, by their device ids. */
+  readonly channels: readonly { readonly devid: number; readonly name: string; readonly path?: string }[];
 }
 
 const omitUndefined = (o: Json): Json =>
@@ -107,6 +107,9 @@ function buildInfo(spec: DomainSpec, actual: Actual | undefined): Json {
   });
 }
 
+const channel = ({ devid, name, path }: Actual['channels'][number]): Json =>
+  path === undefined ? { devid, name, 'connection.pty': {} } : { devid, name, 'connection.socket': { path } };
+
 /** `actual`: what a running domain has beside its spec. */
 export function libxlConfig(spec: DomainSpec, actual?: Actual): Json {
   const channels = actual?.channels ?? spec.channel?.map((c, i) => ({ ...c, devid: i + 1 }));
@@ -121,7 +124,7 @@ export function libxlConfig(spec: DomainSpec, actual?: Actual): Json {
     b_info: buildInfo(spec, actual),
     disks: some(spec.disk?.map(disk)),
     nics: some(spec.vif?.map(nic)),
-    channels: some(channels?.map(({ devid, name }) => ({ devid, name, 'connection.pty': {} }))),
+    channels: some(channels?.map(channel)),
     on_poweroff: action(spec.on_poweroff),
     on_reboot: action(spec.on_reboot ?? 'restart'),
     on_watchdog: action(spec.on_watchdog),

@@ -1,4 +1,4 @@
-/** `channel=` of xl.cfg(5): `name=…,connection=pty`. */
+/** `channel=` of xl.cfg(5): `name=…,connection=pty` or `name=…,connection=socket,path=…`. */
 import type { ChannelConfig } from '../../xenconsoled/channels.ts';
 
 /** What is wrong is told to `problem`; undefined then. */
@@ -12,13 +12,14 @@ export function parseChannel(text: string, problem: (message: string) => void): 
     }
     values.set(key, value);
   }
-  const { name, connection, backend = '0' } = Object.fromEntries(values);
+  const { name, connection, path, backend = '0' } = Object.fromEntries(values);
   if (!name) problem('a channel needs a name=');
   else if (connection === undefined) problem(`channel ${name} needs a connection=`);
-  else if (connection === 'socket') problem('connection=socket is not supported yet; see docs/SUPPORT.md');
-  else if (connection !== 'pty') problem(`connection=${connection}: pty or socket is wanted`);
-  else if (values.has('path')) problem('path= belongs to connection=socket');
+  else if (connection !== 'pty' && connection !== 'socket') {
+    problem(`connection=${connection}: pty or socket is wanted`);
+  } else if (connection === 'socket' && !path) problem('connection=socket needs a path=');
+  else if (connection === 'pty' && path !== undefined) problem('path= belongs to connection=socket');
   else if (backend !== '0' && backend !== 'Domain-0') problem('backend= other than Domain-0 is not supported yet');
-  else return { name };
+  else return path === undefined ? { name } : { name, path };
   return undefined;
 }
