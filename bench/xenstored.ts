@@ -1,7 +1,8 @@
 /**
- * Reads a second from xenstored over its socket: by a program that waits for each answer, as Xen's own tools do (xenstored.c,
- * for which gcc is needed), and by a client on a thread of its own with several requests under way. Beside the figure it is
- * designed for.
+ * Reads a second from xenstored over its socket: by one program that waits for each answer, as Xen's own tools do (xenstored.c,
+ * for which gcc is needed), by eight of them at once, and by a client on a thread of its own with several requests under way.
+ * Beside the figure it is designed for, and beside what two plain programs get that do nothing but answer each other
+ * (echo-pair.c): with one client that waits, each read is two wake-ups of a process, which the machine sets the price of.
  *
  * Usage: node bench/xenstored.ts   (npm run bench -- --xenstored)
  */
@@ -21,13 +22,19 @@ const BUDGET = 50_000;
 const READS = 200_000;
 const PATH = '/local/domain/1/device/vbd/51712/state';
 const VALUE = '4';
-/** Requests under way at a time; 1 is the program. */
-const DEPTHS = [1, 32];
 const RUNS = 3;
+/** Programs that read at once, and requests that the thread has under way. */
+const PROGRAMS = 8;
+const DEPTH = 32;
 
 export interface StoreFigure {
-  readonly depth: number;
-  readonly readsPerSecond: number;
+  readonly what: string;
+  /** Round trips, of whoever waits for them. */
+  readonly perSecond: number;
+  /** Beside that of the plain pair: for what does the same. */
+  readonly ofPair?: number;
+  /** The pair is nobody's to judge. */
+  readonly judged: boolean;
 }
 
 function request(): Buffer {
@@ -65,9 +72,23 @@ function client(socketPath: string, depth: number): Promise<number> {
   });
 }
 
-/** Seconds for READS reads, each after the answer to the last. */
-async function runProgram(program: string, socketPath: string): Promise<number> {
-  const { stdout } = await promisify(execFile)(program, [socketPath, PATH, `${READS}`]);
+/** Seconds for so many reads, each after the answer to the last. */
+async function runProgram(program: string, socketPath: string, reads = READS): Promise<number> {
+  const { stdout } = await promisify(execFile)(program, [socketPath, PATH, `${reads}`]);
+  return Number(stdout);
+}
+
+/** The same with several programs, which share the reads: from the start of the first to the end of the last. */
+async function runPrograms(program: string, socketPath: string): Promise<number> {
+  const start = performance.now();
+  await Promise.all(Array.from({ length: PROGRAMS }, () => runProgram(program, socketPath, READS / PROGRAMS)));
+  return (performance.now() - start) / 1000;
+}
+
+/** Seconds for as many round trips of as many bytes between two plain programs. */
+async function runPair(program: string): Promise<number> {
+  const sizes = [request().length, XsdSockmsg.size + VALUE.length];
+  const { stdout } = await promisify(execFile)(program, [...sizes, READS].map(String));
   return Number(stdout);
 }
 
@@ -79,24 +100,37 @@ function runThread(socketPath: string, depth: number): Promise<number> {
   });
 }
 
+function compile(dir: string, name: string): string {
+  const program = join(dir, name);
+  execFileSync('gcc', ['-O2', '-o', program, fileURLToPath(new URL(`${name}.c`, import.meta.url))]);
+  return program;
+}
+
+const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1];
+
 export async function measureStore(): Promise<StoreFigure[]> {
   const dir = mkdtempSync(join(tmpdir(), 'xenstored-'));
   const store = new XenStore();
   store.write(PATH, VALUE);
   const server = await XenStoreSocket.listen(store, join(dir, 'socket'));
   try {
-    const program = join(dir, 'client');
-    execFileSync('gcc', ['-O2', '-o', program, fileURLToPath(new URL('xenstored.c', import.meta.url))]);
-    const figures: StoreFigure[] = [];
-    for (const depth of DEPTHS) {
-      const seconds: number[] = [];
-      for (let run = 0; run < RUNS; run++) {
-        seconds.push(await (depth === 1 ? runProgram(program, server.path) : runThread(server.path, depth)));
-      }
-      seconds.sort((a, b) => a - b);
-      figures.push({ depth, readsPerSecond: READS / seconds[RUNS >> 1] });
+    const pair = compile(dir, 'echo-pair');
+    const program = compile(dir, 'xenstored');
+    const seconds: Record<'pair' | 'one' | 'several' | 'deep', number[]> = { pair: [], one: [], several: [], deep: [] };
+    // One after the other, so that what else the machine does meets them all.
+    for (let run = 0; run < RUNS; run++) {
+      seconds.pair.push(await runPair(pair));
+      seconds.one.push(await runProgram(program, server.path));
+      seconds.several.push(await runPrograms(program, server.path));
+      seconds.deep.push(await runThread(server.path, DEPTH));
     }
-    return figures;
+    const rate = (of: keyof typeof seconds) => READS / median(seconds[of]);
+    return [
+      { what: 'two plain programs', perSecond: rate('pair'), judged: false },
+      { what: 'xenstored, 1 client', perSecond: rate('one'), ofPair: rate('one') / rate('pair'), judged: true },
+      { what: `xenstored, ${PROGRAMS} clients`, perSecond: rate('several'), judged: true },
+      { what: `xenstored, ${DEPTH} under way`, perSecond: rate('deep'), judged: true },
+    ];
   } finally {
     await server.close();
     rmSync(dir, { recursive: true });
@@ -104,9 +138,10 @@ export async function measureStore(): Promise<StoreFigure[]> {
 }
 
 export function storeTable(figures: readonly StoreFigure[]): string[] {
-  return figures.map(({ depth, readsPerSecond }) => {
-    const judged = readsPerSecond >= BUDGET ? 'at least' : 'UNDER';
-    return `xenstored reads, ${String(depth).padStart(2)} at a time${readsPerSecond.toFixed(0).padStart(12)} a second   ${judged} ${BUDGET}`;
+  return figures.map(({ what, perSecond, ofPair, judged }) => {
+    const verdict = judged ? `   ${perSecond >= BUDGET ? 'at least' : 'UNDER'} ${BUDGET}` : '';
+    const ratio = ofPair === undefined ? '' : `, ${ofPair.toFixed(2)} of the plain programs`;
+    return `${what.padEnd(24)}${perSecond.toFixed(0).padStart(10)} a second${verdict}${ratio}`;
   });
 }
 
