@@ -88,13 +88,18 @@ int main(void) {
     d.num_nics = 1;
     d.nics = &nic;
 
-    libxl_device_channel channel;
-    libxl_device_channel_init(&channel);
-    channel.devid = 1;
-    channel.name = "agent";
-    libxl_device_channel_init_connection(&channel, LIBXL_CHANNEL_CONNECTION_PTY);
-    d.num_channels = 1;
-    d.channels = &channel;
+    libxl_device_channel channels[2];
+    for (int i = 0; i < 2; i++) {
+        libxl_device_channel_init(&channels[i]);
+        channels[i].devid = i + 1;
+    }
+    channels[0].name = "agent";
+    libxl_device_channel_init_connection(&channels[0], LIBXL_CHANNEL_CONNECTION_PTY);
+    channels[1].name = "log";
+    libxl_device_channel_init_connection(&channels[1], LIBXL_CHANNEL_CONNECTION_SOCKET);
+    channels[1].u.socket.path = "/run/log.sock";
+    d.num_channels = 2;
+    d.channels = channels;
 
     d.on_poweroff = LIBXL_ACTION_ON_SHUTDOWN_PRESERVE;
     d.on_reboot = LIBXL_ACTION_ON_SHUTDOWN_RESTART_RENAME;
