@@ -16,6 +16,9 @@ export const configUpdate: Command = {
   atLeast: 1,
   async run(context, args) {
     const [word, ...words] = args.positionals;
+    context.say(
+      'WARNING: xl now has better capability to manage domain configuration, avoid using this command when possible',
+    );
     const client = await context.client();
     const { domid } = await findDomain(client, word);
     const spec = await configuration(context, args, words);
