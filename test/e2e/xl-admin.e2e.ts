@@ -226,7 +226,7 @@ it('gdbsx lets gdb stop the guest in a kernel function', async () => {
   const address = /\n([0-9a-f]{16}) /.exec(line)![1];
   expect(await xl.ok('gdbsx', 'guest', 'gdb')).toMatch(/^target remote \/.*\/gdb\n$/);
   const target = (await xl.ok('gdbsx', 'guest', path('gdb.sock'))).trim();
-  console.type('(sleep 2; uname -r) &\n');
+  console.type('while sleep 1; do uname -r; done &\n');
   const said = execFileSync(
     'gdb',
     ['-nx', '-batch', '-ex', 'set architecture i386:x86-64', '-ex', target, '-ex', `hbreak *0x${address}`].concat([
@@ -241,13 +241,12 @@ it('gdbsx lets gdb stop the guest in a kernel function', async () => {
       '-ex',
       'detach',
     ]),
-    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] },
+    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], timeout: 120_000 },
   );
   expect(said).toContain(`= 0x${address}`);
   expect(said).toMatch(/vCPU 0[\s\S]*vCPU 1/);
   await console.expect(/6\.1\.\S+/);
-  console.type('\n');
-  await console.expect(/guest:\S*# /);
+  await console.shell('kill $!');
 });
 
 describe('a watchdog', () => {
