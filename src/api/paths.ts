@@ -4,9 +4,8 @@
  */
 import { userInfo } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { SOCKET_PATH_MAX } from '../dom0/private-socket.ts';
 
-/** Bytes of a unix socket's path, by Linux. */
-const MAX_SOCKET_PATH = 107;
 /** Room for the names that the host gives sockets beside its own. */
 const RESERVE = 20;
 
@@ -30,7 +29,7 @@ export interface HostPaths {
  */
 export function hostPaths(env: NodeJS.ProcessEnv = process.env): HostPaths {
   const socket = env.XENOLITH_SOCKET ? resolve(env.XENOLITH_SOCKET) : join(defaultDir(env), 'host.sock');
-  if (Buffer.byteLength(socket) > MAX_SOCKET_PATH - RESERVE) {
+  if (Buffer.byteLength(socket) > SOCKET_PATH_MAX - RESERVE) {
     throw new Error(`${socket} is too long for a socket; set XENOLITH_SOCKET to a shorter path`);
   }
   const dir = dirname(socket);

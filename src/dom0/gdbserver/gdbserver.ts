@@ -8,6 +8,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { VIRQ } from '../../abi/xen.ts';
 import type { EventChannels } from '../kernel/evtchn.ts';
 import { HypercallError, type Hypercalls } from '../kernel/hypercalls.ts';
+import { listenPrivately } from '../private-socket.ts';
 import { ToolstackError } from '../toolstack/error.ts';
 import { encodePacket, PacketReader } from './packets.ts';
 import { Session } from './session.ts';
@@ -37,19 +38,15 @@ export class GdbServer {
   }
 
   listen(address: GdbAddress): Promise<void> {
-    const where = 'port' in address ? { port: address.port, host: '127.0.0.1' } : { path: address.path };
     return new Promise((resolve, reject) => {
       this.#server.once('error', (error) => reject(new ToolstackError(`gdb cannot be listened for: ${error.message}`)));
-      const old = 'path' in address ? process.umask(0o177) : undefined;
-      try {
-        this.#server.listen(where, () => {
-          this.#server.removeAllListeners('error');
-          this.#server.on('error', () => {}); // a connection that could not be accepted
-          resolve();
-        });
-      } finally {
-        if (old !== undefined) process.umask(old);
-      }
+      const listening = () => {
+        this.#server.removeAllListeners('error');
+        this.#server.on('error', () => {}); // a connection that could not be accepted
+        resolve();
+      };
+      if ('port' in address) this.#server.listen(address.port, '127.0.0.1', listening);
+      else listenPrivately(this.#server, address.path, listening);
     });
   }
 

@@ -6,13 +6,12 @@
  */
 import { lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
+import { listenPrivately, SOCKET_PATH_MAX } from '../private-socket.ts';
 import { ToolstackError } from '../toolstack/error.ts';
 import { Backlog } from './backlog.ts';
 import type { Console } from './console.ts';
 import { CONSOLE_LIMIT } from './limits.ts';
 
-/** Longest path that an address of a Unix socket holds, in bytes. */
-const MAX_PATH = 107;
 /** Clients that may wait for their turn; more are turned away. */
 const MAX_WAITING = 16;
 
@@ -44,17 +43,12 @@ export class ChannelSocket {
   /** Its file is nobody else's. Throws ToolstackError where there can be none. */
   static listen(path: string): ChannelSocket {
     if (taken.has(path)) throw new ToolstackError(`channel path = ${path}: another channel has it`);
-    if (Buffer.byteLength(path) > MAX_PATH) {
-      throw new ToolstackError(`channel path = ${path}: it is longer than ${MAX_PATH} bytes`);
+    if (Buffer.byteLength(path) > SOCKET_PATH_MAX) {
+      throw new ToolstackError(`channel path = ${path}: it is longer than ${SOCKET_PATH_MAX} bytes`);
     }
     clear(path);
     const socket = new ChannelSocket(path);
-    const old = process.umask(0o177);
-    try {
-      socket.#server.listen(path);
-    } finally {
-      process.umask(old);
-    }
+    listenPrivately(socket.#server, path);
     if (!socket.#server.listening) throw new ToolstackError(`channel path = ${path}: no socket can be made there`);
     taken.add(path);
     return socket;

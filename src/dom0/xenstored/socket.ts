@@ -5,11 +5,10 @@
 import { existsSync, lstatSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
+import { listenPrivately, SOCKET_PATH_MAX } from '../private-socket.ts';
 import type { Connection } from './connection.ts';
 import type { XenStore } from './xenstored.ts';
 
-/** Longest path of a unix socket: sun_path less its nul (unix(7)); beyond it the system would cut the name. */
-const SOCKET_PATH_MAX = 107;
 /** Answers that wait for the client to read before its requests are left alone, in bytes. */
 const HIGH_WATER = 256 * 1024;
 /** A client that leaves so many bytes of events unread is disconnected. */
@@ -133,20 +132,14 @@ class SocketClient {
   }
 }
 
-/** The file is made with mode 0600: it is nobody else's for not even a moment. */
 function bind(server: Server, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    const old = process.umask(0o177);
-    try {
-      server.listen(path, () => {
-        server.off('error', reject);
-        server.on('error', () => {}); // accept failed (no descriptors): the others go on
-        resolve();
-      });
-    } finally {
-      process.umask(old);
-    }
+    listenPrivately(server, path, () => {
+      server.off('error', reject);
+      server.on('error', () => {}); // accept failed (no descriptors): the others go on
+      resolve();
+    });
   });
 }
 
