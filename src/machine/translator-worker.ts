@@ -42,7 +42,7 @@ function deliver(i: number, d: Delivery): void {
 function make(o: Order): Delivery {
   const start = performance.now();
   const t = maker.make(memoryView(memory, o.pages), o.hot);
-  if (t && translations) made.push(t);
+  if (t && kept) made.push(t);
   const module = t && compileOptimized(t.wasm);
   return { id: o.id, made: t && { ...t, module: module! }, ms: performance.now() - start };
 }
@@ -71,10 +71,10 @@ compileSaved(0);
 
 parentPort!.on('message', ({ limit }: SaveRequest) => {
   let reply: SaveReply;
-  if (made.length > 0) {
+  if (kept && made.length > 0) {
     const fresh = encodeSaved(made.map((t) => ({ ...t, age: 0 })));
     made = [];
-    reply = mergeSaved(kept ? [kept, fresh] : [fresh], limit);
+    reply = mergeSaved([kept, fresh], limit);
     kept = reply;
   }
   parentPort!.postMessage(reply);

@@ -86,10 +86,10 @@ export class EventLoop {
       if (t - looked > GAP) {
         this.#crowdedUntil = t + CROWDED_FOR;
         this.#spin = Math.min(this.#spin, SPIN_CROWDED);
-        lookUntil = Math.min(lookUntil, t);
+      } else if (t < lookUntil) {
+        looked = t;
+        continue;
       }
-      looked = t;
-      if (t < lookUntil) continue;
       if (!this.#armAll()) {
         this.#sleep(seen);
         this.#adapt(now() - t);

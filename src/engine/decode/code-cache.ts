@@ -284,11 +284,10 @@ export class CodeCache {
     return this.pageAt(cpu, BigInt.asUintN(64, page + BigInt(delta) * 4096n));
   }
 
-  /** What stands at a linear address that has been executed: its frame's page and its record; undefined if not known. */
-  executed(cpu: number, rip: bigint): { page: CodePage; record: number } | undefined {
+  /** The page of a linear address at which code has been executed; undefined if it is not known. */
+  executed(cpu: number, rip: bigint): CodePage | undefined {
     const page = this.pageAt(cpu, rip);
-    const record = page && this.i32[(page.table >>> 2) + Number(rip & 0xfffn)] >>> 0;
-    return page && record ? { page, record } : undefined;
+    return page && this.i32[(page.table >>> 2) + Number(rip & 0xfffn)] !== 0 ? page : undefined;
   }
 
   // ── decoding ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -50,11 +50,6 @@ export class Regions implements Translations {
     return page.content ?? this.u8.subarray(page.mfn * PAGE, page.mfn * PAGE + PAGE);
   }
 
-  /** Translated code may be entered at this record. */
-  isEntry(record: number): boolean {
-    return this.own.has(record);
-  }
-
   /** Make t's entries those of the page's records, where there is none yet. */
   install(page: CodePage, t: Translation): void {
     t.slot ??= this.load(t);

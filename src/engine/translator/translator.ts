@@ -70,8 +70,8 @@ export class Translator {
   private readonly heat = new Map<number, number>();
   private readonly orders = new Map<number, { readonly page: CodePage; readonly instead: boolean }>();
   private lastOrder = 0;
-  /** What `restore` brought, in its order. */
-  private readonly restored: (Translation | undefined)[] = [];
+  /** What `restore` brought, by the id under which the workshop delivers its module. */
+  private readonly restored = new Map<number, Translation>();
   /** How often a page's translations were made one. */
   private readonly merged = new WeakMap<CodePage, number>();
   private nextSlot: number;
@@ -121,18 +121,18 @@ export class Translator {
     this.makeRoom();
     if (this.view.getUint32(cpu + off.mode, true) !== 0) return;
     const rip = this.view.getBigUint64(cpu + off.rip, true);
-    const at = this.o.cache.executed(cpu, rip);
-    if (!at) return;
+    const page = this.o.cache.executed(cpu, rip);
+    if (!page) return;
     const offset = Number(rip & 0xfffn);
-    if (this.regions.isEntry(at.record)) {
-      const t = this.regions.enteredAt(at.page, offset);
-      if (t) t.used = this.stats.samples;
+    const t = this.regions.enteredAt(page, offset);
+    if (t) {
+      t.used = this.stats.samples;
       // Each time more, as each time it costs more.
-      const merged = this.merged.get(at.page) ?? 0;
-      if (!this.warm(TRANSITION_KEY + at.page.mfn, TRANSITIONS << merged)) return;
-      this.merged.set(at.page, merged + 1);
-      this.merge(cpu, at.page);
-    } else if (this.warm(at.page.mfn * PAGE + offset, HOT)) this.order(cpu, at.page, [offset]);
+      const merged = this.merged.get(page) ?? 0;
+      if (!this.warm(TRANSITION_KEY + page.mfn, TRANSITIONS << merged)) return;
+      this.merged.set(page, merged + 1);
+      this.merge(cpu, page);
+    } else if (this.warm(page.mfn * PAGE + offset, HOT)) this.order(cpu, page, [offset]);
   }
 
   /** Count one more sample of a key; true when it has as many as asked for. */
@@ -156,11 +156,12 @@ export class Translator {
   translateNow(cpu: number): boolean {
     if (this.view.getUint32(cpu + off.mode, true) !== 0 || !this.o.cache.translate(cpu)) return false;
     const rip = this.view.getBigUint64(cpu + off.rip, true);
-    const at = this.o.cache.executed(cpu, rip);
-    if (!at) return false;
-    if (this.regions.isEntry(at.record)) return true;
+    const page = this.o.cache.executed(cpu, rip);
+    if (!page) return false;
+    const offset = Number(rip & 0xfffn);
+    if (this.regions.enteredAt(page, offset)) return true;
     const pages = this.o.cache.reachable(cpu, rip);
-    return this.make(at.page, memoryView(this.o.memory, pages, true), [Number(rip & 0xfffn)], false);
+    return this.make(page, memoryView(this.o.memory, pages, true), [offset], false);
   }
 
   /** On this thread, at once; false if there is nothing for the translator. */
@@ -192,7 +193,8 @@ export class Translator {
   private collect(workshop: Workshop): void {
     for (let d = workshop.collect(); d; d = workshop.collect()) {
       if (d.saved) {
-        const t = this.restored[-1 - d.id];
+        const t = this.restored.get(d.id);
+        this.restored.delete(d.id);
         if (!t || t.module) continue;
         t.module = d.saved;
         this.account(t);
@@ -296,14 +298,13 @@ export class Translator {
       this.freeSlots.push(t.slot);
       t.slot = undefined;
     }
-    for (const [i, t] of this.restored.entries()) if (t && these.has(t)) this.restored[i] = undefined;
   }
 
   /** Take over what an earlier run has saved. */
   restore(saved: Uint8Array): void {
-    for (const t of decodeSaved(saved)) {
+    for (const [n, t] of decodeSaved(saved).entries()) {
       const restored: Translation = { ...t, module: undefined, ...UNUSED, age: t.age + 1, used: 0 };
-      this.restored.push(restored);
+      this.restored.set(-1 - n, restored);
       this.library.add(restored);
     }
   }
