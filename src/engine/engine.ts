@@ -122,6 +122,7 @@ export function createEngine(o: EngineOptions): Engine {
       straddle: (cpu: number, rec: number) => cache.straddle(cpu >>> 0, rec >>> 0),
       own_handler: (rec: number) => cache.translations?.ownHandler(rec >>> 0),
       sample: (cpu: number) => translator?.sample(cpu >>> 0),
+      gap: (cpu: number) => translator?.gap(cpu >>> 0),
     },
   });
   const limitMiB = o.translationMiB ?? TRANSLATION_MIB;

@@ -53,6 +53,8 @@ export const CpuState = struct(
     ['pending', 'u32'],
     /** Fuel until the translator looks again at what runs; not above 0: a whole slice. */
     ['slice', 'i32'],
+    /** Exits from translated code to interpreted code until the translator is told of one; not above 0: of the next one. */
+    ['gap', 'i32'],
     /** Guest instructions retired in this vCPU so far (updated at each exit from guest code). */
     ['icount', 'u64'],
     // Why generated code stopped: see src/engine/exits.ts.

@@ -32,7 +32,7 @@ const { memory, ports, posted, translations } = workerData as WorkshopData;
 const maker = new Maker(allEncodings());
 /** What is worth saving, if anybody is going to ask: encoded as it was last asked for, and made since. */
 let kept = translations;
-let made: Made[] = [];
+let made: { readonly t: Made; readonly mfn: number }[] = [];
 
 function deliver(i: number, d: Delivery): void {
   ports[i].postMessage(d);
@@ -42,7 +42,10 @@ function deliver(i: number, d: Delivery): void {
 function make(o: Order): Delivery {
   const start = performance.now();
   const t = maker.make(memoryView(memory, o.pages), o.hot);
-  if (t && kept) made.push(t);
+  if (t && kept) {
+    if (o.instead) made = made.filter((m) => m.mfn !== o.mfn || !m.t.hot.every((h) => o.hot.includes(h)));
+    made.push({ t, mfn: o.mfn });
+  }
   const module = t && compileOptimized(t.wasm);
   return { id: o.id, made: t && { ...t, module: module! }, ms: performance.now() - start };
 }
@@ -72,7 +75,7 @@ compileSaved(0);
 parentPort!.on('message', ({ limit }: SaveRequest) => {
   let reply: SaveReply;
   if (kept && made.length > 0) {
-    const fresh = encodeSaved(made.map((t) => ({ ...t, age: 0 })));
+    const fresh = encodeSaved(made.map(({ t }) => ({ ...t, age: 0 })));
     made = [];
     reply = mergeSaved([kept, fresh], limit);
     kept = reply;

@@ -21,6 +21,8 @@ const TABLE_BYTES = PAGE * 4;
 const LINKED_TABLE_BYTES = TABLE_BYTES + Record32.size;
 /** Longest run decoded at once. */
 const RUN = 64;
+/** Bytes that are copied at once to be decoded. */
+const WINDOW = 128;
 /** Room at the start of the arena for the records of a single step. */
 const STEP_BYTES = 4 * Record32.size;
 /** Writes beside the code of a frame before its decoded code is dropped as a whole (data shares the page). */
@@ -72,6 +74,9 @@ interface FusionNode {
 interface Row {
   readonly handlers: readonly [number, number, number];
   readonly ends: boolean;
+  /** It has a relative branch target, or two immediates: kinds of what stands in Record32.imm. */
+  readonly branches: boolean;
+  readonly twoImmediates: boolean;
 }
 
 const { off } = CpuState;
@@ -122,7 +127,12 @@ export class CodeCache {
     if (tables.encodings.length !== encodings.length || tables.encodings.some((t, i) => t !== encodings[i].text)) {
       throw new Error('build/interpreter.json does not match the instruction tables: run `npm run build`');
     }
-    for (const r of tables.rows) this.rows.set(r.encoding * 4096 + r.key, { handlers: r.handlers, ends: r.ends });
+    for (const { encoding, key, handlers, ends } of tables.rows) {
+      const codes = encodings[encoding].operands.map((o) => o.code);
+      const branches = codes.includes('J');
+      const twoImmediates = codes.filter((c) => c === 'I').length > 1;
+      this.rows.set(encoding * 4096 + key, { handlers, ends, branches, twoImmediates });
+    }
     this.firstFused = tables.firstFused;
     for (const [k, v] of Object.entries(tables.fused)) {
       const slots = k.split(',').map(Number);
@@ -314,6 +324,9 @@ export class CodeCache {
     const page = this.pages.get(mfn * 2 + mode);
     const from = page?.content ?? this.u8.subarray(mfn * PAGE, mfn * PAGE + PAGE);
     let o = at;
+    // Where in the page `bytes` begins and ends.
+    let window = at;
+    let known = at;
     let n = 0;
     let decoded = 0;
     let done = false;
@@ -328,9 +341,12 @@ export class CodeCache {
         break;
       }
       // A copy, so that decoding sees one state of the bytes.
-      const avail = Math.min(MAX_LENGTH, PAGE - o);
-      this.bytes.set(from.subarray(o, o + avail), 0);
-      const d = this.decoder.decode(this.bytes, 0, avail, mode);
+      if (o + MAX_LENGTH > known && known < PAGE) {
+        window = o;
+        known = Math.min(PAGE, o + WINDOW);
+        this.bytes.set(from.subarray(o, known), 0);
+      }
+      const d = this.decoder.decode(this.bytes, o - window, Math.min(o + MAX_LENGTH, PAGE) - window, mode);
       const rec = this.next;
       this.i32[t + o] = rec;
       if (typeof d === 'string') {
@@ -413,10 +429,10 @@ export class CodeCache {
     u8[rec + R.len] = d.length;
     u16[(rec + R.next) >>> 1] = next;
     i32[(rec + R.disp) >>> 2] = disp;
-    if (e.operands.some((x) => x.code === 'J')) {
+    if (row.branches) {
       i32[(rec + R.imm) >>> 2] = 0;
       i32[(rec + R.imm + 4) >>> 2] = (next + d.rel) | 0;
-    } else if (e.operands.filter((x) => x.code === 'I').length > 1) {
+    } else if (row.twoImmediates) {
       i32[(rec + R.imm) >>> 2] = Number(BigInt.asIntN(32, d.imm));
       i32[(rec + R.imm + 4) >>> 2] = d.imm2;
     } else this.view.setBigInt64(rec + R.imm, d.imm, true);

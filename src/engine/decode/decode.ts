@@ -4,6 +4,7 @@
  */
 import { formKey, isMemoryOperand, operandBytes } from '../semantics/forms.ts';
 import type { Encoding } from '../semantics/table.ts';
+import { Candidates, candidate } from './candidates.ts';
 
 /** Instructions are at most this long; longer ones raise #GP. */
 export const MAX_LENGTH = 15;
@@ -37,23 +38,17 @@ export interface Decoded {
 /** What decoding can end with besides an instruction. */
 export type Failure = 'ud' | 'long' | 'short';
 
-interface Candidate {
-  readonly e: Encoding;
-  readonly index: number;
-}
-
 const SEGMENT_PREFIX: Record<number, number> = { 38: 0, 46: 1, 54: 2, 62: 3, 100: 4, 101: 5 };
 
 export class InstructionDecoder {
-  private readonly maps: Candidate[][] = Array.from({ length: 4 * 256 }, () => []);
+  private readonly maps = Array.from({ length: 4 * 256 }, () => new Candidates());
 
   constructor(encodings: readonly Encoding[]) {
     for (const [index, e] of encodings.entries()) {
-      for (let i = 0; i < e.span; i++) this.maps[e.map * 256 + e.opcode + i].push({ e, index });
+      const c = candidate(e, index);
+      for (let i = 0; i < e.span; i++) this.maps[e.map * 256 + e.opcode + i].add(c);
     }
-    // Exact modrm before a digit before anything; mandatory prefixes before none.
-    const rank = (c: Candidate) => (c.e.prefix === '' ? 4 : 0) + (c.e.modrm >= 0 ? 0 : c.e.digit >= 0 ? 1 : 2);
-    for (const list of this.maps) list.sort((a, b) => rank(a) - rank(b));
+    for (const m of this.maps) m.sort();
   }
 
   /** Decode at code[at]; `mode` 0 = 64-bit, 1 = compatibility. `end`: bytes available. */
@@ -102,46 +97,16 @@ export class InstructionDecoder {
     const rexR = (rex & 4) << 1;
     const rexX = (rex & 2) << 2;
     const rexB = (rex & 1) << 3;
-    const list = this.maps[map * 256 + b];
-    if (!list.length) return 'ud';
+    const candidates = this.maps[map * 256 + b];
+    if (candidates.list.length === 0) return 'ud';
     const modrmAt = p;
     let modrm = 0;
-    if (list.some((c) => c.e.hasModrm)) {
-      if (p >= limit) {
-        if (list.every((c) => c.e.hasModrm)) return short;
-      } else modrm = code[p];
+    if (candidates.anyModrm) {
+      if (p < limit) modrm = code[p];
+      else if (candidates.allModrm) return short;
     }
     const mod = modrm >> 6;
-    const found = list.find(({ e }) => {
-      switch (e.prefix) {
-        case 'NP':
-          if (opsize16 || rep) return false;
-          break;
-        case '66':
-          if (!opsize16 || rep) return false;
-          break;
-        case 'F3':
-          if (rep !== 1) return false;
-          break;
-        case 'F2':
-          if (rep !== 2) return false;
-          break;
-      }
-      if (e.modrm >= 0) {
-        if (modrm < e.modrm || modrm >= e.modrm + e.modrmSpan) return false;
-      } else if (e.digit >= 0 && ((modrm >> 3) & 7) !== e.digit) return false;
-      if (e.hasModrm && e.modrm < 0) {
-        const needMem = e.attrs.has('mem') || e.operands.some((o) => o.code === 'M');
-        const needReg = e.attrs.has('reg') || e.operands.some((o) => 'RUN'.includes(o.code));
-        // Control and debug register moves ignore mod.
-        const ignore = e.operands.some((o) => o.code === 'C' || o.code === 'D');
-        if (!ignore && ((needMem && mod === 3) || (needReg && mod !== 3))) return false;
-      }
-      if (e.attrs.has('w1') && !rexW) return false;
-      if (e.attrs.has('w0') && rexW) return false;
-      if (e.attrs.has('b0') && rexB) return false;
-      return e.sizes[mode].length > 0;
-    });
+    const found = candidates.find(opsize16, rep, rex, modrm, mode);
     if (!found) return 'ud';
     const { e } = found;
 
@@ -149,7 +114,7 @@ export class InstructionDecoder {
     const sizes = e.sizes[mode];
     let opsize = sizes[0];
     if (sizes.length > 1 || !sizes.includes(opsize)) {
-      const want = rexW ? 8 : opsize16 && e.prefix !== '66' ? 2 : long && e.attrs.has('d64') ? 8 : 4;
+      const want = rexW ? 8 : opsize16 && e.prefix !== '66' ? 2 : long && found.d64 ? 8 : 4;
       opsize = sizes.includes(want) ? want : sizes.includes(4) ? 4 : sizes[sizes.length - 1];
     }
     const addr16 = !long && addrPrefix;
@@ -163,8 +128,7 @@ export class InstructionDecoder {
     let disp = 0;
     let dispBytes = 0;
     let ripRelative = false;
-    const mem =
-      e.hasModrm && e.modrm < 0 && mod !== 3 && !e.operands.some((o) => 'CD'.includes(o.code) || o.code === 'R');
+    const mem = found.mayAddress && mod !== 3;
     if (e.hasModrm) {
       if (modrmAt >= limit) return short;
       p = modrmAt + 1;
@@ -197,20 +161,13 @@ export class InstructionDecoder {
           if (seg < 0) seg = base === 4 || base === 5 ? 2 : 3;
         }
         if (p + dispBytes > limit) return short;
-        disp =
-          dispBytes === 1
-            ? (code[p] << 24) >> 24
-            : dispBytes === 2
-              ? ((code[p] | (code[p + 1] << 8)) << 16) >> 16
-              : dispBytes === 4
-                ? code[p] | (code[p + 1] << 8) | (code[p + 2] << 16) | (code[p + 3] << 24)
-                : 0;
+        if (dispBytes) disp = signedAt(code, p, dispBytes);
         p += dispBytes;
         if (ripRelative) base = 16;
-        if (base === 4 && e.attrs.has('pop')) disp += opsize;
+        if (base === 4 && found.pop) disp += opsize;
       }
     }
-    if (lock && !(e.attrs.has('lock') && isMemoryOperand(e.operands[0], mem))) return 'ud';
+    if (lock && !(found.lock && isMemoryOperand(e.operands[0], mem))) return 'ud';
 
     // Operands.
     const regs: number[] = [-1, -1, -1];
@@ -219,20 +176,16 @@ export class InstructionDecoder {
     let imms = 0;
     let rel = 0;
     let memory = mem;
-    const read = (n: number): bigint => {
-      let v = 0n;
-      for (let i = n - 1; i >= 0; i--) v = (v << 8n) | BigInt(code[p + i]);
-      p += n;
-      return v;
-    };
-    const byteReg = (n: number) => (n >= 4 && n < 8 && !rex ? n | 0x100 : n);
-    for (const [i, o] of e.operands.entries()) {
+    const { operands } = e;
+    for (let i = 0; i < operands.length; i++) {
+      const o = operands[i];
       const bytes = operandBytes(o, opsize);
-      const gpr = (n: number) => (bytes === 1 ? byteReg(n) : n);
+      // Without REX, byte registers 4 to 7 are ah to bh.
+      const high = bytes === 1 && !rex;
       switch (o.code) {
         case 'E':
         case 'R':
-          if (!mem) regs[i] = gpr(rm | rexB);
+          if (!mem) regs[i] = byteReg(rm | rexB, high);
           break;
         case 'W':
         case 'U':
@@ -243,7 +196,7 @@ export class InstructionDecoder {
           if (!mem) regs[i] = rm;
           break;
         case 'G':
-          regs[i] = gpr(((modrm >> 3) & 7) | rexR);
+          regs[i] = byteReg(((modrm >> 3) & 7) | rexR, high);
           break;
         case 'V':
           regs[i] = ((modrm >> 3) & 7) | rexR;
@@ -260,7 +213,7 @@ export class InstructionDecoder {
           regs[i] = ((modrm >> 3) & 7) | rexR;
           break;
         case 'Z':
-          regs[i] = gpr((b & 7) | rexB);
+          regs[i] = byteReg((b & 7) | rexB, high);
           break;
         case 'fix':
           regs[i] = o.fixed;
@@ -275,8 +228,8 @@ export class InstructionDecoder {
         case 'I': {
           const n = o.size === 'bs' ? 1 : o.size === 'z' ? Math.min(bytes, 4) : bytes;
           if (p + n > limit) return short;
-          let v = read(n);
-          if (o.size === 'bs' || o.size === 'z' || n >= 4) v = BigInt.asIntN(n * 8, v);
+          const v = immediateAt(code, p, n, o.size === 'bs' || o.size === 'z' || n >= 4);
+          p += n;
           if (imms++) imm2 = Number(v);
           else imm = v;
           break;
@@ -284,14 +237,16 @@ export class InstructionDecoder {
         case 'J': {
           const n = o.size === 'b' ? 1 : opsize === 2 ? 2 : 4;
           if (p + n > limit) return short;
-          rel = Number(BigInt.asIntN(n * 8, read(n)));
+          rel = signedAt(code, p, n);
+          p += n;
           break;
         }
         case 'O': {
           const n = long && !addrPrefix ? 8 : addr16 ? 2 : 4;
           if (p + n > limit) return short;
           // The whole address goes where the immediate would.
-          imm = read(n);
+          imm = immediateAt(code, p, n, false);
+          p += n;
           memory = true;
           if (seg < 0) seg = 3;
           break;
@@ -303,7 +258,7 @@ export class InstructionDecoder {
           break;
         case 'Y':
           // ES cannot be overridden; an X operand beside it keeps the base slot (movs reads Y through registers).
-          if (!e.operands.some((x) => x.code === 'X')) {
+          if (!found.hasX) {
             memory = true;
             base = 7;
             seg = 0;
@@ -315,10 +270,10 @@ export class InstructionDecoder {
     const key = formKey(
       mode,
       opsize,
-      mem && e.modrm < 0 && e.operands.some((o) => 'EWQM'.includes(o.code)),
+      mem && found.memoryForms,
       lock,
-      e.attrs.has('rep') ? rep : 0,
-      addrPrefix && e.attrs.has('a'),
+      found.rep ? rep : 0,
+      addrPrefix && found.shortAddress,
       e.cc ? b & 15 : 0,
     );
     return {
@@ -342,6 +297,26 @@ export class InstructionDecoder {
       rel,
     };
   }
+}
+
+const byteReg = (n: number, high: boolean): number => (high && n >= 4 && n < 8 ? n | 0x100 : n);
+
+/** Little-endian, 1, 2 or 4 bytes. */
+function signedAt(code: Uint8Array, p: number, n: number): number {
+  if (n === 1) return (code[p] << 24) >> 24;
+  if (n === 2) return ((code[p] | (code[p + 1] << 8)) << 16) >> 16;
+  return code[p] | (code[p + 1] << 8) | (code[p + 2] << 16) | (code[p + 3] << 24);
+}
+
+/** 1, 2, 4 or 8 bytes. */
+function immediateAt(code: Uint8Array, p: number, n: number, signed: boolean): bigint {
+  if (n === 8) {
+    const low = BigInt(signedAt(code, p, 4) >>> 0);
+    const high = signedAt(code, p + 4, 4);
+    return (BigInt(signed ? high : high >>> 0) << 32n) | low;
+  }
+  const v = signedAt(code, p, n);
+  return BigInt(signed ? v : n === 4 ? v >>> 0 : v & (n === 1 ? 0xff : 0xffff));
 }
 
 /** 16-bit addressing: base and index of each rm. */

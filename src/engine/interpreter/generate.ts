@@ -47,6 +47,9 @@ export interface FusionPlan {
 /** Fuel between two looks of the translator at what runs. */
 export const SLICE = 20_000 * Record32.size;
 
+/** Of so many exits from translated code to interpreted code the translator is told of one. */
+const GAP_PERIOD = 1024;
+
 /** Longest sequence that becomes a superinstruction. */
 export const MAX_FUSED = 4;
 
@@ -141,6 +144,7 @@ export function generateInterpreter(
   const step = m.import('decoder', 'step', ['i32'], ['i32']);
   const straddle = m.import('decoder', 'straddle', ['i32', 'i32'], ['i32']);
   const sample = m.import('decoder', 'sample', ['i32'], []);
+  const gap = m.import('decoder', 'gap', ['i32'], []);
   const ownHandler = m.import('decoder', 'own_handler', ['i32'], ['i32']);
   const helper = (name: string) => {
     const i = helperIndex.get(name);
@@ -157,6 +161,7 @@ export function generateInterpreter(
     again: m.declare(H, ['i32']),
     preempt: m.declare(['i32', 'i32', 'i64'], ['i32']),
     interpret: m.declare(['i32', 'i32', 'i64'], ['i32']),
+    gap: m.declare(['i32', 'i32', 'i64'], ['i32']),
     run: m.declare(['i32'], ['i32']),
   };
   const rt: Runtime = {
@@ -176,6 +181,7 @@ export function generateInterpreter(
     commit: helper('commit'),
   };
   emitShared(m, shared, rt, translate, step, sample);
+  emitGap(m, shared.gap, shared.goSlow, gap);
 
   const table: number[] = [];
   for (let i = 0; i < SPECIALS; i++) table.push(-1);
@@ -254,6 +260,7 @@ export function generateInterpreter(
   m.export('go', shared.go.index);
   m.export('go_on', shared.goSlow.index);
   m.export('interpret', shared.interpret.index);
+  m.export('gap', shared.gap.index);
   m.setTable(table);
   m.exportTable = 'table';
   m.tableGrows = true;
@@ -336,6 +343,21 @@ function emitGoOn(
   f.get(0).i32(0).mem('i32.store', off.exit_len);
   f.get(0).mem('i32.load', off.exit_reason).op('return').end();
   dispatch();
+  m.define(s.index, f.encode());
+}
+
+/** gap(cpu, left, target): goSlow for translated code whose target is not translated; of some the translator is told. */
+function emitGap(m: Module, s: Decl, goSlow: Decl, tell: number): void {
+  const { off } = CpuState;
+  const f = s.func;
+  const n = f.local('i32');
+  f.get(0).get(0).mem('i32.load', off.gap).i32(1).op('i32.sub').tee(n).mem('i32.store', off.gap);
+  f.get(n).i32(0).op('i32.le_s').if();
+  f.get(0).i32(GAP_PERIOD).mem('i32.store', off.gap);
+  f.get(0).get(2).mem('i64.store', off.rip);
+  f.get(0).call(tell);
+  f.end();
+  f.get(0).get(1).get(2).returnCall(goSlow.index);
   m.define(s.index, f.encode());
 }
 

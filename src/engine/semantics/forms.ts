@@ -31,7 +31,15 @@ export function formKey(
   shortAddress: boolean,
   cc: number,
 ) {
-  return (mode << 11) | (Math.log2(opsize) << 9) | (+mem << 8) | (+lock << 7) | (rep << 5) | (+shortAddress << 4) | cc;
+  return (
+    (mode << 11) |
+    ((31 - Math.clz32(opsize)) << 9) |
+    (+mem << 8) |
+    (+lock << 7) |
+    (rep << 5) |
+    (+shortAddress << 4) |
+    cc
+  );
 }
 
 /** Bytes of an operand at effective operand size `opsize`. */

@@ -11,13 +11,14 @@ const HANDLER = { params: ['i32', 'i32', 'i32'], results: ['i32'] } as const;
 /** Name of the export that is region `r`. */
 export const regionName = (r: number): string => `${r}`;
 
-/** Imports: env.memory, env.id and env.tableN (Translation.tables), translator.bind, engine.table, env.dropped, engine.go, engine.go_on, and functions of the runtime. */
+/** Imports: env.memory, env.interpreted, env.id and env.tableN (Translation.tables), translator.bind, engine.table, env.dropped, engine.go, go_on, interpret and gap, and functions of the runtime. */
 export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuffer> {
   const m = new Module();
   m.memory = { min: 16, max: 65536, shared: true };
   m.importTable('engine', 'table');
   const handlerType = m.type(HANDLER.params, HANDLER.results);
   const dropped = m.importGlobal('env', 'dropped');
+  const interpreted = m.importGlobal('env', 'interpreted');
   const id = m.importGlobal('env', 'id');
   const most = Math.max(...regions.map((r) => r.others.length));
   const tables = Array.from({ length: most }, (_, i) => m.importGlobal('env', `table${i}`));
@@ -25,6 +26,7 @@ export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuff
   const go = m.import('engine', 'go', ['i32', 'i32', 'i64'], ['i32']);
   const goOn = m.import('engine', 'go_on', ['i32', 'i32', 'i64'], ['i32']);
   const interpret = m.import('engine', 'interpret', ['i32', 'i32', 'i64'], ['i32']);
+  const gap = m.import('engine', 'gap', ['i32', 'i32', 'i64'], ['i32']);
   const read = m.import('runtime', 'translated_read', ['i32', 'i64', 'i32'], ['i32']);
   const write = m.import('runtime', 'translated_write', ['i32', 'i64', 'i32'], ['i32']);
   const flagsWords = m.import('runtime', 'flags_words', ['i32', 'i32', 'i64', 'i64', 'i64', 'i64'], []);
@@ -33,7 +35,22 @@ export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuff
     helpers.set(name, m.import('runtime', name, ['i32', ...sig.args], sig.result ? [sig.result] : []));
   }
   const helper = (name: string) => helpers.get(name)!;
-  const exits = { go, goOn, interpret, read, write, flagsWords, dropped, helper, handlerType, id, tables, bind };
+  const exits = {
+    go,
+    goOn,
+    interpret,
+    gap,
+    interpreted,
+    read,
+    write,
+    flagsWords,
+    dropped,
+    helper,
+    handlerType,
+    id,
+    tables,
+    bind,
+  };
   for (const [r, region] of regions.entries()) {
     const f = new RegionFunc(HANDLER);
     new RegionFunction(region, exits, f);

@@ -34,6 +34,9 @@ export interface Exits extends Outside {
   readonly go: number;
   readonly goOn: number;
   readonly interpret: number;
+  /** Continue there, where no translation stands. Global: handlers below this number are the interpreter's. */
+  readonly gap: number;
+  readonly interpreted: number;
   readonly flagsWords: number;
   /** Globals: the translation's number, and the offset tables of its other pages. Function (cpu, id, n): look for page n's. */
   readonly id: number;
@@ -153,13 +156,18 @@ export class RegionFunction {
     f.end();
     const e = f.register('i32');
     const rec = f.register('i32');
+    const handler = f.register('i32');
     f.get(to);
     this.xtlbEntry().tee(e).mem('i64.load', XtlbEntry.off.tag);
     f.get(to).i64(-4096n).op('i64.and').tee(this.frame.page).op('i64.eq').if();
     f.get(to).op('i32.wrap_i64').i32(4095).op('i32.and').i32(2).op('i32.shl');
     f.get(e).mem('i32.load', XtlbEntry.off.code).op('i32.add').mem('i32.load').tee(rec).if();
+    f.get(rec).mem('i32.load').tee(handler).op('global.get').body.u32(exits.interpreted);
+    f.op('i32.lt_u').unlikely().if();
+    go(exits.gap);
+    f.end();
     f.get(CPU).get(this.frame.page).mem('i64.store', off.page);
-    f.get(rec).get(CPU).get(LEFT).get(rec).op('i32.add').get(rec).mem('i32.load').returnCallIndirect(exits.handlerType);
+    f.get(rec).get(CPU).get(LEFT).get(rec).op('i32.add').get(handler).returnCallIndirect(exits.handlerType);
     f.end().end();
     go(exits.goOn);
   }

@@ -60,31 +60,33 @@ export function matches(page: Uint8Array, t: Part): boolean {
   return true;
 }
 
-export class Library {
-  private readonly byEntry = new Map<number, Translation[]>();
+const PAGE = 4096;
 
+export class Library {
+  /** By page offset. */
+  private readonly byEntry: Translation[][] = Array.from({ length: PAGE }, () => []);
+
+  /** The newest goes first, as it is the larger one where it has replaced others; those that are hot at an entry before those that pass it. */
   add(t: Translation): void {
     for (const e of t.entries) {
-      const list = this.byEntry.get(e);
-      // The newest first: it is the larger one where it has replaced others.
-      if (list) list.unshift(t);
-      else this.byEntry.set(e, [t]);
+      const list = this.byEntry[e];
+      const passing = t.hot.includes(e) ? 0 : list.findIndex((x) => !x.hot.includes(e));
+      list.splice(passing < 0 ? list.length : passing, 0, t);
     }
   }
-  /** Translations that may be entered at this page offset. */
-  at(entry: number): readonly Translation[] | undefined {
-    return this.byEntry.get(entry);
+  /** Translations that may be entered at this page offset, the best first. */
+  at(entry: number): readonly Translation[] {
+    return this.byEntry[entry];
   }
   remove(t: Translation): void {
     for (const e of t.entries) {
-      const list = this.byEntry.get(e)!;
+      const list = this.byEntry[e];
       const i = list.indexOf(t);
       if (i >= 0) list.splice(i, 1);
-      if (list.length === 0) this.byEntry.delete(e);
     }
   }
   /** Each once. */
   all(): Iterable<Translation> {
-    return new Set([...this.byEntry.values()].flat());
+    return new Set(this.byEntry.flat());
   }
 }

@@ -38,6 +38,9 @@ export interface Order {
   /** Pages that may be used, the one with the hot offsets among them. */
   readonly pages: PageList;
   readonly hot: readonly number[];
+  /** The first page's frame; whether it is to go in the place of what was made of that page at these offsets. */
+  readonly mfn: number;
+  readonly instead: boolean;
 }
 export interface Delivery {
   readonly id: number;

@@ -52,26 +52,37 @@ export class Regions implements Translations {
 
   /** Make t's entries those of the page's records, where there is none yet. */
   install(page: CodePage, t: Translation): void {
+    const here = this.admit(page, t);
+    if (!here) return;
+    for (const [i, offset] of t.entries.entries()) {
+      // The first entry was asked for: it goes before another translation's side entry.
+      if (here.entries.has(offset) && i > 0) continue;
+      this.stand(page, here, t, offset);
+    }
+  }
+
+  /** t is to stand in the page: what stands there; undefined if it cannot be instantiated. */
+  private admit(page: CodePage, t: Translation): Installed | undefined {
     t.slot ??= this.load(t);
-    const { slot } = t;
-    if (slot === undefined) return;
+    if (t.slot === undefined) return undefined;
     t.age = 0;
     let here = this.pages.get(page);
     if (!here) {
       here = { translations: new Set(), entries: new Map() };
       this.pages.set(page, here);
     }
-    if (here.translations.has(t)) return;
-    here.translations.add(t);
-    t.places++;
-    this.stats.installed++;
-    for (const [i, offset] of t.entries.entries()) {
-      // The first entry was asked for: it goes before another translation's side entry.
-      if (here.entries.has(offset) && i > 0) continue;
-      here.entries.set(offset, { slot, from: t });
-      const record = this.i32[(page.table >>> 2) + offset] >>> 0;
-      if (record) this.enter(record, slot);
+    if (!here.translations.has(t)) {
+      here.translations.add(t);
+      t.places++;
+      this.stats.installed++;
     }
+    return here;
+  }
+
+  private stand(page: CodePage, here: Installed, t: Translation, offset: number): void {
+    here.entries.set(offset, { slot: t.slot!, from: t });
+    const record = this.i32[(page.table >>> 2) + offset] >>> 0;
+    if (record) this.enter(record, t.slot!);
   }
 
   private enter(record: number, slot: number): void {
@@ -89,19 +100,21 @@ export class Regions implements Translations {
   // ── what the code cache tells ───────────────────────────────────────────────────────────────────────────────
   decoded(page: CodePage, start: number, n: number): void {
     if (page.mode !== 0) return;
+    const entries = this.pages.get(page)?.entries;
     for (let i = 0; i < n; i++) {
       const record = start + i * Record32.size;
       const offset = this.offsetOf(record);
-      const entry = this.pages.get(page)?.entries.get(offset);
+      const entry = entries?.get(offset);
       if (entry) {
         this.enter(record, entry.slot);
         continue;
       }
-      for (const t of this.library.at(offset) ?? []) {
-        if (!matches(this.bytes(page), t)) continue;
-        this.install(page, t);
-        break;
-      }
+      const known = this.library.at(offset);
+      if (known.length === 0) continue;
+      // At this place alone: another one may be better at its other entries.
+      const t = known.find((x) => matches(this.bytes(page), x));
+      const here = t && this.admit(page, t);
+      if (here) this.stand(page, here, t, offset);
     }
   }
 

@@ -14,8 +14,10 @@ import { decodeSaved, encodeSaved } from './saved.ts';
 
 const { off } = CpuState;
 const PAGE = 4096;
-/** Samples at one place that make it hot. */
+/** Samples at one place, or times that it was found to be a gap, that make it hot. */
 const HOT = 16;
+/** Where counting begins again at a place whose code is not for the translator. */
+const REFUSED = -1000;
 /** Samples at entries of a page's translations that make one of them all. */
 const TRANSITIONS = 16;
 /** Heat of transitions is counted under keys beyond all addresses. */
@@ -59,6 +61,7 @@ export class Translator {
   private readonly library = new Library();
   private readonly regions: Regions;
   private readonly dropped = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
+  private readonly interpreted: WebAssembly.Global;
   private readonly imports: WebAssembly.Imports;
   /** Translations that are compiled, and what they cost in bytes. */
   private readonly compiled = new Set<Translation>();
@@ -68,7 +71,10 @@ export class Translator {
   private readonly instances = new Map<number, Translation>();
   private readonly freeSlots: number[] = [];
   private readonly heat = new Map<number, number>();
-  private readonly orders = new Map<number, { readonly page: CodePage; readonly instead: boolean }>();
+  private readonly orders = new Map<
+    number,
+    { readonly page: CodePage; readonly instead: boolean; readonly hot: number }
+  >();
   private lastOrder = 0;
   /** What `restore` brought, by the id under which the workshop delivers its module. */
   private readonly restored = new Map<number, Translation>();
@@ -88,6 +94,7 @@ export class Translator {
       translator: { bind: (cpu: number, id: number, n: number) => this.bind(cpu >>> 0, this.instances.get(id)!, n) },
     };
     this.nextSlot = o.table.length;
+    this.interpreted = new WebAssembly.Global({ value: 'i32', mutable: true }, this.nextSlot);
     this.limit = o.limitMiB * 2 ** 20;
     o.cache.translations = this.regions;
   }
@@ -135,6 +142,18 @@ export class Translator {
     } else if (this.warm(page.mfn * PAGE + offset, HOT)) this.order(cpu, page, [offset]);
   }
 
+  /**
+   * Translated code goes to CpuState.rip, where none stands (decoder import `gap`). Samples do not see that: they are taken
+   * where branches lead, and this may be where a region was cut off.
+   */
+  gap(cpu: number): void {
+    const rip = this.view.getBigUint64(cpu + off.rip, true);
+    const page = this.o.cache.executed(cpu, rip);
+    if (page?.mode !== 0) return;
+    const offset = Number(rip & 0xfffn);
+    if (this.warm(page.mfn * PAGE + offset, HOT)) this.order(cpu, page, [offset]);
+  }
+
   /** Count one more sample of a key; true when it has as many as asked for. */
   private warm(key: number, enough: number): boolean {
     const n = (this.heat.get(key) ?? 0) + 1;
@@ -169,7 +188,7 @@ export class Translator {
     const start = performance.now();
     const made = this.maker.make(view, hot);
     if (made) this.put(page, made, instead, undefined);
-    else this.stats.failed++;
+    else this.refuse(page, hot[0]);
     this.stats.ms += performance.now() - start;
     return made !== undefined;
   }
@@ -184,9 +203,15 @@ export class Translator {
       this.make(page, memoryView(memory, pages), hot, instead);
       return;
     }
-    const order: Order = { id: ++this.lastOrder, pages, hot };
-    this.orders.set(order.id, { page, instead });
+    const order: Order = { id: ++this.lastOrder, pages, hot, mfn: page.mfn, instead };
+    this.orders.set(order.id, { page, instead, hot: hot[0] });
     workshop.order(order);
+  }
+
+  /** There is nothing for the translator at this place. */
+  private refuse(page: CodePage, offset: number): void {
+    this.stats.failed++;
+    this.heat.set(page.mfn * PAGE + offset, REFUSED);
   }
 
   /** Put in place what the workshop has made, unless its code has changed since. */
@@ -203,8 +228,9 @@ export class Translator {
       const order = this.orders.get(d.id);
       this.orders.delete(d.id);
       this.stats.ms += d.ms;
-      if (!d.made) this.stats.failed++;
-      else if (order && this.o.cache.isCurrent(order.page) && matches(this.regions.bytes(order.page), d.made))
+      if (!order) continue;
+      if (!d.made) this.refuse(order.page, order.hot);
+      else if (this.o.cache.isCurrent(order.page) && matches(this.regions.bytes(order.page), d.made))
         this.put(order.page, d.made, order.instead, d.made.module);
     }
   }
@@ -228,7 +254,12 @@ export class Translator {
       const cell = (value: number) => new WebAssembly.Global({ value: 'i32', mutable: true }, value);
       const tables = t.others.map(() => cell(UNBOUND));
       const id = this.freeSlots.at(-1) ?? this.nextSlot;
-      const env: WebAssembly.ModuleImports = { memory: this.o.memory, dropped: this.dropped, id: cell(id) };
+      const env: WebAssembly.ModuleImports = {
+        memory: this.o.memory,
+        dropped: this.dropped,
+        interpreted: this.interpreted,
+        id: cell(id),
+      };
       for (const [i, g] of tables.entries()) env[`table${i}`] = g;
       t.module ??= new WebAssembly.Module(t.wasm);
       const { exports } = new WebAssembly.Instance(t.module, { ...this.imports, env });
@@ -302,11 +333,12 @@ export class Translator {
 
   /** Take over what an earlier run has saved. */
   restore(saved: Uint8Array): void {
-    for (const [n, t] of decodeSaved(saved).entries()) {
-      const restored: Translation = { ...t, module: undefined, ...UNUSED, age: t.age + 1, used: 0 };
-      this.restored.set(-1 - n, restored);
-      this.library.add(restored);
-    }
+    const all = decodeSaved(saved).map(
+      (t): Translation => ({ ...t, module: undefined, ...UNUSED, age: t.age + 1, used: 0 }),
+    );
+    for (const [n, t] of all.entries()) this.restored.set(-1 - n, t);
+    // What was used lately is to be found first.
+    for (const t of all.toSorted((a, b) => b.age - a.age)) this.library.add(t);
   }
 
   /** What a later run may `restore`. */
