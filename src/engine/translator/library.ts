@@ -62,31 +62,56 @@ export function matches(page: Uint8Array, t: Part): boolean {
 
 const PAGE = 4096;
 
+/** The first bytes at an entry, little-endian, to tell most pages apart at once. */
+interface Known {
+  readonly t: Translation;
+  readonly mask: number;
+  readonly word: number;
+}
+
+function known(t: Translation, entry: number): Known {
+  let at = 0;
+  for (const [from, to] of t.ranges) {
+    if (from <= entry && entry < to) {
+      let word = 0;
+      const n = Math.min(4, to - entry);
+      for (let i = 0; i < n; i++) word |= t.bytes[at + entry - from + i] << (i * 8);
+      return { t, word, mask: n === 4 ? -1 : (1 << (n * 8)) - 1 };
+    }
+    at += to - from;
+  }
+  throw new Error('an entry outside of the ranges');
+}
+
 export class Library {
   /** By page offset. */
-  private readonly byEntry: Translation[][] = Array.from({ length: PAGE }, () => []);
+  private readonly byEntry: Known[][] = Array.from({ length: PAGE }, () => []);
 
   /** The newest goes first, as it is the larger one where it has replaced others; those that are hot at an entry before those that pass it. */
   add(t: Translation): void {
     for (const e of t.entries) {
       const list = this.byEntry[e];
-      const passing = t.hot.includes(e) ? 0 : list.findIndex((x) => !x.hot.includes(e));
-      list.splice(passing < 0 ? list.length : passing, 0, t);
+      const passing = t.hot.includes(e) ? 0 : list.findIndex((x) => !x.t.hot.includes(e));
+      list.splice(passing < 0 ? list.length : passing, 0, known(t, e));
     }
   }
-  /** Translations that may be entered at this page offset, the best first. */
-  at(entry: number): readonly Translation[] {
-    return this.byEntry[entry];
+  /** The best translation that may be entered at this offset of the page. */
+  find(page: Uint8Array, entry: number): Translation | undefined {
+    const list = this.byEntry[entry];
+    if (list.length === 0) return undefined;
+    const word = page[entry] | (page[entry + 1] << 8) | (page[entry + 2] << 16) | (page[entry + 3] << 24);
+    for (const k of list) if (((word ^ k.word) & k.mask) === 0 && matches(page, k.t)) return k.t;
+    return undefined;
   }
   remove(t: Translation): void {
     for (const e of t.entries) {
       const list = this.byEntry[e];
-      const i = list.indexOf(t);
+      const i = list.findIndex((k) => k.t === t);
       if (i >= 0) list.splice(i, 1);
     }
   }
   /** Each once. */
   all(): Iterable<Translation> {
-    return new Set(this.byEntry.flat());
+    return new Set(this.byEntry.flat().map((k) => k.t));
   }
 }

@@ -101,6 +101,7 @@ export class Regions implements Translations {
   decoded(page: CodePage, start: number, n: number): void {
     if (page.mode !== 0) return;
     const entries = this.pages.get(page)?.entries;
+    const bytes = this.bytes(page);
     for (let i = 0; i < n; i++) {
       const record = start + i * Record32.size;
       const offset = this.offsetOf(record);
@@ -109,10 +110,8 @@ export class Regions implements Translations {
         this.enter(record, entry.slot);
         continue;
       }
-      const known = this.library.at(offset);
-      if (known.length === 0) continue;
       // At this place alone: another one may be better at its other entries.
-      const t = known.find((x) => matches(this.bytes(page), x));
+      const t = this.library.find(bytes, offset);
       const here = t && this.admit(page, t);
       if (here) this.stand(page, here, t, offset);
     }
@@ -185,10 +184,10 @@ export class Regions implements Translations {
     return this.pages.get(page)?.entries.get(offset)?.from;
   }
 
-  /** Put t in the place of all that stands in the page; returns that. */
+  /** Put t in the place of what stands in the page for some of its hot places alone; returns that. */
   replace(page: CodePage, t: Translation): readonly Translation[] {
     const here = this.pages.get(page);
-    const old = this.translations(page).filter((x) => x !== t);
+    const old = this.translations(page).filter((x) => x !== t && x.hot.every((h) => t.hot.includes(h)));
     for (const x of old) this.remove(page, here!, x);
     this.install(page, t);
     return old;

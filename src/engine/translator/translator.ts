@@ -18,12 +18,13 @@ const PAGE = 4096;
 const HOT = 16;
 /** Where counting begins again at a place whose code is not for the translator. */
 const REFUSED = -1000;
-/** Samples at entries of a page's translations that make one of them all. */
+/** Samples at entries of a page's translations that make one of those that were seen in the last RECENT samples. */
 const TRANSITIONS = 16;
+const RECENT = 64;
 /** Heat of transitions is counted under keys beyond all addresses. */
 const TRANSITION_KEY = 2 ** 40;
 /** Most hot places of one translation. */
-const MAX_HOT = 6;
+const MAX_HOT = 12;
 /** Table slots added at once. */
 const GROW = 4096;
 /** What a byte of a module costs, compiled and all, and each module besides (`process.memoryUsage` over sets of 312 and 839). */
@@ -78,8 +79,8 @@ export class Translator {
   private lastOrder = 0;
   /** What `restore` brought, by the id under which the workshop delivers its module. */
   private readonly restored = new Map<number, Translation>();
-  /** How often a page's translations were made one. */
-  private readonly merged = new WeakMap<CodePage, number>();
+  /** How often what a translation replaced was made one before, if it was. */
+  private readonly merged = new WeakMap<Translation, number>();
   private nextSlot: number;
   readonly stats = { samples: 0, translated: 0, failed: 0, instructions: 0, wasmBytes: 0, ms: 0, evictions: 0 };
 
@@ -135,10 +136,7 @@ export class Translator {
     if (t) {
       t.used = this.stats.samples;
       // Each time more, as each time it costs more.
-      const merged = this.merged.get(page) ?? 0;
-      if (!this.warm(TRANSITION_KEY + page.mfn, TRANSITIONS << merged)) return;
-      this.merged.set(page, merged + 1);
-      this.merge(cpu, page);
+      if (this.warm(TRANSITION_KEY + page.mfn, TRANSITIONS << (this.merged.get(t) ?? 0))) this.merge(cpu, page);
     } else if (this.warm(page.mfn * PAGE + offset, HOT)) this.order(cpu, page, [offset]);
   }
 
@@ -164,10 +162,18 @@ export class Translator {
 
   /** Code of a page goes from translation to translation: make them one. */
   private merge(cpu: number, page: CodePage): void {
-    const parts = this.regions.translations(page);
+    const { samples } = this.stats;
+    const seen = this.regions.translations(page).filter((t) => samples - t.used < RECENT);
+    const parts: Translation[] = [];
+    let places = 0;
+    // The page may have more than belongs together: what ran last does.
+    for (const t of seen.sort((a, b) => b.used - a.used)) {
+      if (places + t.hot.length > MAX_HOT) continue;
+      places += t.hot.length;
+      parts.push(t);
+    }
     if (parts.length < 2) return;
     const hot = new Set(parts.toSorted((a, b) => b.hot.length - a.hot.length).flatMap((t) => t.hot));
-    if (hot.size > MAX_HOT) return;
     this.order(cpu, page, [...hot], true);
   }
 
@@ -242,8 +248,11 @@ export class Translator {
     this.library.add(t);
     this.account(t);
     this.makeRoom();
-    if (instead) this.drop(new Set(this.regions.replace(page, t).filter((old) => old.places === 0)));
-    else this.regions.install(page, t);
+    if (instead) {
+      const old = this.regions.replace(page, t);
+      this.merged.set(t, 1 + Math.max(0, ...old.map((x) => this.merged.get(x) ?? 0)));
+      this.drop(new Set(old.filter((x) => x.places === 0)));
+    } else this.regions.install(page, t);
     this.stats.translated++;
     this.stats.instructions += made.instructions;
   }
