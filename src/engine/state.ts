@@ -53,7 +53,7 @@ export const CpuState = struct(
     ['pending', 'u32'],
     /** Fuel until the translator looks again at what runs; not above 0: a whole slice. */
     ['slice', 'i32'],
-    /** Exits from translated code to interpreted code until the translator is told of one; not above 0: of the next one. */
+    /** Entries from the hypervisor and exits from translated to interpreted code until the translator is told of one; not above 0: of the next. */
     ['gap', 'i32'],
     /** Guest instructions retired in this vCPU so far (updated at each exit from guest code). */
     ['icount', 'u64'],

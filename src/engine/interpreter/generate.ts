@@ -47,7 +47,7 @@ export interface FusionPlan {
 /** Fuel between two looks of the translator at what runs. */
 export const SLICE = 20_000 * Record32.size;
 
-/** Of so many exits from translated code to interpreted code the translator is told of one. */
+/** Of so many entries from the hypervisor, and exits from translated code to interpreted code, the translator is told of one. */
 const GAP_PERIOD = 1024;
 
 /** Longest sequence that becomes a superinstruction. */
@@ -180,7 +180,7 @@ export function generateInterpreter(
     exclusiveEnd: helper('exclusive_end'),
     commit: helper('commit'),
   };
-  emitShared(m, shared, rt, translate, step, sample);
+  emitShared(m, shared, rt, translate, step, sample, gap);
   emitGap(m, shared.gap, shared.goSlow, gap);
 
   const table: number[] = [];
@@ -346,17 +346,23 @@ function emitGoOn(
   m.define(s.index, f.encode());
 }
 
-/** gap(cpu, left, target): goSlow for translated code whose target is not translated; of some the translator is told. */
-function emitGap(m: Module, s: Decl, goSlow: Decl, tell: number): void {
+/** Count one, and now and then tell the translator that guest code goes on at CpuState.rip, after `store` if it is not there yet. */
+function countGap(f: Func, tell: number, store = () => {}): void {
   const { off } = CpuState;
-  const f = s.func;
   const n = f.local('i32');
   f.get(0).get(0).mem('i32.load', off.gap).i32(1).op('i32.sub').tee(n).mem('i32.store', off.gap);
   f.get(n).i32(0).op('i32.le_s').if();
   f.get(0).i32(GAP_PERIOD).mem('i32.store', off.gap);
-  f.get(0).get(2).mem('i64.store', off.rip);
+  store();
   f.get(0).call(tell);
   f.end();
+}
+
+/** gap(cpu, left, target): goSlow for translated code whose target is not translated; of some the translator is told. */
+function emitGap(m: Module, s: Decl, goSlow: Decl, tell: number): void {
+  const { off } = CpuState;
+  const f = s.func;
+  countGap(f, tell, () => f.get(0).get(2).mem('i64.store', off.rip));
   f.get(0).get(1).get(2).returnCall(goSlow.index);
   m.define(s.index, f.encode());
 }
@@ -368,6 +374,7 @@ function emitShared(
   translate: number,
   step: number,
   sample: number,
+  gap: number,
 ): void {
   const { off } = CpuState;
   {
@@ -511,6 +518,7 @@ function emitShared(
     // In slices; at the end of each the translator sees what is running. A slice may reach over several calls.
     const slice = f.local('i32');
     f.get(fuel).set(left);
+    countGap(f, gap);
     f.loop();
     f.get(0).mem('i32.load', off.slice).tee(slice).i32(0).op('i32.le_s').if();
     f.i32(SLICE).set(slice).end();

@@ -141,14 +141,16 @@ export class Translator {
   }
 
   /**
-   * Translated code goes to CpuState.rip, where none stands (decoder import `gap`). Samples do not see that: they are taken
-   * where branches lead, and this may be where a region was cut off.
+   * Guest code goes on at CpuState.rip, from the hypervisor or from translated code where none stands (decoder import `gap`).
+   * Samples do not see that: they are taken where branches lead, and this may be where a region was cut off, or the
+   * kernel's entry.
    */
   gap(cpu: number): void {
     const rip = this.view.getBigUint64(cpu + off.rip, true);
     const page = this.o.cache.executed(cpu, rip);
     if (page?.mode !== 0) return;
     const offset = Number(rip & 0xfffn);
+    if (this.regions.enteredAt(page, offset)) return;
     if (this.warm(page.mfn * PAGE + offset, HOT)) this.order(cpu, page, [offset]);
   }
 
