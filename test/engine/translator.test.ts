@@ -1,6 +1,7 @@
 /** Regions of translated code in a bare engine: against the interpreter, and where they meet it. */
 import { describe, expect, it } from 'vitest';
-import { EXIT, GPR, VEC } from '../../src/engine/state.ts';
+import { CpuState, EXIT, GPR, VEC } from '../../src/engine/state.ts';
+import { Library, type Translation } from '../../src/engine/translator/library.ts';
 import type { Delivery } from '../../src/engine/translator/maker.ts';
 import { decodeSaved, encodeSaved, mergeSaved } from '../../src/engine/translator/saved.ts';
 import { Sandbox } from './sandbox.ts';
@@ -9,6 +10,7 @@ const CODE = 0x400000n;
 const DATA = 0x10000000n;
 const STACK = 0x7fff0000n;
 const UD2 = [0x0f, 0x0b];
+const SLICE_AT = CpuState.off.slice;
 const hex = (s: string) => [...Buffer.from(s.replaceAll(' ', ''), 'hex')];
 
 /** The code at CODE, data and stack mapped, registers with values that tell them apart. */
@@ -340,6 +342,61 @@ describe('hot code', () => {
     expect(s.get64('icount')).toBe(6_000_000n);
     expect(state(run(true))).toEqual(state(s));
   });
+
+  it('is found where the hypervisor enters it, though no branch leads there', () => {
+    // add rdx,rcx; syscall
+    const s = prepare(hex('4801ca 0f05'), false);
+    s.setGpr(GPR.RCX, 3n);
+    s.setGpr(GPR.RDX, 0n);
+    const runs = 20_000;
+    for (let n = 0; n < runs; n++) expect(s.run(CODE)).toBe(EXIT.SYSCALL);
+    expect(s.engine.translator!.stats.translated).toBe(1);
+    expect(s.gpr(GPR.RDX)).toBe(BigInt(3 * runs));
+  });
+
+  it('is found where a region was cut off', () => {
+    // l: 200 times inc rax; dec ecx; jnz l
+    const body = hex('48ffc0'.repeat(200));
+    const back = 0x1_0000_0000 - (body.length + 2 + 6);
+    const code = [...body, ...hex('ffc9 0f85'), ...[0, 8, 16, 24].map((n) => (back / 2 ** n) & 0xff), ...UD2];
+    const s = prepare(code, true);
+    s.setGpr(GPR.RAX, 0n);
+    s.setGpr(GPR.RCX, 60_000n);
+    // Less than a slice at once: no samples.
+    while (s.run(s.get64('rip'), 10_000) === EXIT.PREEMPT) s.view.setInt32(s.cpu + SLICE_AT, 1 << 30, true);
+    expect(s.gpr(GPR.RAX)).toBe(12_000_000n);
+    expect(s.get64('icount')).toBe(60_000n * 202n);
+    expect(s.engine.translator!.stats.translated).toBeGreaterThan(1);
+  });
+
+  it('that calls each other becomes one, whatever else stands in the page', () => {
+    // twelve loops: dec ecx; jnz; ud2
+    const loop = [...hex('ffc9 75fc'), ...UD2, ...Array(10).fill(0x90)];
+    const others = Array.from({ length: 14 }, (_, n) => n * 16);
+    // a: add rdx,rcx; nop; jmp rdi (or a slice would always end at the same of the two); b: dec ecx; jz end; jmp rsi; end: ud2
+    const [a, b] = [0x400, 0x480];
+    const s = prepare(
+      others.flatMap(() => loop),
+      false,
+    );
+    s.poke(CODE + BigInt(a), hex('4801ca 90 ffe7'));
+    s.poke(CODE + BigInt(b), hex('ffc9 7402 ffe6 0f0b'));
+    const translate = (at: number) => {
+      s.set64('rip', CODE + BigInt(at));
+      expect(s.engine.translator!.translateNow(s.cpu)).toBe(true);
+    };
+    for (const at of [...others, a, b]) translate(at);
+    s.setGpr(GPR.RDI, CODE + BigInt(b));
+    s.setGpr(GPR.RSI, CODE + BigInt(a));
+    s.setGpr(GPR.RDX, 0n);
+    s.setGpr(GPR.RCX, 1_000_000n);
+    s.set64('rip', CODE + BigInt(a));
+    while (s.run(s.get64('rip'), 100_000) === EXIT.PREEMPT);
+    expect(s.gpr(GPR.RDX)).toBe(500_000_500_000n);
+    const hot = decodeSaved(s.engine.translator!.save()).map((t) => [...t.hot].sort((x, y) => x - y));
+    expect(hot).toContainEqual([a, b]);
+    for (const at of others) expect(hot).toContainEqual([at]);
+  });
 });
 
 describe('memory for translations', () => {
@@ -368,6 +425,49 @@ describe('memory for translations', () => {
 
   it('of none means that everything is interpreted', () => {
     expect(new Sandbox({ translationMiB: 0 }).engine.translator).toBeUndefined();
+  });
+});
+
+describe('of translations that may be entered at a place', () => {
+  const page = Uint8Array.from({ length: 4096 }, (_, n) => n * 7);
+  const made = (hot: number[], entries: number[], ranges: [number, number][]) =>
+    ({
+      hot,
+      entries,
+      ranges,
+      bytes: Uint8Array.from(ranges.flatMap(([f, t]) => [...page.subarray(f, t)])),
+    }) as Partial<Translation> as Translation;
+
+  it('the newest of those that are hot there is found, then of those that pass it', () => {
+    const library = new Library();
+    const first = made([8], [8, 20], [[8, 30]]);
+    const larger = made([8, 40], [8, 40], [[8, 50]]);
+    const passing = made([0], [0, 8, 20], [[0, 21]]);
+    for (const t of [first, larger, passing]) library.add(t);
+    expect(library.find(page, 8)).toBe(larger);
+    expect(library.find(page, 20)).toBe(passing);
+    expect(library.find(page, 9)).toBeUndefined();
+    library.remove(larger);
+    expect(library.find(page, 8)).toBe(first);
+  });
+
+  it('one is found only if all of its bytes are there, the last ones of the page too', () => {
+    const library = new Library();
+    library.add(
+      made(
+        [8],
+        [8],
+        [
+          [8, 10],
+          [4095, 4096],
+        ],
+      ),
+    );
+    library.add(made([4095], [4095], [[4095, 4096]]));
+    expect(library.find(page, 8)).toBeDefined();
+    expect(library.find(page, 4095)).toBeDefined();
+    expect(library.find(page.with(4095, 0), 8)).toBeUndefined();
+    expect(library.find(page.with(9, 0), 8)).toBeUndefined();
   });
 });
 
@@ -426,6 +526,8 @@ describe('saved translations', () => {
       decodeSaved(bad);
     }
     for (const n of [0, 1, 4, 100, saved.length - 1]) expect(decodeSaved(saved.subarray(0, n))).toEqual([]);
+    const elsewhere = decodeSaved(saved).map((t) => ({ ...t, entries: [...t.entries, 4000] }));
+    expect(decodeSaved(encodeSaved(elsewhere))).toEqual([]);
     const wasm = decodeSaved(saved).map((t) => ({ ...t, wasm: t.wasm.subarray(0, 40).slice() }));
     expect(run(encodeSaved(wasm)).regionStats.installed).toBe(0);
   });

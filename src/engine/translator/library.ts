@@ -80,7 +80,7 @@ function known(t: Translation, entry: number): Known {
     }
     at += to - from;
   }
-  throw new Error('an entry outside of the ranges');
+  throw new Error(`entry ${entry} is outside of the ranges`);
 }
 
 export class Library {

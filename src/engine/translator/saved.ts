@@ -116,6 +116,8 @@ function one(r: Reader): Saved {
   const others = r.u32();
   if (!entries.length || others > MAX_OTHERS) throw new RangeError('no entry, or too many pages');
   const { delta: _, ...first } = part(r);
+  if (!entries.every((e) => first.ranges.some(([from, to]) => from <= e && e < to)))
+    throw new RangeError('an entry that is not in the code');
   const rest = Array.from({ length: others }, () => part(r));
   if (rest.some((p) => p.delta === 0 || Math.abs(p.delta) > MAX_DELTA)) throw new RangeError('a page out of reach');
   return { age, hot, entries, ...first, others: rest, wasm: r.raw() };

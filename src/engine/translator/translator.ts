@@ -243,9 +243,14 @@ export class Translator {
     }
   }
 
+  /** When something that has not been seen to run was last seen: not of late. */
+  private unseen(): number {
+    return this.stats.samples - RECENT;
+  }
+
   private put(page: CodePage, made: Made, instead: boolean, module: WebAssembly.Module | undefined): void {
     const { hot, entries, ranges, bytes, others, wasm } = made;
-    const used = this.stats.samples;
+    const used = this.unseen();
     const t: Translation = { hot, entries, ranges, bytes, others, wasm, module, ...UNUSED, age: 0, used };
     this.library.add(t);
     this.account(t);
@@ -277,7 +282,7 @@ export class Translator {
       const f = exports[regionName(0)];
       if (typeof f !== 'function') return undefined;
       t.tables = tables;
-      t.used = this.stats.samples;
+      t.used = this.unseen();
       this.account(t);
       this.instances.set(id, t);
       this.stats.wasmBytes += t.wasm.length;
