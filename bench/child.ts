@@ -4,6 +4,8 @@ import { readFileSync } from 'node:fs';
 import { ROOT } from './sides.ts';
 
 const LIMIT_S = 300;
+/** Milliseconds that it has to end by itself. */
+const PATIENCE_MS = 10_000;
 /** Ticks of /proc/PID/stat a second (USER_HZ, part of Linux's ABI). */
 const TICKS = 100;
 /** Of what it printed last, for messages. */
@@ -71,10 +73,12 @@ export class Child {
     }
   }
 
-  /** Kills it; resolves when it has ended. */
+  /** Asks it to end, as a user would, so that it keeps what it wants to keep for its next run; resolves when it has ended. */
   async stop(): Promise<void> {
-    if (!this.#ended) this.#child.kill('SIGKILL');
+    if (!this.#ended) this.#child.kill('SIGTERM');
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), PATIENCE_MS);
     await this.ended;
+    clearTimeout(timer);
   }
 
   /** Processor time that it has used so far, where the host tells it. */
