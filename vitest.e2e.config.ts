@@ -1,4 +1,7 @@
 /** `npm run test:e2e`: real kernels, Debian's tools, compilers and emulators. One at a time: they are heavy. */
+// As the commands do: threads that need not strip types from their modules do not end while V8 compiles the stripper, which
+// now and then crashes it ("Check failed: jit_page.has_value()").
+import './bin/compile-cache.mjs';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
