@@ -5,7 +5,7 @@
 import type { CodeCache, CodePage } from '../decode/code-cache.ts';
 import type { Encoding } from '../semantics/table.ts';
 import { CpuState } from '../state.ts';
-import { type CodeView, memoryView } from './code-view.ts';
+import { type CodeView, memoryView, type PageList } from './code-view.ts';
 import { regionName } from './compile.ts';
 import { Library, matches, type Translation, UNBOUND } from './library.ts';
 import { type Made, Maker, type Order, type Workshop } from './maker.ts';
@@ -13,16 +13,13 @@ import { Regions } from './regions.ts';
 import { decodeSaved, encodeSaved } from './saved.ts';
 
 const { off } = CpuState;
-const PAGE = 4096;
 /** Samples at one place, or times that it was found to be a gap, that make it hot. */
 const HOT = 16;
 /** Where counting begins again at a place whose code is not for the translator. */
 const REFUSED = -1000;
 /** Samples at entries of a page's translations that make one of those that were seen in the last RECENT samples. */
-const TRANSITIONS = 16;
+const TRANSITIONS = 64;
 const RECENT = 64;
-/** Heat of transitions is counted under keys beyond all addresses. */
-const TRANSITION_KEY = 2 ** 40;
 /** Most hot places of one translation. */
 const MAX_HOT = 12;
 /** Table slots added at once. */
@@ -52,8 +49,24 @@ const UNUSED: Pick<Translation, 'slot' | 'tables' | 'places'> = { slot: undefine
 
 const costOf = (t: Translation): number => t.wasm.length * BYTE_COST + MODULE_COST;
 
-/** Translations on order, at most. */
+/** Translations on order, at most; and those before it when one is ordered that only makes one of several. */
 const MAX_ORDERS = 16;
+const MAX_BEFORE_MERGE = 4;
+
+/** What has been seen of a page's code that is not translated: by page offset, how often. */
+class Heat {
+  readonly places = new Map<number, number>();
+  /** Samples at entries of its translations. */
+  transitions = 0;
+}
+
+/** A translation that is being made. */
+interface Pending {
+  readonly page: CodePage;
+  readonly instead: boolean;
+  /** The place that it was asked for. */
+  readonly hot: number;
+}
 
 export class Translator {
   private readonly o: TranslatorOptions;
@@ -71,16 +84,11 @@ export class Translator {
   /** Those that have an instance, by its slot. */
   private readonly instances = new Map<number, Translation>();
   private readonly freeSlots: number[] = [];
-  private readonly heat = new Map<number, number>();
-  private readonly orders = new Map<
-    number,
-    { readonly page: CodePage; readonly instead: boolean; readonly hot: number }
-  >();
+  private readonly heat = new WeakMap<CodePage, Heat>();
+  private readonly orders = new Map<number, Pending>();
   private lastOrder = 0;
   /** What `restore` brought, by the id under which the workshop delivers its module. */
   private readonly restored = new Map<number, Translation>();
-  /** How often what a translation replaced was made one before, if it was. */
-  private readonly merged = new WeakMap<Translation, number>();
   private nextSlot: number;
   readonly stats = { samples: 0, translated: 0, failed: 0, instructions: 0, wasmBytes: 0, ms: 0, evictions: 0 };
 
@@ -127,17 +135,16 @@ export class Translator {
     this.stats.samples++;
     if (this.o.workshop) this.collect(this.o.workshop);
     this.makeRoom();
-    if (this.view.getUint32(cpu + off.mode, true) !== 0) return;
-    const rip = this.view.getBigUint64(cpu + off.rip, true);
-    const page = this.o.cache.executed(cpu, rip);
-    if (!page) return;
-    const offset = Number(rip & 0xfffn);
-    const t = this.regions.enteredAt(page, offset);
-    if (t) {
-      t.used = this.stats.samples;
-      // Each time more, as each time it costs more.
-      if (this.warm(TRANSITION_KEY + page.mfn, TRANSITIONS << (this.merged.get(t) ?? 0))) this.merge(cpu, page);
-    } else if (this.warm(page.mfn * PAGE + offset, HOT)) this.order(cpu, page, [offset]);
+    const at = this.place(cpu);
+    if (!at) return;
+    const t = this.regions.enteredAt(at.page, at.offset);
+    if (!t) {
+      this.seen(cpu, at.page, at.offset);
+      return;
+    }
+    t.used = this.stats.samples;
+    const heat = this.heatOf(at.page);
+    if (++heat.transitions >= TRANSITIONS && this.merge(cpu, at.page)) heat.transitions = 0;
   }
 
   /**
@@ -146,24 +153,44 @@ export class Translator {
    * kernel's entry.
    */
   gap(cpu: number): void {
+    const at = this.place(cpu);
+    if (at && !this.regions.enteredAt(at.page, at.offset)) this.seen(cpu, at.page, at.offset);
+  }
+
+  /** Where the guest is, if code that can be translated has been executed there. */
+  private place(cpu: number): { page: CodePage; offset: number } | undefined {
     const rip = this.view.getBigUint64(cpu + off.rip, true);
     const page = this.o.cache.executed(cpu, rip);
-    if (page?.mode !== 0) return;
-    const offset = Number(rip & 0xfffn);
-    if (this.regions.enteredAt(page, offset)) return;
-    if (this.warm(page.mfn * PAGE + offset, HOT)) this.order(cpu, page, [offset]);
+    return page?.mode === 0 ? { page, offset: Number(rip & 0xfffn) } : undefined;
   }
 
-  /** Count one more sample of a key; true when it has as many as asked for. */
-  private warm(key: number, enough: number): boolean {
-    const n = (this.heat.get(key) ?? 0) + 1;
-    if (n < enough) this.heat.set(key, n);
-    else this.heat.delete(key);
-    return n >= enough;
+  private heatOf(page: CodePage): Heat {
+    let heat = this.heat.get(page);
+    if (!heat) {
+      heat = new Heat();
+      this.heat.set(page, heat);
+    }
+    return heat;
   }
 
-  /** Code of a page goes from translation to translation: make them one. */
-  private merge(cpu: number, page: CodePage): void {
+  /** The guest was found once more where no translation stands. */
+  private seen(cpu: number, page: CodePage, offset: number): void {
+    const { places } = this.heatOf(page);
+    const n = (places.get(offset) ?? 0) + 1;
+    places.set(offset, n);
+    if (n >= HOT && (this.standSaved(page, offset) || this.order(cpu, page, [offset], false))) places.delete(offset);
+  }
+
+  /** There may be one by now, of code that has been patched since it was decoded. */
+  private standSaved(page: CodePage, offset: number): boolean {
+    const t = this.library.find(this.regions.bytes(page), offset);
+    if (!t?.hot.includes(offset)) return false;
+    this.regions.install(page, t);
+    return this.regions.enteredAt(page, offset) !== undefined;
+  }
+
+  /** Code of a page goes from translation to translation: make them one. False: it should be asked for again. */
+  private merge(cpu: number, page: CodePage): boolean {
     const { samples } = this.stats;
     const seen = this.regions.translations(page).filter((t) => samples - t.used < RECENT);
     const parts: Translation[] = [];
@@ -174,20 +201,19 @@ export class Translator {
       places += t.hot.length;
       parts.push(t);
     }
-    if (parts.length < 2) return;
+    if (parts.length < 2) return true;
     const hot = new Set(parts.toSorted((a, b) => b.hot.length - a.hot.length).flatMap((t) => t.hot));
-    this.order(cpu, page, [...hot], true);
+    return this.order(cpu, page, [...hot], true);
   }
 
   /** Translate the code at CpuState.rip, however often it has run; false if it is not for the translator. */
   translateNow(cpu: number): boolean {
-    if (this.view.getUint32(cpu + off.mode, true) !== 0 || !this.o.cache.translate(cpu)) return false;
-    const rip = this.view.getBigUint64(cpu + off.rip, true);
-    const page = this.o.cache.executed(cpu, rip);
-    if (!page) return false;
-    const offset = Number(rip & 0xfffn);
+    if (!this.o.cache.translate(cpu)) return false;
+    const at = this.place(cpu);
+    if (!at) return false;
+    const { page, offset } = at;
     if (this.regions.enteredAt(page, offset)) return true;
-    const pages = this.o.cache.reachable(cpu, rip);
+    const pages = this.reachable(cpu);
     return this.make(page, memoryView(this.o.memory, pages, true), [offset], false);
   }
 
@@ -201,25 +227,34 @@ export class Translator {
     return made !== undefined;
   }
 
-  /** Have the code at page offsets translated, to be put there beside or `instead` of what stands in the page. */
-  private order(cpu: number, page: CodePage, hot: readonly number[], instead = false): void {
-    const { workshop, memory, cache } = this.o;
-    if (this.orders.size >= MAX_ORDERS) return;
-    const rip = this.view.getBigUint64(cpu + off.rip, true);
-    const pages = cache.reachable(cpu, rip);
+  private reachable(cpu: number): PageList {
+    return this.o.cache.reachable(cpu, this.view.getBigUint64(cpu + off.rip, true));
+  }
+
+  /**
+   * Have the code at page offsets translated, to be put there beside or `instead` of what stands in the page. False: not now,
+   * as it is being made already, or too much is.
+   */
+  private order(cpu: number, page: CodePage, hot: readonly number[], instead: boolean): boolean {
+    const { workshop, memory } = this.o;
     if (!workshop) {
-      this.make(page, memoryView(memory, pages), hot, instead);
-      return;
+      this.make(page, memoryView(memory, this.reachable(cpu)), hot, instead);
+      return true;
     }
+    if (this.orders.size >= (instead ? MAX_BEFORE_MERGE : MAX_ORDERS)) return false;
+    for (const o of this.orders.values())
+      if (o.page === page && o.instead === instead && (instead || o.hot === hot[0])) return false;
+    const pages = this.reachable(cpu);
     const order: Order = { id: ++this.lastOrder, pages, hot, mfn: page.mfn, instead };
     this.orders.set(order.id, { page, instead, hot: hot[0] });
     workshop.order(order);
+    return true;
   }
 
   /** There is nothing for the translator at this place. */
   private refuse(page: CodePage, offset: number): void {
     this.stats.failed++;
-    this.heat.set(page.mfn * PAGE + offset, REFUSED);
+    this.heatOf(page).places.set(offset, REFUSED);
   }
 
   /** Put in place what the workshop has made, unless its code has changed since. */
@@ -257,7 +292,6 @@ export class Translator {
     this.makeRoom();
     if (instead) {
       const old = this.regions.replace(page, t);
-      this.merged.set(t, 1 + Math.max(0, ...old.map((x) => this.merged.get(x) ?? 0)));
       this.drop(new Set(old.filter((x) => x.places === 0)));
     } else this.regions.install(page, t);
     this.stats.translated++;
