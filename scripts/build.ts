@@ -1,6 +1,6 @@
 /**
  * Builds what must be built, into build/: the ABI for AssemblyScript, runtime.wasm, hypervisor.wasm, interpreter.wasm and
- * interpreter.json. A part whose sources have not changed (by content) is left alone.
+ * interpreter.json, and the modules' machine code. A part whose sources have not changed (by content) is left alone.
  *
  * Usage: node scripts/build.ts [--force] [--debug]
  */
@@ -60,6 +60,8 @@ const ABI = [
   'src/machine/stats-table.ts',
 ];
 
+const MODULES = ['runtime.wasm', 'hypervisor.wasm', 'interpreter.wasm'];
+
 const PARTS: readonly Part[] = [
   {
     name: 'abi',
@@ -96,6 +98,22 @@ const PARTS: readonly Part[] = [
       replaceFile(join(BUILD, 'interpreter.wasm'), i.wasm);
       replaceFile(join(BUILD, 'interpreter.json'), JSON.stringify(i.tables));
       return `${i.wasm.length} bytes, ${i.handlers} handlers for ${i.tables.rows.length} forms of ${i.tables.encodings.length} encodings`;
+    },
+  },
+  {
+    name: 'code',
+    inputs: [...MODULES.map((name) => `build/${name}`), 'src/machine/machine-code.ts', 'src/machine/v8-flags.ts'],
+    outputs: MODULES.map((name) => `build/${name.replace(/wasm$/, 'code')}`),
+    key: async () => Buffer.from((await import('../src/machine/machine-code.ts')).codeTag()).toString('hex'),
+    run: async () => {
+      const { machineCode } = await import('../src/machine/parts.ts');
+      let bytes = 0;
+      for (const name of MODULES) {
+        const { file, code } = machineCode(name);
+        replaceFile(join(BUILD, file), code);
+        bytes += code.length;
+      }
+      return `${bytes} bytes of machine code`;
     },
   },
 ];

@@ -13,6 +13,8 @@ export interface Part {
   readonly inputs: readonly string[];
   /** Files and folders that it makes, from the root. */
   readonly outputs: readonly string[];
+  /** What else they depend on. */
+  readonly key?: () => Promise<string>;
   /** Makes them; returns what there is to say. */
   readonly run: () => Promise<string>;
 }
@@ -68,9 +70,10 @@ export async function bringUpToDate(
 ): Promise<boolean> {
   const { force = false, log = () => {} } = options;
   const stampFile = join(stamps, `${part.name}.json`);
+  const key = (await part.key?.()) ?? '';
   let built = false;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const inputs = digest(root, part.inputs);
+    const inputs = digest(root, part.inputs) + key;
     const stamp = readStamp(stampFile);
     const fresh = stamp?.inputs === inputs && stamp.outputs !== '' && stamp.outputs === digest(root, part.outputs);
     if (fresh && !(force && !built)) return built;
@@ -79,7 +82,7 @@ export async function bringUpToDate(
     built = true;
     log(`build: ${part.name}: ${what} (${((performance.now() - t) / 1000).toFixed(1)} s)`);
     // Sources that were changed on the way are in the outputs or not: neither is known.
-    if (digest(root, part.inputs) !== inputs) continue;
+    if (digest(root, part.inputs) + key !== inputs) continue;
     replaceFile(stampFile, JSON.stringify({ inputs, outputs: digest(root, part.outputs) } satisfies Stamp));
     return true;
   }

@@ -97,9 +97,9 @@ export class Host {
   #saveLater(ms: number): void {
     if (!this.#translations) return;
     this.#saving = setTimeout(async () => {
-      const made = await this.machine.translationsSoFar(TRANSLATIONS_LIMIT);
+      const made = await this.machine.translationsSoFar();
       if (this.#stopped) return;
-      if (made) this.#translations?.save(made);
+      if (made) await this.#translations?.save(made);
       this.#saveLater(Math.min(2 * ms, LAST_SAVE_MS));
     }, ms);
     this.#saving.unref();
@@ -123,6 +123,7 @@ export class Host {
       deterministic,
       translationMiB,
       translations: store?.load(),
+      translationsLimit: TRANSLATIONS_LIMIT,
       timing,
       log,
       parts,
@@ -182,7 +183,8 @@ export class Host {
     } finally {
       this.#events.stop();
       await this.machine.stop();
-      this.#translations?.save(this.machine.translations(TRANSLATIONS_LIMIT));
+      const made = this.machine.translations();
+      if (made) await this.#translations?.save(made);
       this.consoles.close();
     }
   }

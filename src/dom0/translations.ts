@@ -3,33 +3,24 @@
  * fingerprint of the engine that made it and the SHA-256 of what follows; anything else is no file. It is read and written by
  * its owner alone, since what it holds is run.
  */
-import { createHash, randomUUID } from 'node:crypto';
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { createHash, randomUUID, webcrypto } from 'node:crypto';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { engineFingerprint } from '../machine/parts.ts';
 
-/** Most bytes that are kept. */
-export const TRANSLATIONS_LIMIT = 48 << 20;
+/** Most bytes that are kept: a shell, two disks and a network have some 2,000 translations of 35 KB. */
+export const TRANSLATIONS_LIMIT = 128 << 20;
 const HEADER = 64;
 
 /** What a host needs of it. */
 export interface TranslationStore {
   /** What was kept; empty if nothing was. */
   load(): Uint8Array;
-  save(translations: Uint8Array): void;
+  save(translations: Uint8Array<ArrayBuffer>): Promise<void>;
 }
 
-const digest = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest();
+const NOTHING = new Uint8Array();
 
 export class TranslationFile implements TranslationStore {
   readonly path: string;
@@ -40,11 +31,13 @@ export class TranslationFile implements TranslationStore {
     this.fingerprint = fingerprint;
   }
 
+  /** In shared memory, as each thread wants it. */
   load(): Uint8Array {
     const bytes = this.read();
-    if (bytes.length < HEADER || Buffer.compare(bytes.subarray(0, 32), this.fingerprint) !== 0) return new Uint8Array();
+    if (bytes.length < HEADER || Buffer.compare(bytes.subarray(0, 32), this.fingerprint) !== 0) return NOTHING;
     const content = bytes.subarray(HEADER);
-    return Buffer.compare(bytes.subarray(32, HEADER), digest(content)) === 0 ? content : new Uint8Array();
+    const digest = createHash('sha256').update(content).digest();
+    return Buffer.compare(bytes.subarray(32, HEADER), digest) === 0 ? content : NOTHING;
   }
 
   private read(): Uint8Array {
@@ -52,28 +45,36 @@ export class TranslationFile implements TranslationStore {
     try {
       fd = openSync(this.path, 'r');
     } catch {
-      return new Uint8Array();
+      return NOTHING;
     }
     try {
       const s = fstatSync(fd);
       const own = process.getuid === undefined || s.uid === process.getuid();
-      if (!s.isFile() || !own || (s.mode & 0o022) !== 0 || s.size > HEADER + TRANSLATIONS_LIMIT)
-        return new Uint8Array();
-      return readFileSync(fd);
+      if (!s.isFile() || !own || (s.mode & 0o022) !== 0 || s.size > HEADER + TRANSLATIONS_LIMIT) return NOTHING;
+      const bytes = new Uint8Array(new SharedArrayBuffer(s.size));
+      let at = 0;
+      for (let n = -1; n !== 0 && at < s.size; at += n) n = readSync(fd, bytes, at, s.size - at, at);
+      return bytes.subarray(0, at);
     } finally {
       closeSync(fd);
     }
   }
 
   /** A cache that cannot be written is no error: the next run translates again. */
-  save(translations: Uint8Array): void {
+  async save(translations: Uint8Array<ArrayBuffer>): Promise<void> {
     const temporary = `${this.path}.${randomUUID()}`;
     try {
-      mkdirSync(dirname(this.path), { recursive: true });
-      writeFileSync(temporary, Buffer.concat([this.fingerprint, digest(translations), translations]), { mode: 0o600 });
-      renameSync(temporary, this.path);
+      const digest = new Uint8Array(await webcrypto.subtle.digest('SHA-256', translations));
+      await mkdir(dirname(this.path), { recursive: true });
+      const file = await open(temporary, 'wx', 0o600);
+      try {
+        for (const part of [this.fingerprint, digest, translations]) await file.writeFile(part);
+      } finally {
+        await file.close();
+      }
+      await rename(temporary, this.path);
     } catch {
-      if (existsSync(temporary)) rmSync(temporary);
+      await rm(temporary, { force: true }).catch(() => {}); // no folder, no file
     }
   }
 }

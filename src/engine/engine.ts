@@ -7,7 +7,7 @@ import { type CacheRuntime, CodeCache } from './decode/code-cache.ts';
 import type { InterpreterTables } from './interpreter/generate.ts';
 import { allEncodings } from './semantics/index.ts';
 import type { Workshop } from './translator/maker.ts';
-import { Translator } from './translator/translator.ts';
+import { Translator, type TranslatorOptions } from './translator/translator.ts';
 
 /** What the engine asks of the machine it is part of (clock, entropy). */
 export interface EngineHost {
@@ -40,6 +40,8 @@ export interface EngineOptions extends EngineParts {
   readonly translations?: Uint8Array;
   /** Another thread that translates; absent: this one does. */
   readonly workshop?: Workshop;
+  /** As in TranslatorOptions. */
+  readonly compiled?: TranslatorOptions['compiled'];
   readonly host: EngineHost;
 }
 
@@ -136,6 +138,7 @@ export function createEngine(o: EngineOptions): Engine {
       runtime: rt as WebAssembly.ModuleImports,
       limitMiB,
       workshop: o.workshop,
+      compiled: o.compiled,
     });
     if (o.translations) translator.restore(o.translations);
   }

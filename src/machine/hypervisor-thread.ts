@@ -5,6 +5,7 @@
 
 import { createEngine, type Engine } from '../engine/engine.ts';
 import { type BootTime, createClock } from './clock.ts';
+import { moduleOf } from './machine-code.ts';
 import type { MachineParts } from './parts.ts';
 import { type WorkshopEnd, workshopAt } from './workshop.ts';
 
@@ -24,8 +25,6 @@ export interface ThreadOptions {
   readonly translations?: Uint8Array;
   /** Where translations are made; absent: on this thread. */
   readonly workshop?: WorkshopEnd;
-  /** Is somebody going to ask for Machine.translations? */
-  readonly saveTranslations?: boolean;
   readonly log: (text: string) => void;
 }
 
@@ -118,6 +117,7 @@ export function createThread(o: ThreadOptions): HypervisorThread {
     arenaSize: o.arenaSize,
     translationMiB: o.translationMiB,
     translations: o.translations,
+    compiled: moduleOf,
     workshop: o.workshop && workshopAt(o.workshop),
     host: {
       now,

@@ -6,7 +6,6 @@ import { availableParallelism } from 'node:os';
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { areaLayout, arenaSize, codeOwnersSize } from '../engine/area.ts';
 import { prepareArea } from '../engine/engine.ts';
-import { mergeSaved } from '../engine/translator/saved.ts';
 import { type BootTime, bootTime } from './clock.ts';
 import { closeGate, type DomainThreadData, newGate } from './domain-thread.ts';
 import { createThread, type HypervisorThread, type ThreadOptions } from './hypervisor-thread.ts';
@@ -26,8 +25,13 @@ export interface MachineOptions {
   readonly seed?: number;
   /** Memory for translated code in MiB, on each pCPU; 0: everything is interpreted. Default 200. */
   readonly translationMiB?: number;
-  /** What an earlier machine's `translations()` gave (from any source: it is checked); empty: nothing yet. */
+  /**
+   * What an earlier machine's `translations()` gave; empty: nothing yet. It holds machine code, so it is to be as trusted as
+   * a program is. In shared memory threads need no copies of it.
+   */
   readonly translations?: Uint8Array;
+  /** Most bytes of `translations()`; default 128 MiB. */
+  readonly translationsLimit?: number;
   /** Panic when the hypervisor takes spinlocks in a wrong order: for tests. */
   readonly checkLocks?: boolean;
   readonly parts?: MachineParts;
@@ -47,6 +51,7 @@ export interface MachineOptions {
 export const TSC_KHZ = 1_000_000;
 /** Time of day at boot in deterministic mode: 2020-01-01, in ns since 1970. */
 const DETERMINISTIC_WALL = Date.UTC(2020, 0, 1) * 1e6;
+const TRANSLATIONS_LIMIT = 128 << 20;
 /** CPU slots for threads of TypeScript domains besides dom0's. */
 const DOMAIN_THREADS = 128;
 /** Arena of a thread that never runs guest code. */
@@ -70,8 +75,9 @@ export class Machine {
   private readonly failListeners = new Set<(e: Error) => void>();
   /** What each pCPU's decoder counted, known after stop(). */
   readonly decoderStats: Record<string, number>[] = [];
-  /** Translations of earlier machines and, after stop(), of this one's pCPUs. */
-  private readonly saved: Uint8Array[] = [];
+  /** What each pCPU used of the translations of earlier machines, known after stop(). */
+  private readonly used: (readonly number[])[] = [];
+  private saved: SaveReply;
 
   private constructor(
     memory: WebAssembly.Memory,
@@ -150,7 +156,6 @@ export class Machine {
       seed,
       translationMiB: o.translationMiB,
       translations: o.translations,
-      saveTranslations: o.translations !== undefined,
     };
     const thread = createThread({
       ...common,
@@ -164,7 +169,7 @@ export class Machine {
     thread.hypervisor.cpu_init(pcpus, 1);
     const m = new Machine(memory, frames, pcpus, reserved, thread, { boot, module: parts.hypervisor, threads });
     // Deterministic mode has translations at the same instructions each time.
-    const ends = o.deterministic || o.translationMiB === 0 ? [] : m.startWorkshop(o.translations);
+    const ends = o.deterministic || o.translationMiB === 0 ? [] : m.startWorkshop(o);
     await Promise.all(
       areas.slice(0, pcpus).map((a, slot) => m.startPcpu({ ...common, slot, ...a, workshop: ends[slot] }, log)),
     );
@@ -172,17 +177,23 @@ export class Machine {
   }
 
   /** The thread that makes translations; gives each pCPU's end of the way there. */
-  private startWorkshop(translations: Uint8Array | undefined): WorkshopEnd[] {
+  private startWorkshop({
+    translations,
+    translationsLimit: limit = TRANSLATIONS_LIMIT,
+  }: MachineOptions): WorkshopEnd[] {
     const posted = new Int32Array(new SharedArrayBuffer(4 * this.pcpus));
     const channels = Array.from({ length: this.pcpus }, () => new MessageChannel());
     const ports = channels.map((c) => c.port1);
-    const workerData: WorkshopData = { memory: this.memory, ports, posted, translations };
+    const workerData: WorkshopData = { memory: this.memory, ports, posted, translations, limit };
     const w = new Worker(new URL(`./translator-worker${import.meta.url.slice(-3)}`, import.meta.url), {
       workerData,
       transferList: ports,
     });
     w.unref();
     w.on('error', (e) => this.fail(e as Error, () => {}));
+    w.on('exit', () => {
+      this.workshop = undefined;
+    });
     this.workshop = w;
     return channels.map((c, index) => ({ port: c.port2, posted, index }));
   }
@@ -206,7 +217,7 @@ export class Machine {
           }
         } else if (m.k === 'stopped') {
           this.decoderStats[data.slot] = m.stats;
-          if (m.translations) this.saved.push(m.translations);
+          this.used.push(m.used);
         } else this.fail(new Error(`pCPU ${data.slot}: ${m.message}`), reject);
       });
       w.on('error', (e) => this.fail(e as Error, reject));
@@ -263,10 +274,13 @@ export class Machine {
   }
 
   /** While it runs: as `translations`, of the translations made up to now; undefined: none since the last call. */
-  async translationsSoFar(limit: number): Promise<Uint8Array | undefined> {
+  async translationsSoFar(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    return this.stopping ? undefined : this.askWorkshop({});
+  }
+
+  private async askWorkshop(request: SaveRequest): Promise<SaveReply> {
     const { workshop } = this;
-    if (!workshop || this.stopping) return undefined;
-    const request: SaveRequest = { limit };
+    if (!workshop) return undefined;
     workshop.postMessage(request);
     return new Promise((resolve) => {
       const done = (reply: SaveReply) => {
@@ -282,9 +296,9 @@ export class Machine {
     });
   }
 
-  /** After stop(): what is worth translating no second time, in at most `limit` bytes; for MachineOptions.translations. */
-  translations(limit: number): Uint8Array {
-    return mergeSaved(this.saved, limit);
+  /** After stop(): what is worth translating no second time, for MachineOptions.translations; undefined: what that had, and no more. */
+  translations(): Uint8Array<ArrayBuffer> | undefined {
+    return this.saved;
   }
 
   /** Stop every pCPU and give the workers back. Guests are not asked. */
@@ -306,6 +320,7 @@ export class Machine {
           }),
       ),
     );
+    this.saved = await this.askWorkshop({ used: this.used });
     await this.workshop?.terminate();
   }
 }

@@ -1,8 +1,9 @@
 /** Loads what scripts/build.ts made (Node). */
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import type { EngineParts } from '../engine/engine.ts';
-import { tuneV8 } from './v8-flags.ts';
+import { codeOf, codeTag, moduleOf } from './machine-code.ts';
+import { compileWhole, tuneV8 } from './v8-flags.ts';
 
 const BUILD = new URL('../../build/', import.meta.url);
 
@@ -12,7 +13,19 @@ export interface MachineParts extends EngineParts {
 
 tuneV8();
 
-const wasm = (name: string) => new WebAssembly.Module(readFileSync(new URL(name, BUILD)));
+const codeFile = (name: string): string => name.replace(/wasm$/, 'code');
+
+/** The module with the machine code that the build made, if this V8 takes it; else functions are compiled as they are called. */
+function wasm(name: string): WebAssembly.Module {
+  const bytes = readFileSync(new URL(name, BUILD));
+  const code = new URL(codeFile(name), BUILD);
+  return (existsSync(code) && moduleOf(bytes, readFileSync(code))) || new WebAssembly.Module(bytes);
+}
+
+/** For the build: a built module's machine code, and its file in build/. Empty where V8 gives none. */
+export function machineCode(name: string): { file: string; code: Uint8Array } {
+  return { file: codeFile(name), code: codeOf(compileWhole(readFileSync(new URL(name, BUILD)))) ?? new Uint8Array() };
+}
 
 /** runtime.wasm, interpreter.wasm and its tables. */
 export function loadEngineParts(): EngineParts {
@@ -28,7 +41,7 @@ export function loadParts(): MachineParts {
   return { ...loadEngineParts(), hypervisor: wasm('hypervisor.wasm') };
 }
 
-/** What translated code depends on: the built modules and the sources of the translator (32 bytes). */
+/** What translated code depends on: the built modules, the sources of the translator, and V8 (32 bytes). */
 export function engineFingerprint(): Uint8Array {
   const hash = createHash('sha256');
   for (const name of ['runtime.wasm', 'interpreter.wasm']) hash.update(readFileSync(new URL(name, BUILD)));
@@ -36,7 +49,7 @@ export function engineFingerprint(): Uint8Array {
     const from = new URL(`../engine/${dir}/`, import.meta.url);
     for (const name of readdirSync(from).sort()) hash.update(readFileSync(new URL(name, from)));
   }
-  return hash.digest();
+  return hash.update(codeTag()).digest();
 }
 
 /** Sizes in bytes of the built modules. */

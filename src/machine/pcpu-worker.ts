@@ -8,7 +8,8 @@ export type FromPcpu =
   | {
       readonly k: 'stopped';
       readonly stats: Record<string, number>;
-      readonly translations: Uint8Array | undefined;
+      /** Of the saved translations, by number: those that this pCPU used. */
+      readonly used: readonly number[];
     }
   | { readonly k: 'failed'; readonly message: string };
 
@@ -43,8 +44,7 @@ try {
   send({ k: 'ready' });
   t.hypervisor.pcpu_main();
   const { cache, translator } = t.engine;
-  const translations = o.saveTranslations ? translator?.save() : undefined;
-  send({ k: 'stopped', stats: { ...cache.stats, ...translator?.counts() }, translations });
+  send({ k: 'stopped', stats: { ...cache.stats, ...translator?.counts() }, used: translator?.used() ?? [] });
 } catch (e) {
   send({ k: 'failed', message: (e as Error).stack ?? String(e) });
 }

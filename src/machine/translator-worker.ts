@@ -1,13 +1,14 @@
 /**
- * The machine's workshop: makes translations for all pCPUs, each of which has a port here, compiles what was saved before they
- * ask for it, and gives out what there is, to be saved.
+ * The machine's workshop: makes translations for all pCPUs, each of which has a port here, and gives out what there is, to be
+ * saved with its machine code.
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { allEncodings } from '../engine/semantics/index.ts';
 import { memoryView } from '../engine/translator/code-view.ts';
+import { matches } from '../engine/translator/library.ts';
 import { type Delivery, type Made, Maker, type Order } from '../engine/translator/maker.ts';
-import { decodeSaved, encodeSaved, mergeSaved } from '../engine/translator/saved.ts';
-import { compileAhead, compileOptimized } from './v8-flags.ts';
+import { decodeSaved, encodeSaved, mergeSaved, type Saved } from '../engine/translator/saved.ts';
+import { codeOf } from './machine-code.ts';
 
 export interface WorkshopData {
   readonly memory: WebAssembly.Memory;
@@ -16,23 +17,28 @@ export interface WorkshopData {
   readonly posted: Int32Array;
   /** As in MachineOptions. */
   readonly translations?: Uint8Array;
-}
-
-/** Asks for all that is worth saving, in at most so many bytes. */
-export interface SaveRequest {
+  /** Bytes of what is saved, at most. */
   readonly limit: number;
 }
-/** The answer; undefined: nothing new since it was last asked for. */
+
+/** Asks for all that is worth saving. */
+export interface SaveRequest {
+  /** The machine has stopped: for each pCPU the numbers of the saved translations that it has used. */
+  readonly used?: readonly (readonly number[])[];
+}
+/** The answer; undefined: nothing new since it was last asked for, or nobody said what an earlier machine saved. */
 export type SaveReply = Uint8Array<ArrayBuffer> | undefined;
 
-/** Saved translations compiled between two looks at what has been ordered. */
-const BATCH = 16;
-
-const { memory, ports, posted, translations } = workerData as WorkshopData;
+const { memory, ports, posted, translations, limit } = workerData as WorkshopData;
 const maker = new Maker(allEncodings());
-/** What is worth saving, if anybody is going to ask: encoded as it was last asked for, and made since. */
-let kept = translations;
-let made: { readonly t: Made; readonly mfn: number }[] = [];
+/** What earlier machines saved. */
+const saved: readonly Saved[] = translations ? decodeSaved(translations) : [];
+/** Of those: what a larger one has replaced. */
+const replaced = new Set<Saved>();
+/** What was made since, and from which frame; its bytes in all. */
+let made: { readonly t: Saved; readonly mfn: number }[] = [];
+let bytes = 0;
+let news = false;
 
 function deliver(i: number, d: Delivery): void {
   ports[i].postMessage(d);
@@ -41,44 +47,37 @@ function deliver(i: number, d: Delivery): void {
 
 function make(o: Order): Delivery {
   const start = performance.now();
-  const t = maker.make(memoryView(memory, o.pages), o.hot);
-  if (t && kept) {
-    if (o.instead) made = made.filter((m) => m.mfn !== o.mfn || !m.t.hot.every((h) => o.hot.includes(h)));
-    made.push({ t, mfn: o.mfn });
-  }
-  const module = t && compileOptimized(t.wasm);
+  const view = memoryView(memory, o.pages);
+  const t = maker.make(view, o.hot);
+  const module = t && new WebAssembly.Module(t.wasm as Uint8Array<ArrayBuffer>);
+  if (t && translations) keep(o, t, codeOf(module!), view.page(0)!);
   return { id: o.id, made: t && { ...t, module: module! }, ms: performance.now() - start };
+}
+
+function keep(o: Order, t: Made, code: Uint8Array = new Uint8Array(), page: Uint8Array): void {
+  if (o.instead) {
+    const within = (x: Saved) => x.hot.every((h) => o.hot.includes(h));
+    made = made.filter((m) => m.mfn !== o.mfn || !within(m.t));
+    for (const x of saved) if (within(x) && matches(page, x)) replaced.add(x);
+  }
+  made.push({ t: { ...t, code, age: 0 }, mfn: o.mfn });
+  bytes += t.wasm.length + code.length;
+  news = true;
+  if (bytes <= limit) return;
+  // More than can be saved: what was made first goes.
+  made.splice(0, made.length >> 1);
+  bytes = made.reduce((n, m) => n + m.t.wasm.length + m.t.code.length, 0);
 }
 
 for (const [i, port] of ports.entries()) port.on('message', (o: Order) => deliver(i, make(o)));
 
-/** Nothing of a file is believed: what is no module stays for the pCPU to find out. */
-function compile(wasm: Uint8Array<ArrayBuffer>): WebAssembly.Module | undefined {
-  try {
-    return compileAhead(wasm);
-  } catch (error) {
-    if (error instanceof WebAssembly.CompileError) return undefined;
-    throw error;
-  }
-}
-
-const saved = translations ? decodeSaved(translations) : [];
-function compileSaved(from: number): void {
-  for (let n = from; n < Math.min(from + BATCH, saved.length); n++) {
-    const module = compile(saved[n].wasm);
-    if (module) for (const i of ports.keys()) deliver(i, { id: -1 - n, saved: module, ms: 0 });
-  }
-  if (from + BATCH < saved.length) setImmediate(compileSaved, from + BATCH);
-}
-compileSaved(0);
-
-parentPort!.on('message', ({ limit }: SaveRequest) => {
+parentPort!.on('message', ({ used }: SaveRequest) => {
   let reply: SaveReply;
-  if (kept && made.length > 0) {
-    const fresh = encodeSaved(made.map(({ t }) => ({ ...t, age: 0 })));
-    made = [];
-    reply = mergeSaved([kept, fresh], limit);
-    kept = reply;
+  if (translations && (news || used)) {
+    const seen = used && new Set(used.flat());
+    const old = saved.map((t, n) => (seen ? { ...t, age: seen.has(n) ? 0 : t.age + 1 } : t));
+    reply = encodeSaved(mergeSaved([old.filter((_, n) => !replaced.has(saved[n])), made.map((m) => m.t)], limit));
+    news = false;
   }
-  parentPort!.postMessage(reply);
+  parentPort!.postMessage(reply, reply ? [reply.buffer] : []);
 });

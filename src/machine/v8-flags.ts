@@ -8,6 +8,8 @@ const FLAGS = [
   // Loops of a region are long already: turned into more of them they take longer to compile than they save.
   '--no-wasm-loop-unrolling',
   '--no-wasm-loop-peeling',
+  // The translator says that its functions are to be optimized at once: they are known to be hot.
+  '--experimental-wasm-compilation-hints',
 ];
 
 /** To be called before the first module is compiled; it holds for all threads of the process. */
@@ -15,16 +17,9 @@ export function tuneV8(): void {
   for (const flag of FLAGS) setFlagsFromString(flag);
 }
 
-/** The module, with code for all functions when this returns, instead of at the first call on the thread that wants it. */
-export const compileAhead = (wasm: Uint8Array<ArrayBuffer>): WebAssembly.Module =>
-  compileWith(wasm, ['no-wasm-lazy-compilation']);
-
-/** As compileAhead, by the optimizing compiler: for code that is known to be hot, on a thread that has the time. */
-export const compileOptimized = (wasm: Uint8Array<ArrayBuffer>): WebAssembly.Module =>
-  compileWith(wasm, ['no-wasm-lazy-compilation', 'no-liftoff']);
-
-/** Flags are the process's: what other threads compile at this moment may be taken along. */
-function compileWith(wasm: Uint8Array<ArrayBuffer>, flags: readonly string[]): WebAssembly.Module {
+/** The module, with all of its functions optimized, which takes a while. Flags are the process's: no other thread may compile now. */
+export function compileWhole(wasm: Uint8Array<ArrayBuffer>): WebAssembly.Module {
+  const flags = ['no-wasm-lazy-compilation', 'no-liftoff'];
   for (const flag of flags) setFlagsFromString(`--${flag}`);
   try {
     return new WebAssembly.Module(wasm);

@@ -17,21 +17,21 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true }));
 
-it('gives back what was saved', () => {
+it('gives back what was saved', async () => {
   const file = new TranslationFile(path, ENGINE);
   expect(file.load()).toEqual(EMPTY);
-  file.save(CONTENT);
+  await file.save(CONTENT);
   expect(Uint8Array.from(file.load())).toEqual(CONTENT);
 });
 
-it('is nothing to another engine', () => {
-  new TranslationFile(path, ENGINE).save(CONTENT);
+it('is nothing to another engine', async () => {
+  await new TranslationFile(path, ENGINE).save(CONTENT);
   expect(new TranslationFile(path, new Uint8Array(32)).load()).toEqual(EMPTY);
 });
 
-it('is nothing when damaged, cut short, or writable by others', () => {
+it('is nothing when damaged, cut short, or writable by others', async () => {
   const file = new TranslationFile(path, ENGINE);
-  file.save(CONTENT);
+  await file.save(CONTENT);
   const bytes = readFileSync(path);
   for (const at of [0, 40, 70, bytes.length - 1]) {
     const bad = Buffer.from(bytes);
@@ -46,8 +46,8 @@ it('is nothing when damaged, cut short, or writable by others', () => {
   expect(file.load()).toEqual(EMPTY);
 });
 
-it('is no error where it cannot be kept', () => {
+it('is no error where it cannot be kept', async () => {
   writeFileSync(join(dir, 'cache'), '');
-  new TranslationFile(path, ENGINE).save(CONTENT);
+  await new TranslationFile(path, ENGINE).save(CONTENT);
   expect(existsSync(path)).toBe(false);
 });

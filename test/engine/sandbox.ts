@@ -26,7 +26,7 @@ export class Sandbox {
   readonly root: number;
   private nextFrame: number;
 
-  constructor(options: Pick<EngineOptions, 'translationMiB' | 'translations' | 'workshop'> = {}) {
+  constructor(options: Pick<EngineOptions, 'translationMiB' | 'translations' | 'workshop' | 'compiled'> = {}) {
     parts ??= loadEngineParts();
     prepareArea(this.memory, AREA, FRAMES, { codeOwners: OWNERS, cpu: 0, cpus: 1 }, ARENA);
     let seed = 0x9e3779b97f4a7c15n;

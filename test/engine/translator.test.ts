@@ -2,8 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { CpuState, EXIT, GPR, VEC } from '../../src/engine/state.ts';
 import { Library, type Translation } from '../../src/engine/translator/library.ts';
-import type { Delivery } from '../../src/engine/translator/maker.ts';
 import { decodeSaved, encodeSaved, mergeSaved } from '../../src/engine/translator/saved.ts';
+import type { TranslatorOptions } from '../../src/engine/translator/translator.ts';
 import { Sandbox } from './sandbox.ts';
 
 const CODE = 0x400000n;
@@ -473,8 +473,8 @@ describe('of translations that may be entered at a place', () => {
 
 describe('saved translations', () => {
   const code = [...hex('b80a000000 4801c2 ffc9 75f9'), ...UD2];
-  const run = (translations?: Uint8Array) => {
-    const s = new Sandbox({ translations });
+  const run = (translations?: Uint8Array, compiled?: TranslatorOptions['compiled']) => {
+    const s = new Sandbox({ translations, compiled });
     s.map(CODE);
     s.poke(CODE, code);
     s.setGpr(GPR.RCX, 7n);
@@ -491,19 +491,28 @@ describe('saved translations', () => {
     expect(later.regionStats.installed).toBe(1);
   });
 
-  it('come with the module that the workshop has compiled ahead', () => {
+  it('come with machine code, which goes before compiling', () => {
     const [saved] = decodeSaved(run().save());
-    const deliveries: Delivery[] = [{ id: -1, saved: new WebAssembly.Module(saved.wasm), ms: 0 }];
-    // What is saved itself is of no use, to see which of the two is taken.
-    const translations = encodeSaved([{ ...saved, wasm: saved.wasm.subarray(0, 40).slice() }]);
-    const s = new Sandbox({ translations, workshop: { order: () => {}, collect: () => deliveries.pop() } });
-    s.engine.translator!.sample(s.cpu);
-    s.map(CODE);
-    s.poke(CODE, code);
-    s.setGpr(GPR.RCX, 7n);
-    s.run(CODE);
-    expect(s.gpr(GPR.RDX)).toBe(70n);
-    expect(s.engine.translator!.regionStats.installed).toBe(1);
+    // What the wasm is itself is of no use, to see which of the two is taken.
+    const code = new Uint8Array([1, 2, 3]);
+    const translations = encodeSaved([{ ...saved, wasm: saved.wasm.subarray(0, 40), code }]);
+    const seen: Uint8Array[] = [];
+    const compiled = (_: Uint8Array, bytes: Uint8Array) => {
+      seen.push(bytes);
+      return new WebAssembly.Module(saved.wasm.slice());
+    };
+    const later = run(translations, compiled);
+    expect(seen).toEqual([code]);
+    expect(later.regionStats.installed).toBe(1);
+    // Not this host's: it is compiled after all.
+    expect(run(encodeSaved([{ ...saved, code }]), () => undefined).regionStats.installed).toBe(1);
+    expect(run(translations, () => undefined).regionStats.installed).toBe(0);
+  });
+
+  it('are told of when they are used', () => {
+    const saved = decodeSaved(run().save());
+    const other = { ...saved[0], bytes: saved[0].bytes.map((b) => b ^ 1) };
+    expect(run(encodeSaved([other, ...saved])).used()).toEqual([1]);
   });
 
   it('do not serve other code', () => {
@@ -533,10 +542,11 @@ describe('saved translations', () => {
   });
 
   it('are merged: one of each, within a limit, and not for ever', () => {
-    const saved = run().save();
-    expect(decodeSaved(mergeSaved([saved, saved], 1 << 20))).toHaveLength(1);
-    expect(decodeSaved(mergeSaved([saved], 10))).toEqual([]);
-    const old = decodeSaved(saved).map((t) => ({ ...t, age: 9 }));
-    expect(decodeSaved(mergeSaved([encodeSaved(old)], 1 << 20))).toEqual([]);
+    const saved = decodeSaved(run().save());
+    expect(mergeSaved([saved, saved], 1 << 20)).toHaveLength(1);
+    expect(mergeSaved([saved], 10)).toEqual([]);
+    const old = saved.map((t) => ({ ...t, age: 9 }));
+    expect(mergeSaved([old], 1 << 20)).toEqual([]);
+    expect(mergeSaved([old, saved], 1 << 20)).toEqual(saved);
   });
 });

@@ -49,6 +49,14 @@ it('builds once, and again when the source or the output is another', async () =
   expect(await build(copy())).toBe(false);
 });
 
+it('builds again when what else it depends on is another', async () => {
+  const keyed = (key: string): Part => ({ ...copy(), key: async () => key });
+  expect(await build(keyed('a'))).toBe(true);
+  expect(await build(keyed('a'))).toBe(false);
+  expect(await build(keyed('b'))).toBe(true);
+  expect(await build(copy())).toBe(true);
+});
+
 it('does not take what an earlier build leaves behind for what belongs to the new sources', async () => {
   const slow = Promise.withResolvers<void>();
   const first = build(copy({ write: slow.promise }));

@@ -14,6 +14,7 @@ export const regionName = (r: number): string => `${r}`;
 /** Imports: env.memory, env.interpreted, env.id and env.tableN (Translation.tables), translator.bind, engine.table, env.dropped, engine.go, go_on, interpret and gap, and functions of the runtime. */
 export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuffer> {
   const m = new Module();
+  m.optimize = true;
   m.memory = { min: 16, max: 65536, shared: true };
   m.importTable('engine', 'table');
   const handlerType = m.type(HANDLER.params, HANDLER.results);

@@ -20,7 +20,9 @@ export interface Translation extends Part {
   /** Parts in other pages, so many pages on. */
   readonly others: readonly (Part & { readonly delta: number })[];
   /** The module (compile.ts). */
-  readonly wasm: Uint8Array<ArrayBuffer>;
+  readonly wasm: Uint8Array;
+  /** Its machine code, as the host's `compiled` takes it; empty: there is none. */
+  readonly code: Uint8Array;
   /** It, compiled; undefined until it is wanted. */
   module: WebAssembly.Module | undefined;
   /** Its slot in the function table; undefined until it is first put in a page. */

@@ -29,10 +29,7 @@ export class Maker {
   }
 }
 
-/**
- * A job for a workshop, and what came of it: the translation with its compiled module, or nothing. Unasked, with the number -1 - n:
- * the module of the nth of the saved translations.
- */
+/** A job for a workshop, and what came of it: the translation with its compiled module, or nothing. */
 export interface Order {
   readonly id: number;
   /** Pages that may be used, the one with the hot offsets among them. */
@@ -45,7 +42,6 @@ export interface Order {
 export interface Delivery {
   readonly id: number;
   readonly made?: Made & { readonly module: WebAssembly.Module };
-  readonly saved?: WebAssembly.Module;
   /** Milliseconds it took. */
   readonly ms: number;
 }

@@ -1,14 +1,13 @@
 /**
  * Translations as bytes, to be loaded by a later run: a count, then for each its age, page offsets, ranges and guest bytes
- * of each page, and wasm. All numbers are u32, little-endian. Nothing is believed: what does not hold together is refused as a whole.
+ * of each page, wasm and machine code. All numbers are u32, little-endian. Nothing is believed: what does not hold together is refused as a whole.
  */
 import { MAX_DELTA } from './code-view.ts';
 import { MAX_OTHERS } from './discover.ts';
 import type { Part, Translation } from './library.ts';
 
 /** A translation that need not be instantiated yet. */
-export interface Saved extends Pick<Translation, 'hot' | 'entries' | 'ranges' | 'bytes' | 'others'> {
-  readonly wasm: Uint8Array<ArrayBuffer>;
+export interface Saved extends Pick<Translation, 'hot' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm' | 'code'> {
   /** How many runs it was not used in, since it was last. */
   readonly age: number;
 }
@@ -58,6 +57,7 @@ export function encodeSaved(list: readonly Saved[]): Uint8Array<ArrayBuffer> {
       w.raw(p.bytes);
     }
     w.raw(t.wasm);
+    w.raw(t.code);
   }
   return w.done();
 }
@@ -75,12 +75,13 @@ class Reader {
     this.at += 4;
     return v;
   }
-  raw(): Uint8Array<ArrayBuffer> {
+  /** A view, no copy. */
+  raw(): Uint8Array {
     const n = this.u32();
     if (n > this.bytes.length - this.at) throw new RangeError('cut short');
-    const b = this.bytes.slice(this.at, this.at + n);
+    const b = this.bytes.subarray(this.at, this.at + n);
     this.at += n;
-    return b as Uint8Array<ArrayBuffer>;
+    return b;
   }
   list(limit: number): number[] {
     const n = this.u32();
@@ -120,7 +121,7 @@ function one(r: Reader): Saved {
     throw new RangeError('an entry that is not in the code');
   const rest = Array.from({ length: others }, () => part(r));
   if (rest.some((p) => p.delta === 0 || Math.abs(p.delta) > MAX_DELTA)) throw new RangeError('a page out of reach');
-  return { age, hot, entries, ...first, others: rest, wasm: r.raw() };
+  return { age, hot, entries, ...first, others: rest, wasm: r.raw(), code: r.raw() };
 }
 
 function part(r: Reader): Part & { delta: number } {
@@ -143,24 +144,25 @@ function part(r: Reader): Part & { delta: number } {
 /** Runs that a translation is kept for without being used. */
 const KEPT_RUNS = 8;
 
-/** One of each, those used last first, up to `limit` bytes. */
-export function mergeSaved(parts: readonly Uint8Array[], limit: number): Uint8Array<ArrayBuffer> {
+/** Bytes that it takes, about. */
+const sizeOf = (t: Saved): number =>
+  [t, ...t.others].reduce((n, p) => n + p.bytes.length + 8 * p.ranges.length + 12, 64) + t.wasm.length + t.code.length;
+
+/** One of each, those used last first, in `limit` bytes or so. */
+export function mergeSaved(lists: readonly (readonly Saved[])[], limit: number): Saved[] {
   const best = new Map<string, Saved>();
-  for (const saved of parts) {
-    for (const t of decodeSaved(saved)) {
-      const pieces = [t, ...t.others].map((p) => `${p.ranges}:${Buffer.from(p.bytes).toString('latin1')}`);
-      const key = `${t.entries}:${t.others.map((p) => p.delta)}:${pieces}`;
-      const known = best.get(key);
-      if (!known || t.age < known.age) best.set(key, t);
-    }
+  for (const t of lists.flat()) {
+    const pieces = [t, ...t.others].map((p) => `${p.ranges}:${Buffer.from(p.bytes).toString('latin1')}`);
+    const key = `${t.entries}:${t.others.map((p) => p.delta)}:${pieces}`;
+    const known = best.get(key);
+    if (!known || t.age < known.age) best.set(key, t);
   }
   let size = 0;
-  const kept = [...best.values()]
+  return [...best.values()]
     .filter((t) => t.age <= KEPT_RUNS)
     .sort((a, b) => a.age - b.age)
     .filter((t) => {
-      size += encodeSaved([t]).length;
+      size += sizeOf(t);
       return size <= limit;
     });
-  return encodeSaved(kept);
 }

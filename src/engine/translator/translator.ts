@@ -40,12 +40,16 @@ export interface TranslatorOptions {
   readonly runtime: WebAssembly.ModuleImports;
   /** Most memory for translations, in MiB. */
   readonly limitMiB: number;
+  /** A saved translation's module from its machine code; undefined if it is none for this host. */
+  readonly compiled?: (wasm: Uint8Array, code: Uint8Array) => WebAssembly.Module | undefined;
   /** Who makes what `sample` finds hot; absent: this thread, at once. */
   readonly workshop?: Workshop;
 }
 
 /** Of a translation that has not been put anywhere. */
 const UNUSED: Pick<Translation, 'slot' | 'tables' | 'places'> = { slot: undefined, tables: [], places: 0 };
+
+const NO_CODE = new Uint8Array();
 
 const costOf = (t: Translation): number => t.wasm.length * BYTE_COST + MODULE_COST;
 
@@ -87,8 +91,8 @@ export class Translator {
   private readonly heat = new WeakMap<CodePage, Heat>();
   private readonly orders = new Map<number, Pending>();
   private lastOrder = 0;
-  /** What `restore` brought, by the id under which the workshop delivers its module. */
-  private readonly restored = new Map<number, Translation>();
+  /** What `restore` brought. */
+  private restored: readonly Translation[] = [];
   private nextSlot: number;
   readonly stats = { samples: 0, translated: 0, failed: 0, instructions: 0, wasmBytes: 0, ms: 0, evictions: 0 };
 
@@ -260,14 +264,6 @@ export class Translator {
   /** Put in place what the workshop has made, unless its code has changed since. */
   private collect(workshop: Workshop): void {
     for (let d = workshop.collect(); d; d = workshop.collect()) {
-      if (d.saved) {
-        const t = this.restored.get(d.id);
-        this.restored.delete(d.id);
-        if (!t || t.module) continue;
-        t.module = d.saved;
-        this.account(t);
-        continue;
-      }
       const order = this.orders.get(d.id);
       this.orders.delete(d.id);
       this.stats.ms += d.ms;
@@ -286,7 +282,19 @@ export class Translator {
   private put(page: CodePage, made: Made, instead: boolean, module: WebAssembly.Module | undefined): void {
     const { hot, entries, ranges, bytes, others, wasm } = made;
     const used = this.unseen();
-    const t: Translation = { hot, entries, ranges, bytes, others, wasm, module, ...UNUSED, age: 0, used };
+    const t: Translation = {
+      hot,
+      entries,
+      ranges,
+      bytes,
+      others,
+      wasm,
+      code: NO_CODE,
+      module,
+      ...UNUSED,
+      age: 0,
+      used,
+    };
     this.library.add(t);
     this.account(t);
     this.makeRoom();
@@ -311,7 +319,7 @@ export class Translator {
         id: cell(id),
       };
       for (const [i, g] of tables.entries()) env[`table${i}`] = g;
-      t.module ??= new WebAssembly.Module(t.wasm);
+      t.module ??= this.o.compiled?.(t.wasm, t.code) ?? new WebAssembly.Module(t.wasm.slice());
       const { exports } = new WebAssembly.Instance(t.module, { ...this.imports, env });
       const f = exports[regionName(0)];
       if (typeof f !== 'function') return undefined;
@@ -386,9 +394,15 @@ export class Translator {
     const all = decodeSaved(saved).map(
       (t): Translation => ({ ...t, module: undefined, ...UNUSED, age: t.age + 1, used: 0 }),
     );
-    for (const [n, t] of all.entries()) this.restored.set(-1 - n, t);
+    this.restored = all;
     // What was used lately is to be found first.
     for (const t of all.toSorted((a, b) => b.age - a.age)) this.library.add(t);
+  }
+
+  /** Which of those that `restore` brought have been put in place and not been replaced: by their numbers. */
+  used(): number[] {
+    const known = new Set(this.library.all());
+    return [...this.restored.keys()].filter((n) => this.restored[n].age === 0 && known.has(this.restored[n]));
   }
 
   /** What a later run may `restore`. */

@@ -1,0 +1,53 @@
+/** Machine code as bytes: what a later process, here a thread, takes of it. */
+import { Worker } from 'node:worker_threads';
+import { expect, it } from 'vitest';
+import { Module } from '../../src/engine/wasm/module.ts';
+import { codeOf, codeTag, moduleOf } from '../../src/machine/machine-code.ts';
+import { compileWhole } from '../../src/machine/v8-flags.ts';
+
+/** f() is 42. */
+function sample(optimize: boolean): Uint8Array<ArrayBuffer> {
+  const m = new Module();
+  m.optimize = optimize;
+  m.export('f', m.add([], ['i32'], new Uint8Array([0, 0x41, 42, 0x0b])));
+  return m.encode();
+}
+
+function call(module: WebAssembly.Module): unknown {
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
+  return (new WebAssembly.Instance(module, { env: { memory } }).exports.f as () => unknown)();
+}
+
+// Without it all of this is slower and nothing else; on the Node that the project brings it is there.
+it('is there', () => expect(codeTag()).toHaveLength(16));
+
+it.each([
+  ['that asks for it', () => new WebAssembly.Module(sample(true)), sample(true)],
+  ['compiled as a whole', () => compileWhole(sample(false)), sample(false)],
+])('makes the module again, %s', (_, compile, wasm) => {
+  const code = codeOf(compile())!;
+  const shared = new Uint8Array(new SharedArrayBuffer(code.length + 1)).subarray(1);
+  shared.set(code);
+  expect(call(moduleOf(wasm, shared)!)).toBe(42);
+});
+
+it('is not taken from another version, or with other flags', () => {
+  const code = codeOf(new WebAssembly.Module(sample(true)))!;
+  for (let at = 0; at < 16; at++) {
+    const other = code.slice();
+    other[at] ^= 1;
+    expect(moduleOf(sample(true), other)).toBeUndefined();
+  }
+  expect(moduleOf(sample(true), new Uint8Array())).toBeUndefined();
+  expect(moduleOf(sample(true), code.subarray(0, 12))).toBeUndefined();
+});
+
+it('is the same to other threads', async () => {
+  const code = codeOf(new WebAssembly.Module(sample(true)))!;
+  const url = new URL('../../src/machine/machine-code.ts', import.meta.url).href;
+  const script = `const { parentPort, workerData: [wasm, code, url] } = require('node:worker_threads');
+    import(url).then(({ moduleOf }) => parentPort.postMessage(moduleOf(wasm, code) !== undefined));`;
+  const worker = new Worker(script, { eval: true, workerData: [sample(true), code, url] });
+  expect(await new Promise((resolve) => worker.once('message', resolve))).toBe(true);
+  await worker.terminate();
+});
