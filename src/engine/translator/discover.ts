@@ -7,12 +7,12 @@ import { Descriptions, type Instruction } from './prepare.ts';
 
 const PAGE = 4096;
 /** Most instructions of a region with one start; each further one adds some. */
-const MAX_INSTRUCTIONS = 96;
-const MORE_INSTRUCTIONS = 48;
+const MAX_INSTRUCTIONS = 256;
+const MORE_INSTRUCTIONS = 64;
 /** Most targets besides the first. */
 const MAX_TARGETS = 48;
 /** Most pages of a region besides the first. */
-export const MAX_OTHERS = 7;
+export const MAX_OTHERS = 12;
 
 /** All places in code are offsets from the page in which the region is entered; other pages' are below 0 or from 4096 on. */
 export interface Block {
