@@ -102,6 +102,10 @@ export class Sandbox {
     this.call('tlb_flush_page', 1, va);
     return frame;
   }
+  /** Have a page that may be written in the TLB. */
+  touch(va: bigint): void {
+    this.call('probe_write', this.cpu, va, 1);
+  }
   unmap(va: bigint): void {
     this.view.setBigUint64(this.pte(va), 0n, true);
     this.call('tlb_flush_page', 1, va);

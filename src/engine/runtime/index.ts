@@ -9,6 +9,5 @@ export * from './softfloat/sse';
 export * from './string';
 export * from './system';
 export * from './transfer';
-export * from './translated';
 export { step_done, watch_breakpoints, watch_update } from './watch';
 export * from './x87';

@@ -28,8 +28,6 @@ export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuff
   const goOn = m.import('engine', 'go_on', ['i32', 'i32', 'i64'], ['i32']);
   const interpret = m.import('engine', 'interpret', ['i32', 'i32', 'i64'], ['i32']);
   const gap = m.import('engine', 'gap', ['i32', 'i32', 'i64'], ['i32']);
-  const read = m.import('runtime', 'translated_read', ['i32', 'i64', 'i32'], ['i32']);
-  const write = m.import('runtime', 'translated_write', ['i32', 'i64', 'i32'], ['i32']);
   const flagsWords = m.import('runtime', 'flags_words', ['i32', 'i32', 'i64', 'i64', 'i64', 'i64'], []);
   const helpers = new Map<string, number>();
   for (const [name, sig] of helpersOf(regions)) {
@@ -42,8 +40,6 @@ export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuff
     interpret,
     gap,
     interpreted,
-    read,
-    write,
     flagsWords,
     dropped,
     helper,

@@ -36,8 +36,6 @@ export const INTERPRET = 2;
 /** Functions and other things outside the region that its code names, by index. */
 export interface Outside {
   helper(name: string, args: readonly Type[], result?: Type): number;
-  readonly read: number;
-  readonly write: number;
   /** Global: code has been dropped, this region's perhaps. */
   readonly dropped: number;
 }
@@ -176,7 +174,7 @@ export class RegionEmitter extends IrEmitter {
     }
   }
 
-  /** Local with the host address of `bytes` at a linear address; what cannot be had leaves. `n`: the access. */
+  /** Local with the host address of `bytes` at a linear address; what the TLB does not have is the interpreter's. `n`: the access. */
   private host(n: Node, addr: Val, bytes: number, write: boolean, align: boolean): number {
     const f = this.f;
     const a = this.localOf(addr);
@@ -202,20 +200,11 @@ export class RegionEmitter extends IrEmitter {
       if (bytes > 1 && !align) f.i64(BigInt(bytes - 1)).op('i64.add');
       f.i64(PAGE_MASK).op('i64.and').op('i64.ne');
     }
-    f.unlikely().if('i32');
-    f.get(CPU)
-      .get(a)
-      .i32(bytes)
-      .call(write ? this.o.write : this.o.read)
-      .tee(host)
-      .op('i32.eqz')
-      .unlikely()
-      .if();
+    f.unlikely().if();
     this.sideExit();
-    // What is added comes out of both ways, so that the sum is known to be 32 bits.
-    f.end().get(host).get(a).op('i32.wrap_i64').op('i32.sub').else();
-    if (together) f.get(together.addend).end();
-    else f.get(e).mem('i32.load', TlbEntry.off.addend).end();
+    f.end();
+    if (together) f.get(together.addend);
+    else f.get(e).mem('i32.load', TlbEntry.off.addend);
     f.get(a).op('i32.wrap_i64').op('i32.add').set(host);
     if (together && --together.left === 0) this.spare.push(together.ok, together.addend);
     return host;
