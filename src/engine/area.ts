@@ -35,6 +35,8 @@ export const AreaHeader = struct('AreaHeader', [
   ['xtlbs', 'u32'],
   /** u32 per machine frame: address of the one TlbEntry with a live write tag for it, 0 none, 1 several. */
   ['write_map', 'u32'],
+  /** u32 per machine frame: the offset table of its decoded 64-bit code, 0 if there is none or it has not been asked for. */
+  ['code_map', 'u32'],
   /** The arena for offset tables and records: bounds and next free byte. */
   ['arena', 'u32'],
   ['arena_end', 'u32'],
@@ -55,6 +57,7 @@ export interface AreaLayout {
   readonly tlbs: number;
   readonly xtlbs: number;
   readonly writeMap: number;
+  readonly codeMap: number;
   readonly arena: number;
   readonly arenaEnd: number;
 }
@@ -85,6 +88,7 @@ export function areaLayout(base: number, frames: number, arenaSize = ARENA_SIZE)
   const tlbs = take(TLB_CONTEXTS * TLB_ENTRIES * TlbEntry.size);
   const xtlbs = take(TLB_CONTEXTS * 2 * XTLB_ENTRIES * XtlbEntry.size);
   const writeMap = take(frames * 4);
+  const codeMap = take(frames * 4);
   const arena = take(arenaSize);
-  return { base, size: at - base, contexts, tlbs, xtlbs, writeMap, arena, arenaEnd: at };
+  return { base, size: at - base, contexts, tlbs, xtlbs, writeMap, codeMap, arena, arenaEnd: at };
 }

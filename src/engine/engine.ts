@@ -69,6 +69,7 @@ export function prepareArea(
   set('tlbs', l.tlbs);
   set('xtlbs', l.xtlbs);
   set('write_map', l.writeMap);
+  set('code_map', l.codeMap);
   v.setBigUint64(AreaHeader.off.own_bit, 1n << BigInt(sharing.cpu), true);
   set('code_owners', sharing.codeOwners);
   set('shared', sharing.cpus > 1 ? 1 : 0);

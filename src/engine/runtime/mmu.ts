@@ -209,10 +209,12 @@ export function xtlb_reset(): void {
   const from = load<u32>(area, AreaHeader.xtlbs);
   const to = from + TLB_CONTEXTS * XTLB_BYTES;
   for (let p = from; p < to; p += <u32>XtlbEntry.SIZE) store<u64>(p, TLB_INVALID, XtlbEntry.tag);
+  memory.fill(load<u32>(area, AreaHeader.code_map), 0, load<u32>(area, AreaHeader.mem_frames) << 2);
 }
 
 /** The frame's decoded code is gone: its pages must be looked up anew. */
 export function xtlb_forget_frame(mfn: u32): void {
+  store<u32>(code_map_slot(mfn), 0);
   const from = load<u32>(area, AreaHeader.xtlbs);
   const to = from + TLB_CONTEXTS * XTLB_BYTES;
   for (let p = from; p < to; p += <u32>XtlbEntry.SIZE) {
@@ -239,6 +241,9 @@ export function code_protect(mfn: u32): void {
 }
 @inline function xtlb_slot(va: u64): u32 {
   return (<u32>(va >> 12) & (XTLB_ENTRIES - 1)) * <u32>XtlbEntry.SIZE;
+}
+@inline function code_map_slot(mfn: u32): u32 {
+  return load<u32>(area, AreaHeader.code_map) + (mfn << 2);
 }
 @inline function canonical(va: u64): bool {
   return <u64>((<i64>va << 16) >> 16) == va;
@@ -478,7 +483,13 @@ export function probe_exec(cpu: usize, rip: u64): u32 {
     }
     code_protect(mfn);
   }
-  const code = code_table(mfn, load<u32>(cpu, CpuState.mode));
+  const mode = load<u32>(cpu, CpuState.mode);
+  const slot = code_map_slot(mfn);
+  let code: u32 = mode == 0 ? load<u32>(slot) : 0;
+  if (code == 0) {
+    code = code_table(mfn, mode);
+    if (mode == 0) store<u32>(slot, code);
+  }
   store<u32>(e, code, XtlbEntry.code);
   store<u32>(e, mfn, XtlbEntry.mfn);
   store<u64>(e, tag, XtlbEntry.tag);
