@@ -11,6 +11,7 @@ import { closeGate, type DomainThreadData, newGate } from './domain-thread.ts';
 import { createThread, type HypervisorThread, type ThreadOptions } from './hypervisor-thread.ts';
 import { AREA_BASE, MACHINE_INFO_ADDRESS, MACHINE_MAGIC, MachineInfo } from './layout.ts';
 import { loadParts, type MachineParts } from './parts.ts';
+import { takePcpuThread } from './pcpu-threads.ts';
 import type { FromPcpu, PcpuData } from './pcpu-worker.ts';
 import type { SaveReply, SaveRequest, WorkshopData } from './translator-worker.ts';
 import type { WorkshopEnd } from './workshop.ts';
@@ -202,10 +203,7 @@ export class Machine {
     const logged = options.seed === undefined ? undefined : new Int32Array(new SharedArrayBuffer(4));
     const data: PcpuData = { ...options, logged };
     return new Promise((resolve, reject) => {
-      const w = new Worker(new URL(`./pcpu-worker${import.meta.url.slice(-3)}`, import.meta.url), {
-        workerData: data,
-        transferList: options.workshop ? [options.workshop.port] : [],
-      });
+      const w = takePcpuThread();
       this.workers.push(w);
       w.on('message', (m: FromPcpu) => {
         if (m.k === 'ready') resolve();
@@ -224,6 +222,7 @@ export class Machine {
       w.on('exit', (code) => {
         if (!this.stopping) this.fail(new Error(`pCPU ${data.slot} ended (${code})`), reject);
       });
+      w.postMessage(data, options.workshop ? [options.workshop.port] : []);
     });
   }
 

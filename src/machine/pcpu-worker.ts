@@ -1,5 +1,5 @@
 /** A physical CPU: a worker that runs the hypervisor's pcpu_main until the machine stops. */
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import { createThread, type ThreadOptions } from './hypervisor-thread.ts';
 
 export type FromPcpu =
@@ -37,14 +37,19 @@ function log(text: string, logged: Int32Array | undefined): void {
   }
 }
 
-try {
-  const o = workerData as PcpuData;
+function run(o: PcpuData): void {
   const t = createThread({ ...o, log: (text) => log(text, o.logged) });
   t.hypervisor.cpu_init(o.slot, 0);
   send({ k: 'ready' });
   t.hypervisor.pcpu_main();
   const { cache, translator } = t.engine;
   send({ k: 'stopped', stats: { ...cache.stats, ...translator?.counts() }, used: translator?.used() ?? [] });
-} catch (e) {
-  send({ k: 'failed', message: (e as Error).stack ?? String(e) });
 }
+
+port.once('message', (o: PcpuData) => {
+  try {
+    run(o);
+  } catch (e) {
+    send({ k: 'failed', message: (e as Error).stack ?? String(e) });
+  }
+});
