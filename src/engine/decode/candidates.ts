@@ -2,22 +2,22 @@
 import type { Encoding, OperandSpec } from '../semantics/table.ts';
 
 /** Demands on REX bits. */
-export const W1 = 1;
-export const W0 = 2;
-export const B0 = 4;
+const W1 = 1;
+const W0 = 2;
+const B0 = 4;
 
 /** Which mandatory prefix: any, none of 66 F2 F3, or that one. */
-export const ANY = 0;
-export const NONE = 1;
-export const P66 = 2;
-export const PF3 = 3;
-export const PF2 = 4;
+const ANY = 0;
+const NONE = 1;
+const P66 = 2;
+const PF3 = 3;
+const PF2 = 4;
 const PREFIX = { '': ANY, NP: NONE, '66': P66, F3: PF3, F2: PF2 } as const;
 
 /** Whether an r/m operand must be memory, or a register. */
-export const EITHER = 0;
-export const MEMORY = 1;
-export const REGISTER = 2;
+const EITHER = 0;
+const MEMORY = 1;
+const REGISTER = 2;
 
 export interface Candidate {
   readonly e: Encoding;
