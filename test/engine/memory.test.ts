@@ -172,6 +172,11 @@ describe('instruction fetch', () => {
     // add rax, 0x11223344 straddles; then ud2 in the second page.
     expect(runs([0x48, 0x05, 0x44, 0x33, 0x22, 0x11], at)).toBe(true);
     expect(s.gpr(GPR.RAX)).toBe(0x11223345n);
+    // Known by now.
+    s.setGpr(GPR.RAX, 2n);
+    expect(s.run(at)).toBe(EXIT.EXCEPTION);
+    expect(s.gpr(GPR.RAX)).toBe(0x11223346n);
+    s.setGpr(GPR.RAX, 0x11223345n);
     // Its second half changes.
     s.poke(CODE + 0x1000n, [0x01, 0, 0, 0]);
     expect(s.run(at)).toBe(EXIT.EXCEPTION);

@@ -177,7 +177,6 @@ export class CodeCache {
     for (const key of this.pages.keys()) this.rt.code_dropped(key >>> 1);
     this.pages.clear();
     this.shared.clear();
-    this.straddlers.clear();
     this.i32[this.newestTable] = 0;
     this.next = this.area.arena + STEP_BYTES;
     this.rt.xtlb_reset();
@@ -474,11 +473,10 @@ export class CodeCache {
   }
 
   // ── instructions across two pages ───────────────────────────────────────────────────────────────────────────
-  private readonly straddlers: Map<number, { shadow: number; tail: Uint8Array }> = new Map();
-
   /**
    * The record `rec` stands for an instruction that crosses into the next page (decoder import `straddle`): check both
-   * pages and give the record to run, or 0 with the exception recorded.
+   * pages and give the record to run, or 0 with the exception recorded. What is found is left in rec for `known_straddler`
+   * (runtime/code.ts): the address of the record, which another and what is compared lie behind.
    */
   straddle(cpu: number, rec: number): number {
     const mode = this.view.getUint32(cpu + off.mode, true) as 0 | 1;
@@ -487,24 +485,17 @@ export class CodeCache {
     const o = PAGE - head;
     let second = page + 4096n;
     if (mode) second &= 0xffffffffn;
+    const { flushes } = this.stats;
     const x0 = this.rt.probe_exec(cpu, page) >>> 0;
     if (!x0) return 0;
     const mfn0 = this.i32[(x0 + XtlbEntry.off.mfn) >>> 2] >>> 0;
     const x1 = this.rt.probe_exec(cpu, second) >>> 0;
     if (!x1) return 0;
     const mfn1 = this.i32[(x1 + XtlbEntry.off.mfn) >>> 2] >>> 0;
-    // Probing the second page may have emptied the arena: then rec is gone with it, and its bytes are read anew below.
-    const known = this.straddlers.get(rec);
     const need = MAX_LENGTH - head;
-    if (known) {
-      let same = true;
-      for (let i = 0; i < known.tail.length; i++) if (this.u8[mfn1 * PAGE + i] !== known.tail[i]) same = false;
-      if (same) return known.shadow;
-    }
-    if (this.next + 2 * Record32.size > this.area.arenaEnd) {
-      // No room: run it from the last slots, which the next translate() flushes.
-      this.next = this.area.arenaEnd - 2 * Record32.size;
-    }
+    // No room: it runs from the last slots, which the next translate() flushes.
+    const room = this.next + 3 * Record32.size <= this.area.arenaEnd;
+    if (!room) this.next = this.area.arenaEnd - 3 * Record32.size;
     this.bytes.set(this.u8.subarray(mfn0 * PAGE + o, mfn0 * PAGE + PAGE), 0);
     this.bytes.set(this.u8.subarray(mfn1 * PAGE, mfn1 * PAGE + need), head);
     const d = this.decoder.decode(this.bytes, 0, MAX_LENGTH, mode);
@@ -515,7 +506,12 @@ export class CodeCache {
       return 0;
     }
     this.special(SPECIAL.NEXT, o + d.length, 0);
-    this.straddlers.set(rec, { shadow, tail: this.u8.slice(mfn1 * PAGE, mfn1 * PAGE + d.length - head) });
+    const tail = d.length - head;
+    this.u8[this.next] = tail;
+    this.u8.copyWithin(this.next + 1, mfn1 * PAGE, mfn1 * PAGE + tail);
+    this.next += Record32.size;
+    // Probing may have emptied the arena: then rec is gone with it.
+    if (room && this.stats.flushes === flushes) this.i32[(rec + R.imm) >>> 2] = shadow;
     this.stats.decoded++;
     return shadow;
   }

@@ -143,6 +143,7 @@ export function generateInterpreter(
   const translate = m.import('runtime', 'find_code', ['i32'], ['i32']);
   const step = m.import('decoder', 'step', ['i32'], ['i32']);
   const straddle = m.import('decoder', 'straddle', ['i32', 'i32'], ['i32']);
+  const known = m.import('runtime', 'known_straddler', ['i32', 'i32'], ['i32']);
   const sample = m.import('decoder', 'sample', ['i32'], []);
   const gap = m.import('decoder', 'gap', ['i32'], []);
   const ownHandler = m.import('decoder', 'own_handler', ['i32'], ['i32']);
@@ -185,7 +186,7 @@ export function generateInterpreter(
 
   const table: number[] = [];
   for (let i = 0; i < SPECIALS; i++) table.push(-1);
-  emitSpecials(m, table, rt, straddle, shared.goSlow.index);
+  emitSpecials(m, table, rt, { known, straddle }, shared.goSlow.index);
 
   const byBody = new Map<string, number>();
   const slotOf = new Map<number, number>();
@@ -551,7 +552,13 @@ function emitShared(
   }
 }
 
-function emitSpecials(m: Module, table: number[], rt: Runtime, straddle: number, goOn: number): void {
+function emitSpecials(
+  m: Module,
+  table: number[],
+  rt: Runtime,
+  across: { readonly known: number; readonly straddle: number },
+  goOn: number,
+): void {
   const H = ['i32', 'i32', 'i32'] as const;
   const special = (n: number, emit: (f: Func) => void) => {
     const d = m.declare(H, ['i32']);
@@ -589,9 +596,10 @@ function emitSpecials(m: Module, table: number[], rt: Runtime, straddle: number,
   raises(SPECIAL.GP, VEC.GP, 1);
   special(SPECIAL.STRADDLE, (f) => {
     const t = f.local('i32');
-    f.get(1).get(0).call(straddle).tee(t).op('i32.eqz').if();
+    f.get(1).get(0).call(across.known).tee(t).op('i32.eqz').if();
+    f.get(1).get(0).call(across.straddle).tee(t).op('i32.eqz').if();
     f.get(0).get(1).get(2).returnCall(rt.fault);
-    f.end();
+    f.end().end();
     f.get(t).get(1);
     left(f).get(t).op('i32.add').get(t).mem('i32.load').returnCallIndirect(rt.handlerType);
   });

@@ -1,5 +1,5 @@
 /** Everything runtime.wasm exports: the MMU, and the helpers that instruction descriptions call. */
-export { find_code } from './code';
+export { find_code, known_straddler } from './code';
 export { flags_words, rflags_get, rflags_set } from './flags';
 export * from './intmul';
 export * from './mmu';

@@ -394,7 +394,7 @@ function fill(cpu: usize, va: u64, access: u32): u32 {
 }
 
 /** In compatibility mode linear addresses wrap at 4 GiB. */
-@inline function wrap(cpu: usize, va: u64): u64 {
+@inline export function wrap(cpu: usize, va: u64): u64 {
   return load<u32>(cpu, CpuState.mode) == 0 ? va : va & 0xffffffff;
 }
 
@@ -458,6 +458,12 @@ function write_code(cpu: usize, h: u32, len: u32, owners: u64): bool {
   }
   decoder_invalidate(h >> 12, h & 0xfff, len);
   return true;
+}
+
+/** The execute TLB's entry for a page, or 0. */
+@inline export function lookup_exec(cpu: usize, page: u64): u32 {
+  const e = load<u32>(cpu, CpuState.xtlb) + xtlb_slot(page);
+  return load<u64>(e, XtlbEntry.tag) == page ? e : 0;
 }
 
 /** Fill the execute TLB for rip's page; the entry's address, or 0 with the fault recorded. */
