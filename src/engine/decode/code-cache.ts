@@ -293,10 +293,17 @@ export class CodeCache {
     return this.pageAt(cpu, BigInt.asUintN(64, page + BigInt(delta) * 4096n));
   }
 
-  /** The page of a linear address at which code has been executed; undefined if it is not known. */
-  executed(cpu: number, rip: bigint): CodePage | undefined {
-    const page = this.pageAt(cpu, rip);
-    return page && this.i32[(page.table >>> 2) + Number(rip & 0xfffn)] !== 0 ? page : undefined;
+  /** Where the vCPU is, if code has been executed there: the page, and the offset in it. Samples ask: no BigInts. */
+  executed(cpu: number): { readonly page: CodePage; readonly offset: number } | undefined {
+    const { i32 } = this;
+    const low = i32[(cpu + off.rip) >>> 2];
+    const offset = low & 0xfff;
+    const xtlb = i32[(cpu + off.xtlb) >>> 2] >>> 0;
+    const e = (xtlb + ((low >>> 12) & (XTLB_ENTRIES - 1)) * XtlbEntry.size) >>> 2;
+    const tag = e + (XtlbEntry.off.tag >>> 2);
+    if (i32[tag] !== low - offset || i32[tag + 1] !== i32[((cpu + off.rip) >>> 2) + 1]) return undefined;
+    const page = this.pages.get((i32[e + (XtlbEntry.off.mfn >>> 2)] >>> 0) * 2 + i32[(cpu + off.mode) >>> 2]);
+    return page && i32[(page.table >>> 2) + offset] !== 0 ? { page, offset } : undefined;
   }
 
   // ── decoding ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -162,10 +162,9 @@ export class Translator {
   }
 
   /** Where the guest is, if code that can be translated has been executed there. */
-  private place(cpu: number): { page: CodePage; offset: number } | undefined {
-    const rip = this.view.getBigUint64(cpu + off.rip, true);
-    const page = this.o.cache.executed(cpu, rip);
-    return page?.mode === 0 ? { page, offset: Number(rip & 0xfffn) } : undefined;
+  private place(cpu: number): { readonly page: CodePage; readonly offset: number } | undefined {
+    const at = this.o.cache.executed(cpu);
+    return at?.page.mode === 0 ? at : undefined;
   }
 
   private heatOf(page: CodePage): Heat {
