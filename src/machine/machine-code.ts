@@ -12,37 +12,55 @@ import { tuneV8 } from './v8-flags.ts';
 interface Natives {
   readonly serialize: (m: WebAssembly.Module) => ArrayBuffer;
   readonly deserialize: (code: ArrayBuffer, wasm: Uint8Array) => WebAssembly.Module | undefined;
+  readonly isOptimized: IsOptimized;
+  readonly tag: Uint8Array;
 }
 
 /** Magic number, hash of the version, processor's features, hash of the flags. */
 const TAG_BYTES = 16;
 
-/** Asked of a module that V8 was told to optimize at once: that it has been. What it has no such code for, V8 aborts at. */
-function optimizes(): WebAssembly.Module | undefined {
+/** Of a module all of whose functions are compiled alike: whether that was by the optimizing compiler. */
+type IsOptimized = (m: WebAssembly.Module) => boolean;
+
+function optimizedTest(): IsOptimized {
   const isOptimized = new Function('f', 'return %IsTurboFanFunction(f)') as (f: unknown) => boolean;
-  const m = new Module();
-  m.optimize = true;
-  m.export('f', m.add([], [], new Uint8Array([0, 0x0b])));
-  const module = new WebAssembly.Module(m.encode());
-  const { exports } = new WebAssembly.Instance(module, {
-    env: { memory: new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true }) },
-  });
-  return isOptimized(exports.f) ? module : undefined;
+  const memory = new WebAssembly.Memory({ initial: 16, maximum: 65536, shared: true });
+  const stand = {
+    memory: () => memory,
+    table: () => new WebAssembly.Table({ element: 'anyfunc', initial: 0 }),
+    global: () => new WebAssembly.Global({ value: 'i32', mutable: true }, 0),
+    function: () => () => 0,
+    tag: () => undefined,
+  };
+  return (m) => {
+    const imports: Record<string, WebAssembly.ModuleImports> = {};
+    for (const { module, name, kind } of WebAssembly.Module.imports(m)) {
+      imports[module] ??= {};
+      imports[module][name] = stand[kind]() as WebAssembly.ImportValue;
+    }
+    const { exports } = new WebAssembly.Instance(m, imports);
+    const f = Object.values(exports).find((x) => typeof x === 'function');
+    return f !== undefined && isOptimized(f);
+  };
 }
 
-function find(): (Natives & { readonly tag: Uint8Array }) | undefined {
+function find(): Natives | undefined {
   tuneV8();
   try {
     setFlagsFromString('--allow-natives-syntax');
-    const sample = optimizes();
-    if (!sample) return undefined;
+    const isOptimized = optimizedTest();
+    const m = new Module();
+    m.optimize = true;
+    m.export('f', m.add([], [], new Uint8Array([0, 0x0b])));
+    const sample = new WebAssembly.Module(m.encode());
+    if (!isOptimized(sample)) return undefined;
     const serialize = new Function('m', 'return %SerializeWasmModule(m)') as Natives['serialize'];
     const deserialize = new Function(
       'code',
       'wasm',
       'return %DeserializeWasmModule(code, wasm)',
     ) as Natives['deserialize'];
-    return { serialize, deserialize, tag: new Uint8Array(serialize(sample), 0, TAG_BYTES) };
+    return { serialize, deserialize, isOptimized, tag: new Uint8Array(serialize(sample), 0, TAG_BYTES) };
   } catch {
     return undefined; // another engine, or another version's names
   }
@@ -53,13 +71,22 @@ const natives = find();
 /** What code from `codeOf` must have been made by to be taken; empty where there is none. */
 export const codeTag = (): Uint8Array => natives?.tag ?? new Uint8Array();
 
-/** The code of a module all of whose functions are optimized (Module.optimize, `compileWhole`). */
-export const codeOf = (m: WebAssembly.Module): Uint8Array<ArrayBuffer> | undefined =>
-  natives && new Uint8Array(natives.serialize(m));
+/** Did V8 make it as it is now? */
+const fits = (code: Uint8Array): boolean =>
+  code.length >= TAG_BYTES && natives?.tag.every((b, i) => code[i] === b) === true;
+
+/**
+ * The code of a module all of whose functions are to be optimized (Module.optimize, `compileWhole`). Undefined if they are not, or
+ * flags have changed: a debugger that is attached sees to that, and V8 ends the process when asked for what there is not.
+ */
+export function codeOf(m: WebAssembly.Module): Uint8Array<ArrayBuffer> | undefined {
+  if (!natives?.isOptimized(m)) return undefined;
+  const code = new Uint8Array(natives.serialize(m));
+  return fits(code) ? code : undefined;
+}
 
 /** The module that `code` was made from, and `wasm`; undefined if V8 does not take it. */
 export function moduleOf(wasm: Uint8Array, code: Uint8Array): WebAssembly.Module | undefined {
-  if (!natives || code.length < TAG_BYTES) return undefined;
-  if (natives.tag.some((b, i) => code[i] !== b)) return undefined;
+  if (!natives || !fits(code)) return undefined;
   return natives.deserialize(code.slice().buffer as ArrayBuffer, wasm.slice());
 }

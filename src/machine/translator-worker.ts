@@ -8,7 +8,7 @@ import { memoryView } from '../engine/translator/code-view.ts';
 import { matches } from '../engine/translator/library.ts';
 import { type Delivery, type Made, Maker, type Order } from '../engine/translator/maker.ts';
 import { decodeSaved, encodeSaved, mergeSaved, type Saved } from '../engine/translator/saved.ts';
-import { codeOf } from './machine-code.ts';
+import { codeOf, codeTag } from './machine-code.ts';
 
 export interface WorkshopData {
   readonly memory: WebAssembly.Memory;
@@ -50,11 +50,13 @@ function make(o: Order): Delivery {
   const view = memoryView(memory, o.pages);
   const t = maker.make(view, o.hot);
   const module = t && new WebAssembly.Module(t.wasm as Uint8Array<ArrayBuffer>);
-  if (t && translations) keep(o, t, codeOf(module!), view.page(0)!);
+  const code = module && translations && codeOf(module);
+  // What has no code, as a debugger is attached, a later run makes anew.
+  if (t && translations && (code || !codeTag().length)) keep(o, t, code ?? new Uint8Array(), view.page(0)!);
   return { id: o.id, made: t && { ...t, module: module! }, ms: performance.now() - start };
 }
 
-function keep(o: Order, t: Made, code: Uint8Array = new Uint8Array(), page: Uint8Array): void {
+function keep(o: Order, t: Made, code: Uint8Array, page: Uint8Array): void {
   if (o.instead) {
     const within = (x: Saved) => x.hot.every((h) => o.hot.includes(h));
     made = made.filter((m) => m.mfn !== o.mfn || !within(m.t));

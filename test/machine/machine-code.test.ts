@@ -1,15 +1,16 @@
 /** Machine code as bytes: what a later process, here a thread, takes of it. */
+import { Session } from 'node:inspector';
 import { Worker } from 'node:worker_threads';
 import { expect, it } from 'vitest';
 import { Module } from '../../src/engine/wasm/module.ts';
 import { codeOf, codeTag, moduleOf } from '../../src/machine/machine-code.ts';
 import { compileWhole } from '../../src/machine/v8-flags.ts';
 
-/** f() is 42. */
-function sample(optimize: boolean): Uint8Array<ArrayBuffer> {
+/** f() is `value`: V8 knows modules by their bytes. */
+function sample(optimize: boolean, value = 42): Uint8Array<ArrayBuffer> {
   const m = new Module();
   m.optimize = optimize;
-  m.export('f', m.add([], ['i32'], new Uint8Array([0, 0x41, 42, 0x0b])));
+  m.export('f', m.add([], ['i32'], new Uint8Array([0, 0x41, value, 0x0b])));
   return m.encode();
 }
 
@@ -50,4 +51,19 @@ it('is the same to other threads', async () => {
   const worker = new Worker(script, { eval: true, workerData: [sample(true), code, url] });
   expect(await new Promise((resolve) => worker.once('message', resolve))).toBe(true);
   await worker.terminate();
+});
+
+// The last, as V8 is not as it was after that.
+it('is not asked of a module that is not optimized, nor while a debugger is attached', () => {
+  expect(codeOf(new WebAssembly.Module(sample(false, 1)))).toBeUndefined();
+  const before = new WebAssembly.Module(sample(true, 2));
+  const session = new Session();
+  session.connect();
+  session.post('Debugger.enable');
+  try {
+    expect(codeOf(before)).toBeUndefined();
+    expect(codeOf(new WebAssembly.Module(sample(true, 3)))).toBeUndefined();
+  } finally {
+    session.disconnect();
+  }
 });
