@@ -278,32 +278,30 @@ export class CodeCache {
     return Int32Array.from(out);
   }
 
-  /** The page at a linear address, if the execute TLB knows it. */
-  private pageAt(cpu: number, address: bigint): CodePage | undefined {
-    const mode = this.view.getUint32(cpu + off.mode, true);
-    const xtlb = this.view.getUint32(cpu + off.xtlb, true);
-    const e = xtlb + Number((address >> 12n) & BigInt(XTLB_ENTRIES - 1)) * XtlbEntry.size;
-    if (this.view.getBigUint64(e + XtlbEntry.off.tag, true) !== (address & ~0xfffn)) return undefined;
-    return this.pages.get(this.view.getUint32(e + XtlbEntry.off.mfn, true) * 2 + mode);
+  /** The page at a linear address, given as two signed halves (samples ask: no BigInts), if the execute TLB knows it. */
+  private pageAt(cpu: number, low: number, high: number): CodePage | undefined {
+    const { i32 } = this;
+    const xtlb = i32[(cpu + off.xtlb) >>> 2] >>> 0;
+    const e = (xtlb + ((low >>> 12) & (XTLB_ENTRIES - 1)) * XtlbEntry.size) >>> 2;
+    const tag = e + (XtlbEntry.off.tag >>> 2);
+    if (i32[tag] !== (low & ~0xfff) || i32[tag + 1] !== high) return undefined;
+    return this.pages.get((i32[e + (XtlbEntry.off.mfn >>> 2)] >>> 0) * 2 + i32[(cpu + off.mode) >>> 2]);
   }
 
   /** The page `delta` pages on from the one in CpuState.page, if the execute TLB knows it. */
   executingPage(cpu: number, delta: number): CodePage | undefined {
     const page = this.view.getBigUint64(cpu + off.page, true);
-    return this.pageAt(cpu, BigInt.asUintN(64, page + BigInt(delta) * 4096n));
+    const there = page + BigInt(delta) * 4096n;
+    return this.pageAt(cpu, Number(BigInt.asIntN(32, there)), Number(BigInt.asIntN(32, there >> 32n)));
   }
 
-  /** Where the vCPU is, if code has been executed there: the page, and the offset in it. Samples ask: no BigInts. */
+  /** Where the vCPU is, if code has been executed there: the page, and the offset in it. */
   executed(cpu: number): { readonly page: CodePage; readonly offset: number } | undefined {
-    const { i32 } = this;
-    const low = i32[(cpu + off.rip) >>> 2];
+    const rip = (cpu + off.rip) >>> 2;
+    const low = this.i32[rip];
     const offset = low & 0xfff;
-    const xtlb = i32[(cpu + off.xtlb) >>> 2] >>> 0;
-    const e = (xtlb + ((low >>> 12) & (XTLB_ENTRIES - 1)) * XtlbEntry.size) >>> 2;
-    const tag = e + (XtlbEntry.off.tag >>> 2);
-    if (i32[tag] !== low - offset || i32[tag + 1] !== i32[((cpu + off.rip) >>> 2) + 1]) return undefined;
-    const page = this.pages.get((i32[e + (XtlbEntry.off.mfn >>> 2)] >>> 0) * 2 + i32[(cpu + off.mode) >>> 2]);
-    return page && i32[(page.table >>> 2) + offset] !== 0 ? { page, offset } : undefined;
+    const page = this.pageAt(cpu, low, this.i32[rip + 1]);
+    return page && this.i32[(page.table >>> 2) + offset] !== 0 ? { page, offset } : undefined;
   }
 
   // ── decoding ────────────────────────────────────────────────────────────────────────────────────────────────
