@@ -16,7 +16,7 @@ import type { Domain } from './toolstack/domain.ts';
 import { ToolstackError } from './toolstack/error.ts';
 import { Guests } from './toolstack/guests.ts';
 import { Toolstack } from './toolstack/toolstack.ts';
-import { TRANSLATIONS_LIMIT, type TranslationStore } from './translations.ts';
+import type { TranslationStore } from './translations.ts';
 import { XenConsoled } from './xenconsoled/xenconsoled.ts';
 import { attachRing } from './xenstored/attach.ts';
 import { XenStoreSocket } from './xenstored/socket.ts';
@@ -123,7 +123,6 @@ export class Host {
       deterministic,
       translationMiB,
       translations: store?.load(),
-      translationsLimit: TRANSLATIONS_LIMIT,
       timing,
       log,
       parts,

@@ -7,10 +7,9 @@ import { createHash, randomUUID, webcrypto } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { SAVED_LIMIT } from '../engine/translator/saved.ts';
 import { engineFingerprint } from '../machine/parts.ts';
 
-/** Most bytes that are kept: a shell, two disks and a network have some 2,000 translations of 35 KB. */
-export const TRANSLATIONS_LIMIT = 128 << 20;
 const HEADER = 64;
 
 /** What a host needs of it. */
@@ -50,7 +49,7 @@ export class TranslationFile implements TranslationStore {
     try {
       const s = fstatSync(fd);
       const own = process.getuid === undefined || s.uid === process.getuid();
-      if (!s.isFile() || !own || (s.mode & 0o022) !== 0 || s.size > HEADER + TRANSLATIONS_LIMIT) return NOTHING;
+      if (!s.isFile() || !own || (s.mode & 0o022) !== 0 || s.size > HEADER + SAVED_LIMIT) return NOTHING;
       const bytes = new Uint8Array(new SharedArrayBuffer(s.size));
       let at = 0;
       for (let n = -1; n !== 0 && at < s.size; at += n) n = readSync(fd, bytes, at, s.size - at, at);

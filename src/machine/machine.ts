@@ -31,8 +31,6 @@ export interface MachineOptions {
    * a program is. In shared memory threads need no copies of it.
    */
   readonly translations?: Uint8Array;
-  /** Most bytes of `translations()`; default 128 MiB. */
-  readonly translationsLimit?: number;
   /** Panic when the hypervisor takes spinlocks in a wrong order: for tests. */
   readonly checkLocks?: boolean;
   readonly parts?: MachineParts;
@@ -52,7 +50,6 @@ export interface MachineOptions {
 export const TSC_KHZ = 1_000_000;
 /** Time of day at boot in deterministic mode: 2020-01-01, in ns since 1970. */
 const DETERMINISTIC_WALL = Date.UTC(2020, 0, 1) * 1e6;
-const TRANSLATIONS_LIMIT = 128 << 20;
 /** CPU slots for threads of TypeScript domains besides dom0's. */
 const DOMAIN_THREADS = 128;
 /** Arena of a thread that never runs guest code. */
@@ -170,7 +167,7 @@ export class Machine {
     thread.hypervisor.cpu_init(pcpus, 1);
     const m = new Machine(memory, frames, pcpus, reserved, thread, { boot, module: parts.hypervisor, threads });
     // Deterministic mode has translations at the same instructions each time.
-    const ends = o.deterministic || o.translationMiB === 0 ? [] : m.startWorkshop(o);
+    const ends = o.deterministic || o.translationMiB === 0 ? [] : m.startWorkshop(o.translations);
     await Promise.all(
       areas.slice(0, pcpus).map((a, slot) => m.startPcpu({ ...common, slot, ...a, workshop: ends[slot] }, log)),
     );
@@ -178,14 +175,11 @@ export class Machine {
   }
 
   /** The thread that makes translations; gives each pCPU's end of the way there. */
-  private startWorkshop({
-    translations,
-    translationsLimit: limit = TRANSLATIONS_LIMIT,
-  }: MachineOptions): WorkshopEnd[] {
+  private startWorkshop(translations: Uint8Array | undefined): WorkshopEnd[] {
     const posted = new Int32Array(new SharedArrayBuffer(4 * this.pcpus));
     const channels = Array.from({ length: this.pcpus }, () => new MessageChannel());
     const ports = channels.map((c) => c.port1);
-    const workerData: WorkshopData = { memory: this.memory, ports, posted, translations, limit };
+    const workerData: WorkshopData = { memory: this.memory, ports, posted, translations };
     const w = new Worker(new URL(`./translator-worker${import.meta.url.slice(-3)}`, import.meta.url), {
       workerData,
       transferList: ports,

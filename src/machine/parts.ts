@@ -3,15 +3,13 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import type { EngineParts } from '../engine/engine.ts';
 import { codeOf, codeTag, moduleOf } from './machine-code.ts';
-import { compileWhole, tuneV8 } from './v8-flags.ts';
+import { compileWhole } from './v8-flags.ts';
 
 const BUILD = new URL('../../build/', import.meta.url);
 
 export interface MachineParts extends EngineParts {
   readonly hypervisor: WebAssembly.Module;
 }
-
-tuneV8();
 
 const codeFile = (name: string): string => name.replace(/wasm$/, 'code');
 

@@ -7,7 +7,7 @@ import { allEncodings } from '../engine/semantics/index.ts';
 import { memoryView } from '../engine/translator/code-view.ts';
 import { matches } from '../engine/translator/library.ts';
 import { type Delivery, type Made, Maker, type Order } from '../engine/translator/maker.ts';
-import { decodeSaved, encodeSaved, mergeSaved, type Saved } from '../engine/translator/saved.ts';
+import { decodeSaved, encodeSaved, mergeSaved, SAVED_LIMIT, type Saved } from '../engine/translator/saved.ts';
 import { codeOf, codeTag } from './machine-code.ts';
 
 export interface WorkshopData {
@@ -17,8 +17,6 @@ export interface WorkshopData {
   readonly posted: Int32Array;
   /** As in MachineOptions. */
   readonly translations?: Uint8Array;
-  /** Bytes of what is saved, at most. */
-  readonly limit: number;
 }
 
 /** Asks for all that is worth saving. */
@@ -29,7 +27,7 @@ export interface SaveRequest {
 /** The answer; undefined: nothing new since it was last asked for, or nobody said what an earlier machine saved. */
 export type SaveReply = Uint8Array<ArrayBuffer> | undefined;
 
-const { memory, ports, posted, translations, limit } = workerData as WorkshopData;
+const { memory, ports, posted, translations } = workerData as WorkshopData;
 const maker = new Maker(allEncodings());
 /** What earlier machines saved. */
 const saved: readonly Saved[] = translations ? decodeSaved(translations) : [];
@@ -65,7 +63,7 @@ function keep(o: Order, t: Made, code: Uint8Array, page: Uint8Array): void {
   made.push({ t: { ...t, code, age: 0 }, mfn: o.mfn });
   bytes += t.wasm.length + code.length;
   news = true;
-  if (bytes <= limit) return;
+  if (bytes <= SAVED_LIMIT) return;
   // More than can be saved: what was made first goes.
   made.splice(0, made.length >> 1);
   bytes = made.reduce((n, m) => n + m.t.wasm.length + m.t.code.length, 0);
@@ -78,7 +76,7 @@ parentPort!.on('message', ({ used }: SaveRequest) => {
   if (translations && (news || used)) {
     const seen = used && new Set(used.flat());
     const old = saved.map((t, n) => (seen ? { ...t, age: seen.has(n) ? 0 : t.age + 1 } : t));
-    reply = encodeSaved(mergeSaved([old.filter((_, n) => !replaced.has(saved[n])), made.map((m) => m.t)], limit));
+    reply = encodeSaved(mergeSaved([old.filter((_, n) => !replaced.has(saved[n])), made.map((m) => m.t)], SAVED_LIMIT));
     news = false;
   }
   parentPort!.postMessage(reply, reply ? [reply.buffer] : []);

@@ -1,6 +1,7 @@
 /**
  * Translations as bytes, to be loaded by a later run: a count, then for each its age, page offsets, ranges and guest bytes
- * of each page, wasm and machine code. All numbers are u32, little-endian. Nothing is believed: what does not hold together is refused as a whole.
+ * of each page, wasm and machine code. All numbers are u32, little-endian. Nothing but the machine code is believed: what does not
+ * hold together is refused as a whole.
  */
 import { MAX_DELTA } from './code-view.ts';
 import { MAX_OTHERS } from './discover.ts';
@@ -141,6 +142,8 @@ function part(r: Reader): Part & { delta: number } {
   return { delta, ranges, bytes };
 }
 
+/** Most bytes that are saved: a shell, two disks and a network have some 2,000 translations of 35 KB. */
+export const SAVED_LIMIT = 128 << 20;
 /** Runs that a translation is kept for without being used. */
 const KEPT_RUNS = 8;
 
