@@ -41,4 +41,16 @@ export const RFLAGS = {
  * Where translated code has the flags: 0 the words in CpuState, 1 four locals, else kind << 2 | log2(operand bytes): they
  * follow from operands and result (FlagRecipe in semantics/ir.ts).
  */
-export const FLAG_KIND = { ADD: 1, SUB: 2, ADC: 3, SBB: 4, LOGIC: 5, INC: 6, DEC: 7, RESULT: 8 } as const;
+export const FLAG_KIND = {
+  ADD: 1,
+  SUB: 2,
+  ADC: 3,
+  SBB: 4,
+  LOGIC: 5,
+  INC: 6,
+  DEC: 7,
+  RESULT: 8,
+  SHL: 9,
+  SHR: 10,
+  SAR: 11,
+} as const;

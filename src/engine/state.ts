@@ -125,7 +125,7 @@ export const CpuState = struct(
   { align: 64 },
 );
 
-/** One data-TLB entry. A tag is the linear page address (bits 11..0 zero), or TLB_INVALID. */
+/** One data-TLB entry. A tag is the linear page address (bits 11..0 zero), or none that can be found there (`no_page` in runtime/mmu.ts). */
 export const TlbEntry = struct('TlbEntry', [
   ['rtag', 'u64'],
   ['wtag', 'u64'],
@@ -135,7 +135,7 @@ export const TlbEntry = struct('TlbEntry', [
   ['pad', 'u64'],
 ]);
 
-/** One execute-TLB entry. `code` is the machine address of the frame's offset table (u32[4096], record address or 0). */
+/** One execute-TLB entry, its tag a page address or TLB_INVALID. `code` is the machine address of the frame's offset table (u32[4096], record address or 0). */
 export const XtlbEntry = struct('XtlbEntry', [
   ['tag', 'u64'],
   ['code', 'u32'],

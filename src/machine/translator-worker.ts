@@ -45,8 +45,8 @@ function deliver(i: number, d: Delivery): void {
 
 function make(o: Order): Delivery {
   const start = performance.now();
-  const view = memoryView(memory, o.pages);
-  const t = maker.make(view, o.hot);
+  const view = memoryView(memory, o.pages, o.slots);
+  const t = maker.make(view, o.hot, o.whole);
   const module = t && new WebAssembly.Module(t.wasm as Uint8Array<ArrayBuffer>);
   const code = module && translations && codeOf(module);
   // What has no code, as a debugger is attached, a later run makes anew.

@@ -17,8 +17,9 @@ function translate(code: string): Uint8Array {
   const view: CodeView = {
     page: (delta) => (delta === 0 ? page : undefined),
     seen: (offset) => offset >= 0 && offset < page.length,
+    translated: () => false,
   };
-  const region = discovery.region(view, [0x100]);
+  const region = discovery.region(view, [0x100], true);
   if (!region) throw new Error('not translatable');
   return compileRegions([region]);
 }

@@ -196,9 +196,11 @@ export class InterpreterEmitter extends IrEmitter {
         .op('i32.add')
         .tee(e);
       f.mem('i64.load', write ? TlbEntry.off.wtag : TlbEntry.off.rtag);
-      f.get(addr);
-      if (bytes > 1) f.i64(BigInt(bytes - 1)).op('i64.add');
-      f.i64(-4096n).op('i64.and').op('i64.ne').if();
+      f.get(addr)
+        .op('i64.xor')
+        .i64(BigInt(4096 - bytes))
+        .op('i64.gt_u')
+        .if();
       this.recArg().get(CPU).get(FUEL).returnCall(this.o.slow);
       f.end();
       f.get(addr).op('i32.wrap_i64').get(e).mem('i32.load', TlbEntry.off.addend).op('i32.add').set(host);

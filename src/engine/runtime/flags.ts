@@ -40,16 +40,23 @@ export function set_flags_sub(cpu: usize, a: u64, b: u64, bytes: u32): void {
   store<u64>(cpu, a ^ b, CpuState.fx);
 }
 
+/** Bit 0 of t in bits 63 and 62: CF with OF = 0. */
+@inline function both_bits(t: u64): u64 {
+  return <u64>(<i64>(t << 63) >> 1);
+}
+
 /**
  * Store the flag words that translated code has put off making: `kind` says how they follow from operands a and b, result
  * r and (where the kind keeps or gives it) word c; see src/engine/translator/flag-kinds.ts.
  */
 export function flags_words(cpu: usize, kind: u32, a: u64, b: u64, r: u64, c: u64): void {
   const up = <u64>(64 - (8 << (kind & 3)));
+  if (kind >> 2 == FLAG_KIND.SUB) r = a - b;
   const s = <u64>(<i64>(r << up) >> up);
   let x = s;
   switch (kind >> 2) {
     case FLAG_KIND.ADD:
+      a = r - b;
     case FLAG_KIND.ADC:
       c = ((a & b) | ((a | b) & ~r)) << up;
       x = a ^ b;
@@ -61,6 +68,15 @@ export function flags_words(cpu: usize, kind: u32, a: u64, b: u64, r: u64, c: u6
       break;
     case FLAG_KIND.LOGIC:
       c = 0;
+      break;
+    case FLAG_KIND.SHL:
+      c = a << (b - 1) << up;
+      break;
+    case FLAG_KIND.SHR:
+      c = both_bits(a >> (b - 1)) ^ (a >> (b - 1) >> (63 - up) << 62);
+      break;
+    case FLAG_KIND.SAR:
+      c = both_bits(<u64>(<i64>(a << up) >> up >> (b - 1)));
       break;
     case FLAG_KIND.INC:
       c = <u64>(<i64>c >> 63) ^ (<u64>(r << up == (<u64>1 << 63)) << 62);

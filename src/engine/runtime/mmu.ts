@@ -89,8 +89,8 @@ function forget_watched(cpu: usize): void {
     const va = load<u64>(cpu + CpuState.dr + (n << 3)) & ~0xfff;
     if (!watched_page(cpu, va, 0x11 << <u32>n)) continue;
     const e = load<u32>(cpu, CpuState.tlb) + tlb_slot(va);
-    if (load<u64>(e, TlbEntry.rtag) == va) store<u64>(e, TLB_INVALID, TlbEntry.rtag);
-    if (load<u64>(e, TlbEntry.wtag) == va) store<u64>(e, TLB_INVALID, TlbEntry.wtag);
+    if (load<u64>(e, TlbEntry.rtag) == va) store<u64>(e, no_page(va), TlbEntry.rtag);
+    if (load<u64>(e, TlbEntry.wtag) == va) store<u64>(e, no_page(va), TlbEntry.wtag);
     const x = load<u32>(cpu, CpuState.xtlb) + xtlb_slot(va);
     if (load<u64>(x, XtlbEntry.tag) == va) store<u64>(x, TLB_INVALID, XtlbEntry.tag);
   }
@@ -98,9 +98,11 @@ function forget_watched(cpu: usize): void {
 
 function clear_context(i: u32): void {
   const tlb = load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES;
+  let page: u64 = 0;
   for (let e = tlb; e < tlb + TLB_BYTES; e += <u32>TlbEntry.SIZE) {
-    store<u64>(e, TLB_INVALID, TlbEntry.rtag);
-    store<u64>(e, TLB_INVALID, TlbEntry.wtag);
+    store<u64>(e, no_page(page), TlbEntry.rtag);
+    store<u64>(e, no_page(page), TlbEntry.wtag);
+    page += 4096;
   }
   const xtlb = load<u32>(area, AreaHeader.xtlbs) + i * XTLB_BYTES;
   for (let e = xtlb; e < xtlb + XTLB_BYTES; e += <u32>XtlbEntry.SIZE) store<u64>(e, TLB_INVALID, XtlbEntry.tag);
@@ -175,14 +177,30 @@ export function tlb_flush_page(domain: u32, va: u64): void {
     if (load<u32>(c, TlbContext.root) == 0 || load<u32>(c, TlbContext.domain) != domain) continue;
     const e = load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES + tlb_slot(va);
     if (load<u64>(e, TlbEntry.rtag) == (va & ~0xfff)) {
-      store<u64>(e, TLB_INVALID, TlbEntry.rtag);
-      store<u64>(e, TLB_INVALID, TlbEntry.wtag);
+      store<u64>(e, no_page(va & ~0xfff), TlbEntry.rtag);
+      store<u64>(e, no_page(va & ~0xfff), TlbEntry.wtag);
     }
     for (let mode: u32 = 0; mode < 2; mode++) {
       const x = load<u32>(area, AreaHeader.xtlbs) + i * XTLB_BYTES + mode * XTLB_MODE_BYTES + xtlb_slot(va);
       if (load<u64>(x, XtlbEntry.tag) == (va & ~0xfff)) store<u64>(x, TLB_INVALID, XtlbEntry.tag);
     }
   }
+}
+
+/**
+ * What a data-TLB entry that may stand for `page` has as a tag when it stands for none: bit 0 is set, and the bits that
+ * choose the entry are another's, so that no address that is looked up there is less than a page's size away (XOR).
+ */
+@inline function no_page(page: u64): u64 {
+  return page ^ 0x1001;
+}
+@inline function is_no_page(tag: u64): bool {
+  return (tag & 1) != 0;
+}
+
+@inline function forget_write(e: u32): void {
+  const tag = load<u64>(e, TlbEntry.wtag);
+  if (!is_no_page(tag)) store<u64>(e, no_page(tag), TlbEntry.wtag);
 }
 
 /** After this no write tag on this pCPU maps the frame. */
@@ -193,12 +211,12 @@ export function tlb_drop_writable(mfn: u32): void {
   if (e == 0) return;
   if (e != SEVERAL) {
     // The entry may have been reused for another frame since; then nothing maps ours.
-    if (load<u32>(e, TlbEntry.mfn) == mfn) store<u64>(e, TLB_INVALID, TlbEntry.wtag);
+    if (load<u32>(e, TlbEntry.mfn) == mfn) forget_write(e);
   } else {
     const from = load<u32>(area, AreaHeader.tlbs);
     const to = from + TLB_CONTEXTS * TLB_BYTES;
     for (let p = from; p < to; p += <u32>TlbEntry.SIZE) {
-      if (load<u32>(p, TlbEntry.mfn) == mfn) store<u64>(p, TLB_INVALID, TlbEntry.wtag);
+      if (load<u32>(p, TlbEntry.mfn) == mfn) forget_write(p);
     }
   }
   store<u32>(slot, 0);
@@ -372,11 +390,11 @@ function fill(cpu: usize, va: u64, access: u32): u32 {
     if (was == 0) store<u32>(slot, e);
     else if (was != e) {
       // Still live elsewhere? If the earlier entry has moved on, this one is the only one.
-      const live = was != SEVERAL && (load<u32>(was, TlbEntry.mfn) != mfn || load<u64>(was, TlbEntry.wtag) == TLB_INVALID);
+      const live = was != SEVERAL && (load<u32>(was, TlbEntry.mfn) != mfn || is_no_page(load<u64>(was, TlbEntry.wtag)));
       store<u32>(slot, live ? e : SEVERAL);
     }
   } else {
-    store<u64>(e, TLB_INVALID, TlbEntry.wtag);
+    store<u64>(e, no_page(tag), TlbEntry.wtag);
   }
   return page | (<u32>va & 0xfff);
 }

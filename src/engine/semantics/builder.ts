@@ -391,10 +391,10 @@ export class Builder {
     const s = this.sx64(r, bytes);
     this.flags({ z: s, s, c: this.i64(0), x: s }, { op: 'logic', bytes, r });
   }
-  /** ZF, SF, PF of r; AF = 0; CF and OF in the word c. */
-  flagsResult(r: Val, c: Val, bytes: number): void {
+  /** ZF, SF, PF of r; AF = 0; CF and OF in the word c, which may follow from a shift of `a` by `b` (at least 1). */
+  flagsResult(r: Val, c: Val, bytes: number, shift?: Pick<Required<FlagRecipe>, 'op' | 'a' | 'b'>): void {
     const s = this.sx64(r, bytes);
-    this.flags({ z: s, s, c, x: s }, { op: 'result', bytes, r });
+    this.flags({ z: s, s, c, x: s }, { ...(shift ?? { op: 'result' }), bytes, r });
   }
   /** Flags of r = a + b, or with `carry` of r = a + b + CF. */
   flagsAdd(a: Val, b: Val, r: Val, bytes: number, carry = false): void {

@@ -86,7 +86,7 @@ export type Node =
  *   result        ZF SF PF of r, AF = 0; word c is given in the node
  */
 export interface FlagRecipe {
-  readonly op: 'add' | 'sub' | 'adc' | 'sbb' | 'logic' | 'inc' | 'dec' | 'result';
+  readonly op: 'add' | 'sub' | 'adc' | 'sbb' | 'logic' | 'inc' | 'dec' | 'result' | 'shl' | 'shr' | 'sar';
   readonly bytes: number;
   readonly r: Val;
   readonly a?: Val;

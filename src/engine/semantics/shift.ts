@@ -20,6 +20,8 @@ interface Shift {
   readonly carry: (b: Builder, d: Val, n: Val, r: Val, bytes: number) => Val;
   /** Rotates leave ZF SF PF AF alone. */
   readonly rotate: boolean;
+  /** The recipe for its flags. */
+  readonly op?: 'shl' | 'shr' | 'sar';
 }
 
 const pred = (b: Builder, n: Val) => b.sub(n, b.c(n.t, 1));
@@ -40,12 +42,14 @@ const bothBits = (b: Builder, t: Val) => b.shrS(b.shl(b.to('i64', t), 63), 1);
 const signChange = (b: Builder, v: Val) => b.and(b.shrU(b.xor(v, b.shl(v, 1)), 1), b.i64(BIT62));
 
 const shl: Shift = {
+  op: 'shl',
   rotate: false,
   result: (b, d, n) => b.shl(d, n),
   carry: (b, d, n, _r, bytes) => shiftedOut(b, d, n, bytes),
 };
 
 const shr: Shift = {
+  op: 'shr',
   rotate: false,
   result: (b, d, n) => b.shrU(d, n),
   carry: (b, d, n, _r, bytes) => {
@@ -55,6 +59,7 @@ const shr: Shift = {
 };
 
 const sar: Shift = {
+  op: 'sar',
   rotate: false,
   result: (b, d, n, bytes) => b.shrS(b.sx(d, bytes), n),
   carry: (b, d, n, _r, bytes) => bothBits(b, b.shrS(b.sx(d, bytes), pred(b, n))),
@@ -97,7 +102,7 @@ function shift(b: Builder, s: Shift, n: Val): void {
 function shiftFlags(b: Builder, s: Shift, d: Val, count: Val, r: Val, bytes: number): void {
   const c = s.carry(b, d, count, r, bytes);
   if (s.rotate) b.flags({ c });
-  else b.flagsResult(r, c, bytes);
+  else b.flagsResult(r, c, bytes, s.op && { op: s.op, a: d, b: count });
 }
 
 function shiftByOne(b: Builder, s: Shift): void {

@@ -2,6 +2,8 @@
  * What the translator sees of guest code: pages by their distance from the one that a region starts in, as the execute TLB
  * maps them at the moment. Code of other pages is used only if it has been executed.
  */
+import { Record32 } from '../state.ts';
+
 const PAGE = 4096;
 /** Pages of a region's code besides the first are at most so far away, so that offsets are 32-bit integers. */
 export const MAX_DELTA = 2 ** 18;
@@ -11,6 +13,8 @@ export interface CodeView {
   page(delta: number): Uint8Array | undefined;
   /** Has control been at this offset? What has not is left to the interpreter. */
   seen(offset: number): boolean;
+  /** Does a translation stand there? */
+  translated(offset: number): boolean;
 }
 
 /**
@@ -19,13 +23,18 @@ export interface CodeView {
  */
 export type PageList = Int32Array<ArrayBuffer>;
 
-/** A view of machine memory. Each page is copied once; other pCPUs may write meanwhile. */
-export function memoryView(memory: WebAssembly.Memory, pages: PageList, everything = false): CodeView {
+/** A view of machine memory. Each page is copied once; other pCPUs may write meanwhile. `slots`: handlers from this number on are translations. */
+export function memoryView(memory: WebAssembly.Memory, pages: PageList, slots: number, everything = false): CodeView {
   const u8 = new Uint8Array(memory.buffer);
   const i32 = new Int32Array(memory.buffer);
   const at = new Map<number, { readonly mfn: number; readonly table: number }>();
   for (let i = 0; i < pages.length; i += 3) at.set(pages[i], { mfn: pages[i + 1] >>> 0, table: pages[i + 2] >>> 0 });
   const copies = new Map<number, Uint8Array>();
+  const record = (offset: number): number => {
+    const delta = pageOf(offset);
+    const p = at.get(delta);
+    return p ? i32[(p.table >>> 2) + offset - delta * PAGE] >>> 0 : 0;
+  };
   return {
     page(delta) {
       const p = at.get(delta);
@@ -38,10 +47,11 @@ export function memoryView(memory: WebAssembly.Memory, pages: PageList, everythi
       return copy;
     },
     seen(offset) {
-      const delta = pageOf(offset);
-      const p = at.get(delta);
-      if (!p) return false;
-      return everything || i32[(p.table >>> 2) + offset - delta * PAGE] !== 0;
+      return everything ? at.has(pageOf(offset)) : record(offset) !== 0;
+    },
+    translated(offset) {
+      const r = record(offset);
+      return r !== 0 && i32[(r + Record32.off.handler) >>> 2] >= slots;
     },
   };
 }

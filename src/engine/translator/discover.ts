@@ -9,6 +9,8 @@ const PAGE = 4096;
 /** Most instructions of a region with one start; each further one adds some. */
 const MAX_INSTRUCTIONS = 256;
 const MORE_INSTRUCTIONS = 64;
+/** Called code of at most so many instructions is made anew for each caller. */
+const SHORT = 20;
 /** Most targets besides the first. */
 const MAX_TARGETS = 48;
 /** Most pages of a region besides the first. */
@@ -32,6 +34,8 @@ export interface Region {
   /** Where computed jumps inside may lead: the entries, and places of the like in the other pages. */
   readonly targets: readonly number[];
   readonly blocks: readonly Block[];
+  /** It was not made whole, and something was left out for that. */
+  readonly open: boolean;
   readonly ranges: Ranges;
   /** The other pages, by distance. */
   readonly others: readonly { readonly delta: number; readonly ranges: Ranges }[];
@@ -65,6 +69,9 @@ class Code {
   seen(offset: number): boolean {
     return this.view.seen(offset);
   }
+  translated(offset: number): boolean {
+    return this.view.translated(offset);
+  }
 }
 
 export class Discovery {
@@ -75,12 +82,15 @@ export class Discovery {
     this.descriptions = new Descriptions(encodings);
   }
 
-  /** From the given page offsets on. Undefined: no instruction there is for the translator. */
-  region(view: CodeView, starts: readonly number[]): Region | undefined {
+  /**
+   * From the given page offsets on. Undefined: no instruction there is for the translator. `whole`: with all that is called, and
+   * what has translations of its own; without, such code is not made twice.
+   */
+  region(view: CodeView, starts: readonly number[], whole: boolean): Region | undefined {
     const code = new Code(view, this.decoder, this.descriptions);
     const hot = starts.filter((o) => (code.at(o)?.ending ?? 'interpret') !== 'interpret');
     if (!hot.length) return undefined;
-    const { leaders, targets, found } = this.reach(code, hot);
+    const { leaders, targets, found, open } = this.reach(code, hot, whole);
     const blocks: Block[] = [];
     for (const start of leaders) {
       const b = found.has(start) ? this.block(code, start, leaders, found) : undefined;
@@ -94,23 +104,29 @@ export class Discovery {
       entries: there.filter((t) => pageOf(t) === 0),
       targets: there,
       blocks,
+      open,
       ranges: pages.get(0)!,
       others: others.map(([delta, ranges]) => ({ delta, ranges })),
     };
   }
 
   /** Breadth first, so that what is near the starts is in when the limit is reached. */
-  private reach(code: Code, starts: readonly number[]) {
+  private reach(code: Code, starts: readonly number[], whole: boolean) {
     const leaders = new Set(starts);
     const targets = [...starts];
     const found = new Set<number>();
     const queue = [...starts];
     const others = new Set<number>();
+    let open = false;
     const limit = MAX_INSTRUCTIONS + (starts.length - 1) * MORE_INSTRUCTIONS;
     const lead = (o: number, isTarget: boolean) => {
       const delta = pageOf(o);
       if (leaders.has(o) && !isTarget) return;
       if (!code.seen(o)) return;
+      if (!whole && code.translated(o)) {
+        open = true;
+        return;
+      }
       if (delta !== 0 && !others.has(delta) && others.size >= MAX_OTHERS) return;
       if (isTarget) {
         if (targets.includes(o) || targets.length > MAX_TARGETS) return;
@@ -132,10 +148,14 @@ export class Discovery {
           break;
         }
         found.add(o);
-        if (i.ending === 'branch' || i.ending === 'cond') lead(o + i.d.length + i.d.rel, false);
+        const calls = i.encoding.insn.name === 'call';
+        const to = i.next + i.d.rel;
+        if (i.ending === 'cond' || (i.ending === 'branch' && (!calls || whole || this.isShort(code, to))))
+          lead(to, false);
+        else if (i.ending === 'branch') open = true;
         if (i.ending === 'cond') lead(i.next, false);
         // Where a call returns to.
-        if (i.encoding.insn.name === 'call') lead(i.next, true);
+        if (calls) lead(i.next, true);
         if (i.ending !== 'fall') break;
         o = i.next;
         if (o % PAGE === 0) {
@@ -144,7 +164,28 @@ export class Discovery {
         }
       }
     }
-    return { leaders, targets, found };
+    return { leaders, targets, found, open };
+  }
+
+  /** Is there a function of at most SHORT instructions that calls nothing? */
+  private isShort(code: Code, start: number): boolean {
+    const found = new Set<number>();
+    const queue = [start];
+    while (queue.length) {
+      let o = queue.pop()!;
+      for (;;) {
+        if (found.has(o)) break;
+        const i = code.seen(o) ? code.at(o) : undefined;
+        // What has not been executed does not count.
+        if (!i) break;
+        found.add(o);
+        if (found.size > SHORT || i.ending === 'interpret' || i.encoding.insn.name === 'call') return false;
+        if (i.ending === 'branch' || i.ending === 'cond') queue.push(i.next + i.d.rel);
+        if (i.ending === 'jump' || i.ending === 'branch') break;
+        o = i.next;
+      }
+    }
+    return found.size > 0;
   }
 
   private block(code: Code, start: number, leaders: ReadonlySet<number>, found: ReadonlySet<number>): Block {

@@ -26,7 +26,6 @@ export const LEFT = 2;
 /** Fuel of one instruction. */
 export const UNIT = 32;
 const TS = 8;
-const PAGE_MASK = -4096n;
 
 /** How an exit goes on: just so, after a poll, or with one instruction that must be interpreted. */
 export const ON = 0;
@@ -195,10 +194,12 @@ export class RegionEmitter extends IrEmitter {
     if (together) f.get(together.ok).op('i32.eqz');
     else {
       this.entry(a).tee(e);
+      // Equal pages, and not too near the end.
       f.mem('i64.load', write ? TlbEntry.off.wtag : TlbEntry.off.rtag);
-      f.get(a);
-      if (bytes > 1 && !align) f.i64(BigInt(bytes - 1)).op('i64.add');
-      f.i64(PAGE_MASK).op('i64.and').op('i64.ne');
+      f.get(a)
+        .op('i64.xor')
+        .i64(align ? 4095n : BigInt(4096 - bytes))
+        .op('i64.gt_u');
     }
     f.unlikely().if();
     this.sideExit();
@@ -231,21 +232,18 @@ export class RegionEmitter extends IrEmitter {
     const f = this.f;
     const [ok, addend] = [this.spare.pop() ?? f.register('i32'), this.spare.pop() ?? f.register('i32')];
     const lowest = f.local('i64');
-    const tag = f.local('i64');
     const e = f.local('i32');
     f.get(a)
       .i64(BigInt(group.lo - at))
       .op('i64.add')
       .set(lowest);
     this.entry(lowest).tee(e);
-    f.mem('i64.load', group.write ? TlbEntry.off.wtag : TlbEntry.off.rtag).tee(tag);
-    f.get(lowest).i64(PAGE_MASK).op('i64.and').op('i64.eq').get(tag);
+    f.mem('i64.load', group.write ? TlbEntry.off.wtag : TlbEntry.off.rtag);
     f.get(lowest)
-      .i64(BigInt(group.hi - 1 - group.lo))
-      .op('i64.add')
-      .i64(PAGE_MASK)
-      .op('i64.and');
-    f.op('i64.eq').op('i32.and').set(ok);
+      .op('i64.xor')
+      .i64(BigInt(4096 - (group.hi - group.lo)))
+      .op('i64.le_u')
+      .set(ok);
     f.get(e).mem('i32.load', TlbEntry.off.addend).set(addend);
     const found = { ok, addend, left: group.count };
     this.found.set(group, found);

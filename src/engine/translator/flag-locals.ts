@@ -49,7 +49,7 @@ export class FlagLocals {
       push.c();
       f.set(this.words.c);
     }
-    if (push.a) {
+    if (push.a && recipe.op !== 'add') {
       push.a();
       f.set(this.a);
     }
@@ -57,8 +57,10 @@ export class FlagLocals {
       push.b();
       f.set(this.b);
     }
-    push.r();
-    f.set(this.r);
+    if (recipe.op !== 'sub') {
+      push.r();
+      f.set(this.r);
+    }
     this.setKind(kindOf(recipe));
   }
 
@@ -141,15 +143,27 @@ export class FlagLocals {
     const op = kind >> 2;
     const bytes = 1 << (kind & 3);
     const arithmetic = op <= FLAG_KIND.SBB;
-    if (w === 'x' && arithmetic) f.get(this.a).get(this.b).op('i64.xor');
+    if (w === 'x' && arithmetic) this.pushA(op).get(this.b).op('i64.xor');
     else if (w === 'x' && (op === FLAG_KIND.INC || op === FLAG_KIND.DEC)) f.get(this.a);
     else if (w === 'c') this.pushCarry(op, bytes);
-    else this.result(bytes);
+    else this.result(op, bytes);
+  }
+
+  /** Of a sum the first operand follows from the result, of a difference the result from the operands: fewer values to keep. */
+  private pushA(op: number): RegionFunc {
+    if (op !== FLAG_KIND.ADD) return this.f.get(this.a);
+    this.f.get(this.r).get(this.b).op('i64.sub');
+    return this.f;
+  }
+  private pushR(op: number): RegionFunc {
+    if (op !== FLAG_KIND.SUB) return this.f.get(this.r);
+    this.f.get(this.a).get(this.b).op('i64.sub');
+    return this.f;
   }
 
   /** The result, sign-extended. */
-  private result(bytes: number): void {
-    this.f.get(this.r);
+  private result(op: number, bytes: number): void {
+    this.pushR(op);
     if (bytes < 8) this.f.op(`i64.extend${bytes * 8}_s`);
   }
 
@@ -158,14 +172,30 @@ export class FlagLocals {
     switch (op) {
       case FLAG_KIND.ADD:
       case FLAG_KIND.ADC:
-        f.get(this.a).get(this.b).op('i64.and');
-        f.get(this.a).get(this.b).op('i64.or').get(this.r).i64(-1n).op('i64.xor').op('i64.and').op('i64.or');
+        this.pushA(op).get(this.b).op('i64.and');
+        this.pushA(op).get(this.b).op('i64.or').get(this.r).i64(-1n).op('i64.xor').op('i64.and').op('i64.or');
         break;
       case FLAG_KIND.SUB:
       case FLAG_KIND.SBB:
         f.get(this.a).i64(-1n).op('i64.xor').get(this.b).op('i64.and');
-        f.get(this.a).i64(-1n).op('i64.xor').get(this.b).op('i64.or').get(this.r).op('i64.and').op('i64.or');
+        f.get(this.a).i64(-1n).op('i64.xor').get(this.b).op('i64.or');
+        this.pushR(op).op('i64.and').op('i64.or');
         break;
+      case FLAG_KIND.SHL:
+        this.shiftedBefore(op, bytes);
+        break;
+      case FLAG_KIND.SHR:
+        this.shiftedBefore(op, bytes).i64(63n).op('i64.shl').i64(1n).op('i64.shr_s');
+        this.shiftedBefore(op, bytes)
+          .i64(BigInt(bytes * 8 - 1))
+          .op('i64.shr_u')
+          .i64(62n)
+          .op('i64.shl')
+          .op('i64.xor');
+        return;
+      case FLAG_KIND.SAR:
+        this.shiftedBefore(op, bytes).i64(63n).op('i64.shl').i64(1n).op('i64.shr_s');
+        return;
       case FLAG_KIND.LOGIC:
         f.i64(0n);
         return;
@@ -182,10 +212,19 @@ export class FlagLocals {
     if (bytes < 8) f.i64(BigInt(64 - bytes * 8)).op('i64.shl');
   }
 
+  /** A shift's operand one step before the last. */
+  private shiftedBefore(op: number, bytes: number): RegionFunc {
+    const f = this.f.get(this.a);
+    if (op === FLAG_KIND.SAR && bytes < 8) f.op(`i64.extend${bytes * 8}_s`);
+    f.get(this.b).i64(1n).op('i64.sub');
+    f.op(op === FLAG_KIND.SHL ? 'i64.shl' : op === FLAG_KIND.SHR ? 'i64.shr_u' : 'i64.shr_s');
+    return f;
+  }
+
   /** Did inc or dec overflow (i32)? */
   private overflowedStep(op: number, bytes: number): void {
     const min = -(1n << BigInt(bytes * 8 - 1));
-    this.result(bytes);
+    this.result(op, bytes);
     this.f.i64(op === FLAG_KIND.INC ? min : ~min).op('i64.eq');
   }
 
@@ -202,11 +241,11 @@ export class FlagLocals {
       if (op === FLAG_KIND.SUB && this.compared(which, not, bytes)) return;
       if (op !== FLAG_KIND.SUB && this.ofResult(op, which, not, bytes)) return;
       if (which === 2) {
-        this.zero(bytes, not);
+        this.zero(op, bytes, not);
         return;
       }
       if (which === 4) {
-        this.negative(bytes, not);
+        this.negative(op, bytes, not);
         return;
       }
     }
@@ -215,7 +254,16 @@ export class FlagLocals {
 
   /** An operand in the type in which it is compared. */
   private operand(l: number, bytes: number, signed: boolean): void {
-    const f = this.f.get(l);
+    this.f.get(l);
+    this.part(bytes, signed);
+  }
+  private resultPart(op: number, bytes: number, signed: boolean): void {
+    this.pushR(op);
+    this.part(bytes, signed);
+  }
+  /** So many bytes of the i64 on the stack. */
+  private part(bytes: number, signed: boolean): void {
+    const { f } = this;
     if (bytes === 8) return;
     f.op('i32.wrap_i64');
     if (bytes === 4) return;
@@ -239,8 +287,8 @@ export class FlagLocals {
     if (op === FLAG_KIND.LOGIC) {
       // CF = OF = 0.
       if (which === 0 || which === 1) f.i32(not ? 1 : 0);
-      else if (which === 3) this.zero(bytes, not);
-      else if (which === 6) this.negative(bytes, not);
+      else if (which === 3) this.zero(op, bytes, not);
+      else if (which === 6) this.negative(op, bytes, not);
       else if (which === 7) {
         this.operand(this.r, bytes, true);
         if (bytes === 8) f.i64(0n);
@@ -251,7 +299,7 @@ export class FlagLocals {
     }
     if (op === FLAG_KIND.ADD && which === 1) {
       this.operand(this.r, bytes, false);
-      this.operand(this.a, bytes, false);
+      this.operand(this.b, bytes, false);
       f.op(`${bytes === 8 ? 'i64' : 'i32'}.${not ? 'ge_u' : 'lt_u'}`);
       return true;
     }
@@ -262,14 +310,14 @@ export class FlagLocals {
     }
     return false;
   }
-  private zero(bytes: number, not: boolean): void {
+  private zero(op: number, bytes: number, not: boolean): void {
     const t = bytes === 8 ? 'i64' : 'i32';
-    this.operand(this.r, bytes, false);
+    this.resultPart(op, bytes, false);
     this.f.op(`${t}.eqz`);
     if (not) this.f.op('i32.eqz');
   }
-  private negative(bytes: number, not: boolean): void {
-    this.operand(this.r, bytes, true);
+  private negative(op: number, bytes: number, not: boolean): void {
+    this.resultPart(op, bytes, true);
     if (bytes === 8) this.f.i64(0n);
     else this.f.i32(0);
     this.f.op(`${bytes === 8 ? 'i64' : 'i32'}.${not ? 'ge_s' : 'lt_s'}`);

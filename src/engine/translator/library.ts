@@ -15,6 +15,8 @@ export interface Part {
 export interface Translation extends Part {
   /** Page offsets where it was found hot: the first of its entries. */
   readonly hot: readonly number[];
+  /** It could be larger: code that it leads to at places known beforehand was left out, or has translations of its own. */
+  readonly open: boolean;
   /** Page offsets of the entries. */
   readonly entries: readonly number[];
   /** Parts in other pages, so many pages on. */

@@ -6,7 +6,7 @@ import { Discovery } from './discover.ts';
 import { bytesOf, type Translation } from './library.ts';
 
 /** A translation just made. */
-export interface Made extends Pick<Translation, 'hot' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm'> {
+export interface Made extends Pick<Translation, 'hot' | 'open' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm'> {
   /** Guest instructions in it. */
   readonly instructions: number;
 }
@@ -17,15 +17,15 @@ export class Maker {
     this.discovery = new Discovery(encodings);
   }
 
-  /** Of the code at page offsets `hot` of the view's first page; undefined: no instruction there is for the translator. */
-  make(view: CodeView, hot: readonly number[]): Made | undefined {
-    const region = this.discovery.region(view, hot);
+  /** Of the code at page offsets `hot` of the view's first page, `whole` or not (Discovery.region); undefined: no instruction there is for the translator. */
+  make(view: CodeView, hot: readonly number[], whole: boolean): Made | undefined {
+    const region = this.discovery.region(view, hot, whole);
     if (!region) return undefined;
-    const { entries, ranges, blocks } = region;
+    const { entries, ranges, blocks, open } = region;
     const part = (delta: number, of: typeof ranges) => ({ ranges: of, bytes: bytesOf(view.page(delta)!, of) });
     const others = region.others.map((p) => ({ delta: p.delta, ...part(p.delta, p.ranges) }));
     const instructions = blocks.reduce((n, b) => n + b.instructions.length, 0);
-    return { hot, entries, ...part(0, ranges), others, wasm: compileRegions([region]), instructions };
+    return { hot, open, entries, ...part(0, ranges), others, wasm: compileRegions([region]), instructions };
   }
 }
 
@@ -38,6 +38,10 @@ export interface Order {
   /** The first page's frame; whether it is to go in the place of what was made of that page at these offsets. */
   readonly mfn: number;
   readonly instead: boolean;
+  /** As Discovery.region has it. */
+  readonly whole: boolean;
+  /** Handlers from this number on are translations'. */
+  readonly slots: number;
 }
 export interface Delivery {
   readonly id: number;

@@ -8,7 +8,8 @@ import { MAX_OTHERS } from './discover.ts';
 import type { Part, Translation } from './library.ts';
 
 /** A translation that need not be instantiated yet. */
-export interface Saved extends Pick<Translation, 'hot' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm' | 'code'> {
+export interface Saved
+  extends Pick<Translation, 'hot' | 'open' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm' | 'code'> {
   /** How many runs it was not used in, since it was last. */
   readonly age: number;
 }
@@ -49,6 +50,7 @@ export function encodeSaved(list: readonly Saved[]): Uint8Array<ArrayBuffer> {
   w.u32(list.length);
   for (const t of list) {
     w.u32(t.age);
+    w.u32(t.open ? 1 : 0);
     w.list(t.hot);
     w.list(t.entries);
     w.u32(t.others.length);
@@ -113,6 +115,7 @@ export function decodeSaved(bytes: Uint8Array): Saved[] {
 
 function one(r: Reader): Saved {
   const age = r.u32();
+  const open = r.u32() !== 0;
   const hot = r.list(PAGE - 1);
   const entries = r.list(PAGE - 1);
   const others = r.u32();
@@ -122,7 +125,7 @@ function one(r: Reader): Saved {
     throw new RangeError('an entry that is not in the code');
   const rest = Array.from({ length: others }, () => part(r));
   if (rest.some((p) => p.delta === 0 || Math.abs(p.delta) > MAX_DELTA)) throw new RangeError('a page out of reach');
-  return { age, hot, entries, ...first, others: rest, wasm: r.raw(), code: r.raw() };
+  return { age, open, hot, entries, ...first, others: rest, wasm: r.raw(), code: r.raw() };
 }
 
 function part(r: Reader): Part & { delta: number } {

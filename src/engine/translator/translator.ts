@@ -17,8 +17,14 @@ const { off } = CpuState;
 const HOT = 16;
 /** Where counting begins again at a place whose code is not for the translator. */
 const REFUSED = -1000;
-/** Samples at entries of a page's translations that make one of those that were seen in the last RECENT samples. */
+/** A place that got hot within HOT times so many samples is translated together with what it calls. */
+const OFTEN = 32;
+/**
+ * Samples at entries of a page's translations that make one of those that were seen in the last RECENT samples; each SPARSE
+ * samples take one away.
+ */
 const TRANSITIONS = 64;
+const SPARSE = 128;
 const RECENT = 64;
 /** Most hot places of one translation. */
 const MAX_HOT = 12;
@@ -57,11 +63,23 @@ const costOf = (t: Translation): number => t.wasm.length * BYTE_COST + MODULE_CO
 const MAX_ORDERS = 16;
 const MAX_BEFORE_MERGE = 4;
 
-/** What has been seen of a page's code that is not translated: by page offset, how often. */
+/** Where a page's code was seen. Times are counts of samples. */
 class Heat {
-  readonly places = new Map<number, number>();
-  /** Samples at entries of its translations. */
-  transitions = 0;
+  /** What is not translated, by page offset: how often, and since when. */
+  readonly places = new Map<number, { n: number; readonly since: number }>();
+  /** Samples at entries of its translations, and the last one. */
+  private transitions = 0;
+  private last = 0;
+
+  /** One more, at time `now`: do they ask for a translation in the place of several? */
+  transition(now: number): boolean {
+    this.transitions = Math.max(0, this.transitions - (now - this.last) / SPARSE) + 1;
+    this.last = now;
+    return this.transitions >= TRANSITIONS;
+  }
+  merged(): void {
+    this.transitions = 0;
+  }
 }
 
 /** A translation that is being made. */
@@ -94,6 +112,8 @@ export class Translator {
   /** What `restore` brought. */
   private restored: readonly Translation[] = [];
   private nextSlot: number;
+  /** Handlers from here on are translations. */
+  private readonly slots: number;
   readonly stats = { samples: 0, translated: 0, failed: 0, instructions: 0, wasmBytes: 0, ms: 0, evictions: 0 };
 
   constructor(o: TranslatorOptions) {
@@ -107,6 +127,7 @@ export class Translator {
       translator: { bind: (cpu: number, id: number, n: number) => this.bind(cpu >>> 0, this.instances.get(id)!, n) },
     };
     this.nextSlot = o.table.length;
+    this.slots = this.nextSlot;
     this.interpreted = new WebAssembly.Global({ value: 'i32', mutable: true }, this.nextSlot);
     this.limit = o.limitMiB * 2 ** 20;
     o.cache.translations = this.regions;
@@ -148,7 +169,7 @@ export class Translator {
     }
     t.used = this.stats.samples;
     const heat = this.heatOf(at.page);
-    if (++heat.transitions >= TRANSITIONS && this.merge(cpu, at.page)) heat.transitions = 0;
+    if (heat.transition(this.stats.samples) && this.merge(cpu, at.page)) heat.merged();
   }
 
   /**
@@ -179,9 +200,12 @@ export class Translator {
   /** The guest was found once more where no translation stands. */
   private seen(cpu: number, page: CodePage, offset: number): void {
     const { places } = this.heatOf(page);
-    const n = (places.get(offset) ?? 0) + 1;
-    places.set(offset, n);
-    if (n >= HOT && (this.standSaved(page, offset) || this.order(cpu, page, [offset], false))) places.delete(offset);
+    const { samples } = this.stats;
+    const place = places.get(offset) ?? { n: 0, since: samples };
+    places.set(offset, place);
+    if (++place.n < HOT) return;
+    const often = samples - place.since < HOT * OFTEN;
+    if (this.standSaved(page, offset) || this.order(cpu, page, [offset], false, often)) places.delete(offset);
   }
 
   /** There may be one by now, of code that has been patched since it was decoded. */
@@ -204,7 +228,7 @@ export class Translator {
       places += t.hot.length;
       parts.push(t);
     }
-    if (parts.length < 2) return true;
+    if (parts.length < 2 && !parts[0]?.open) return true;
     const hot = new Set(parts.toSorted((a, b) => b.hot.length - a.hot.length).flatMap((t) => t.hot));
     return this.order(cpu, page, [...hot], true);
   }
@@ -217,13 +241,13 @@ export class Translator {
     const { page, offset } = at;
     if (this.regions.enteredAt(page, offset)) return true;
     const pages = this.reachable(cpu);
-    return this.make(page, memoryView(this.o.memory, pages, true), [offset], false);
+    return this.make(page, memoryView(this.o.memory, pages, this.slots, true), [offset], false, true);
   }
 
   /** On this thread, at once; false if there is nothing for the translator. */
-  private make(page: CodePage, view: CodeView, hot: readonly number[], instead: boolean): boolean {
+  private make(page: CodePage, view: CodeView, hot: readonly number[], instead: boolean, whole = instead): boolean {
     const start = performance.now();
-    const made = this.maker.make(view, hot);
+    const made = this.maker.make(view, hot, whole);
     if (made) this.put(page, made, instead, undefined);
     else this.refuse(page, hot[0]);
     this.stats.ms += performance.now() - start;
@@ -235,20 +259,20 @@ export class Translator {
   }
 
   /**
-   * Have the code at page offsets translated, to be put there beside or `instead` of what stands in the page. False: not now,
-   * as it is being made already, or too much is.
+   * Have the code at page offsets translated, to be put there beside or `instead` of what stands in the page, `whole` or up to
+   * what has translations. False: not now, as it is being made already, or too much is.
    */
-  private order(cpu: number, page: CodePage, hot: readonly number[], instead: boolean): boolean {
+  private order(cpu: number, page: CodePage, hot: readonly number[], instead: boolean, whole = instead): boolean {
     const { workshop, memory } = this.o;
     if (!workshop) {
-      this.make(page, memoryView(memory, this.reachable(cpu)), hot, instead);
+      this.make(page, memoryView(memory, this.reachable(cpu), this.slots), hot, instead, whole);
       return true;
     }
     if (this.orders.size >= (instead ? MAX_BEFORE_MERGE : MAX_ORDERS)) return false;
     for (const o of this.orders.values())
       if (o.page === page && o.instead === instead && (instead || o.hot === hot[0])) return false;
     const pages = this.reachable(cpu);
-    const order: Order = { id: ++this.lastOrder, pages, hot, mfn: page.mfn, instead };
+    const order: Order = { id: ++this.lastOrder, pages, hot, mfn: page.mfn, instead, whole, slots: this.slots };
     this.orders.set(order.id, { page, instead, hot: hot[0] });
     workshop.order(order);
     return true;
@@ -257,7 +281,7 @@ export class Translator {
   /** There is nothing for the translator at this place. */
   private refuse(page: CodePage, offset: number): void {
     this.stats.failed++;
-    this.heatOf(page).places.set(offset, REFUSED);
+    this.heatOf(page).places.set(offset, { n: REFUSED, since: 0 });
   }
 
   /** Put in place what the workshop has made, unless its code has changed since. */
@@ -279,10 +303,11 @@ export class Translator {
   }
 
   private put(page: CodePage, made: Made, instead: boolean, module: WebAssembly.Module | undefined): void {
-    const { hot, entries, ranges, bytes, others, wasm } = made;
+    const { hot, open, entries, ranges, bytes, others, wasm } = made;
     const used = this.unseen();
     const t: Translation = {
       hot,
+      open,
       entries,
       ranges,
       bytes,
