@@ -6,7 +6,7 @@
  * pCPU n may hold code decoded from the frame. While any bit is set no pCPU has a write tag for the frame.
  */
 import { struct } from '../abi/layout.ts';
-import { TLB_ENTRIES, TlbEntry, XTLB_ENTRIES, XtlbEntry } from './state.ts';
+import { JUMP_PAGES, JUMPS_PER_PAGE, JumpEntry, TLB_ENTRIES, TlbEntry, XTLB_ENTRIES, XtlbEntry } from './state.ts';
 
 /** Address spaces whose translations a pCPU keeps at once. */
 export const TLB_CONTEXTS = 8;
@@ -33,6 +33,8 @@ export const AreaHeader = struct('AreaHeader', [
   ['contexts', 'u32'],
   ['tlbs', 'u32'],
   ['xtlbs', 'u32'],
+  /** Address of the first context's jump cache. */
+  ['jumps', 'u32'],
   /** u32 per machine frame: address of the one TlbEntry with a live write tag for it, 0 none, 1 several. */
   ['write_map', 'u32'],
   /** u32 per machine frame: the offset table of its decoded 64-bit code, 0 if there is none or it has not been asked for. */
@@ -56,6 +58,7 @@ export interface AreaLayout {
   readonly contexts: number;
   readonly tlbs: number;
   readonly xtlbs: number;
+  readonly jumps: number;
   readonly writeMap: number;
   readonly codeMap: number;
   readonly arena: number;
@@ -87,8 +90,9 @@ export function areaLayout(base: number, frames: number, arenaSize = ARENA_SIZE)
   const contexts = take(TLB_CONTEXTS * TlbContext.size);
   const tlbs = take(TLB_CONTEXTS * TLB_ENTRIES * TlbEntry.size);
   const xtlbs = take(TLB_CONTEXTS * 2 * XTLB_ENTRIES * XtlbEntry.size);
+  const jumps = take(TLB_CONTEXTS * JUMP_PAGES * JUMPS_PER_PAGE * JumpEntry.size);
   const writeMap = take(frames * 4);
   const codeMap = take(frames * 4);
   const arena = take(arenaSize);
-  return { base, size: at - base, contexts, tlbs, xtlbs, writeMap, codeMap, arena, arenaEnd: at };
+  return { base, size: at - base, contexts, tlbs, xtlbs, jumps, writeMap, codeMap, arena, arenaEnd: at };
 }

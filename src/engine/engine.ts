@@ -68,6 +68,7 @@ export function prepareArea(
   set('contexts', l.contexts);
   set('tlbs', l.tlbs);
   set('xtlbs', l.xtlbs);
+  set('jumps', l.jumps);
   set('write_map', l.writeMap);
   set('code_map', l.codeMap);
   v.setBigUint64(AreaHeader.off.own_bit, 1n << BigInt(sharing.cpu), true);

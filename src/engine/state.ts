@@ -44,6 +44,8 @@ export const CpuState = struct(
     /** Machine address of the active context's data TLB (TlbEntry[]) and of its execute TLB (XtlbEntry[]). */
     ['tlb', 'u32'],
     ['xtlb', 'u32'],
+    /** Machine address of the active context's jump cache (JumpEntry[], see jump-cache.ts). */
+    ['jumps', 'u32'],
     /**
      * Fuel, in bytes of decoded records (32 a guest instruction). On entry: how much may run. On exit: what is left
      * (may be slightly negative: fuel is tested at taken branches only).
@@ -147,6 +149,16 @@ export const TLB_ENTRIES = 1024;
 export const XTLB_ENTRIES = 1024;
 /** A tag no page address equals. */
 export const TLB_INVALID = 1n;
+
+/** One entry of a jump cache: the translation (function table slot) at a linear address, and the record that it stands in. */
+export const JumpEntry = struct('JumpEntry', [
+  ['target', 'u64'],
+  ['rec', 'u32'],
+  ['handler', 'u32'],
+]);
+/** Entries of a jump cache: so many for each of so many pages (powers of two). */
+export const JUMP_PAGES = 32;
+export const JUMPS_PER_PAGE = 64;
 
 /** Decoded instruction record, 32 bytes, written by the decoder and read by the interpreter's handlers. */
 export const Record32 = struct('Record32', [

@@ -89,6 +89,18 @@ describe('a region', () => {
     expect(s.get32('exit_reason')).toBe(EXIT.SYSCALL);
   });
 
+  it('finds no page in the TLB that is not there, by whatever address', () => {
+    // mov rax,[rsi]; mov [rsi],rax
+    const code = [...hex('488b06 488906'), ...UD2];
+    const far = [1n << 63n, 1n << 47n, 1n << 12n, 0x1001n, 1n << 22n];
+    for (const rsi of [0n, 0xffffffffffffff00n, 0x1000n, 0x1008n, ...far.map((bit) => DATA ^ bit)])
+      for (const flush of [false, true])
+        both(code, 1000, (s) => {
+          s.setGpr(GPR.RSI, rsi);
+          if (flush) s.call('tlb_flush_page', 1, DATA);
+        });
+  });
+
   it('moves and fills strings', () => {
     // lea rdi,[rsi+64]; mov ecx,100; rep movsb; mov ecx,30; rep stosq; xor eax,eax
     both([...hex('488d7e40 b964000000 f3a4 b91e000000 f348ab 31c0'), ...UD2]);

@@ -3,12 +3,24 @@
  * table is indexed by Record32.handler. Handlers with equal bodies share a slot. Also returns what the decoder needs:
  * which handler serves which form.
  */
+
 import { RFLAGS } from '../flags.ts';
+import { emitJumpEntry } from '../jump-cache.ts';
 import { Builder } from '../semantics/builder.ts';
 import { type FormOf, forms } from '../semantics/forms.ts';
 import type { Code, Node, Type } from '../semantics/ir.ts';
 import type { Encoding } from '../semantics/table.ts';
-import { CpuState, EXIT, NON_CANONICAL, Record32, SCALE_STACK, VEC, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
+import {
+  CpuState,
+  EXIT,
+  JumpEntry,
+  NON_CANONICAL,
+  Record32,
+  SCALE_STACK,
+  VEC,
+  XTLB_ENTRIES,
+  XtlbEntry,
+} from '../state.ts';
 import { type Func, Module } from '../wasm/module.ts';
 import {
   type AddressForm,
@@ -162,7 +174,7 @@ export function generateInterpreter(
     again: m.declare(H, ['i32']),
     preempt: m.declare(['i32', 'i32', 'i64'], ['i32']),
     interpret: m.declare(['i32', 'i32', 'i64'], ['i32']),
-    gap: m.declare(['i32', 'i32', 'i64'], ['i32']),
+    jump: m.declare(['i32', 'i32', 'i64'], ['i32']),
     run: m.declare(['i32'], ['i32']),
   };
   const rt: Runtime = {
@@ -182,7 +194,6 @@ export function generateInterpreter(
     commit: helper('commit'),
   };
   emitShared(m, shared, rt, translate, step, sample, gap);
-  emitGap(m, shared.gap, shared.goSlow, gap);
 
   const table: number[] = [];
   for (let i = 0; i < SPECIALS; i++) table.push(-1);
@@ -255,13 +266,13 @@ export function generateInterpreter(
     fused[slots.join()] = table.push(index) - 1;
   }
 
+  emitJump(m, shared.jump, rt, { goOn: shared.goSlow.index, gap, firstTranslated: table.length });
   emitGoOn(m, shared.interpret, rt, translate, { of: ownHandler, firstTranslated: table.length });
   m.export('run', shared.run.index);
   // For translated code (translator/).
   m.export('go', shared.go.index);
-  m.export('go_on', shared.goSlow.index);
   m.export('interpret', shared.interpret.index);
-  m.export('gap', shared.gap.index);
+  m.export('jump', shared.jump.index);
   m.setTable(table);
   m.exportTable = 'table';
   m.tableGrows = true;
@@ -311,7 +322,6 @@ function emitGoOn(
   const e = f.local('i32');
   const rec = f.local('i32');
   const handler = f.local('i32');
-  const page = f.local('i64');
   const dispatch = () => {
     f.get(rec).mem('i32.load').set(handler);
     if (own) {
@@ -321,22 +331,12 @@ function emitGoOn(
     }
     f.get(rec).get(0).get(1).get(rec).op('i32.add').get(handler).returnCallIndirect(rt.handlerType);
   };
-  f.get(0).mem('i32.load', off.xtlb);
-  f.get(2)
-    .i64(BigInt(12 - Math.log2(XtlbEntry.size)))
-    .op('i64.shr_u')
-    .op('i32.wrap_i64');
-  f.i32((XTLB_ENTRIES - 1) * XtlbEntry.size)
-    .op('i32.and')
-    .op('i32.add')
-    .tee(e)
-    .mem('i64.load', XtlbEntry.off.tag);
-  f.get(2).i64(-4096n).op('i64.and').tee(page).op('i64.eq').if();
-  f.get(e).mem('i32.load', XtlbEntry.off.code);
-  f.get(2).op('i32.wrap_i64').i32(4095).op('i32.and').i32(2).op('i32.shl').op('i32.add').mem('i32.load').tee(rec).if();
-  f.get(0).get(page).mem('i64.store', off.page);
-  dispatch();
-  f.end().end();
+  emitFindRecord(f, e, () => {
+    f.tee(rec).if();
+    f.get(0).get(2).i64(-4096n).op('i64.and').mem('i64.store', off.page);
+    dispatch();
+    f.end();
+  });
   // Not decoded, or not in the TLB.
   f.get(0).get(2).mem('i64.store', off.rip);
   f.get(0).get(1).mem('i32.store', off.fuel);
@@ -359,13 +359,55 @@ function countGap(f: Func, tell: number, store = () => {}): void {
   f.end();
 }
 
-/** gap(cpu, left, target): goSlow for translated code whose target is not translated; of some the translator is told. */
-function emitGap(m: Module, s: Decl, goSlow: Decl, tell: number): void {
+/**
+ * jump(cpu, left, target): goSlow for translated code that has not found the target in the jump cache. A translation there is put
+ * into it; of targets that are not translated the translator is told, now and then.
+ */
+function emitJump(
+  m: Module,
+  s: Decl,
+  rt: Runtime,
+  o: { readonly goOn: number; readonly gap: number; readonly firstTranslated: number },
+): void {
   const { off } = CpuState;
   const f = s.func;
-  countGap(f, tell, () => f.get(0).get(2).mem('i64.store', off.rip));
-  f.get(0).get(1).get(2).returnCall(goSlow.index);
+  const e = f.local('i32');
+  const rec = f.local('i32');
+  const handler = f.local('i32');
+  emitFindRecord(f, e, () => {
+    f.tee(rec).if();
+    f.get(rec).mem('i32.load').tee(handler).i32(o.firstTranslated).op('i32.ge_u').if();
+    emitJumpEntry(f, 0, 2);
+    f.tee(e).get(rec).mem('i32.store', JumpEntry.off.rec);
+    f.get(e).get(handler).mem('i32.store', JumpEntry.off.handler);
+    f.get(e).get(2).mem('i64.store', JumpEntry.off.target);
+    f.get(0).get(2).i64(-4096n).op('i64.and').mem('i64.store', off.page);
+    f.get(rec).get(0).get(1).get(rec).op('i32.add').get(handler).returnCallIndirect(rt.handlerType);
+    f.end();
+    countGap(f, o.gap, () => f.get(0).get(2).mem('i64.store', off.rip));
+    f.end();
+  });
+  f.get(0).get(1).get(2).returnCall(o.goOn);
   m.define(s.index, f.encode());
+}
+
+/** If the execute TLB has the page of the linear address in local 2: its entry in local e, then `found` with the record (or 0) on the stack. */
+function emitFindRecord(f: Func, e: number, found: () => void): void {
+  f.get(0).mem('i32.load', CpuState.off.xtlb);
+  f.get(2)
+    .i64(BigInt(12 - Math.log2(XtlbEntry.size)))
+    .op('i64.shr_u')
+    .op('i32.wrap_i64');
+  f.i32((XTLB_ENTRIES - 1) * XtlbEntry.size)
+    .op('i32.and')
+    .op('i32.add')
+    .tee(e)
+    .mem('i64.load', XtlbEntry.off.tag);
+  f.get(2).i64(-4096n).op('i64.and').op('i64.eq').if();
+  f.get(e).mem('i32.load', XtlbEntry.off.code);
+  f.get(2).op('i32.wrap_i64').i32(4095).op('i32.and').i32(2).op('i32.shl').op('i32.add').mem('i32.load');
+  found();
+  f.end();
 }
 
 function emitShared(

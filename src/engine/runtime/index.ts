@@ -2,6 +2,7 @@
 export { find_code, known_straddler } from './code';
 export { flags_words, rflags_get, rflags_set } from './flags';
 export * from './intmul';
+export { jumps_reset } from './jumps';
 export * from './mmu';
 export { lar, load_segment, lsl, verr, verw } from './segment';
 export * from './simd';

@@ -12,6 +12,7 @@
 import {
   AreaHeader, CpuState, EXIT, NON_CANONICAL, RENDEZVOUS, TLB_CONTEXTS, TLB_ENTRIES, TLB_INVALID, TlbContext, TlbEntry, VEC, XTLB_ENTRIES, XtlbEntry,
 } from '../../../build/abi/engine';
+import { clear_jumps, forget_jumps, select_jumps } from './jumps';
 import { area, setArea, walk_done, walk_error, walk_failed, walk_page, walk_rights } from './percpu';
 import { code_watched, data_watched, may_access, watched_page } from './watch';
 
@@ -92,7 +93,9 @@ function forget_watched(cpu: usize): void {
     if (load<u64>(e, TlbEntry.rtag) == va) store<u64>(e, no_page(va), TlbEntry.rtag);
     if (load<u64>(e, TlbEntry.wtag) == va) store<u64>(e, no_page(va), TlbEntry.wtag);
     const x = load<u32>(cpu, CpuState.xtlb) + xtlb_slot(va);
-    if (load<u64>(x, XtlbEntry.tag) == va) store<u64>(x, TLB_INVALID, XtlbEntry.tag);
+    if (load<u64>(x, XtlbEntry.tag) != va) continue;
+    store<u64>(x, TLB_INVALID, XtlbEntry.tag);
+    forget_jumps(load<u32>(area, AreaHeader.current), va);
   }
 }
 
@@ -106,6 +109,7 @@ function clear_context(i: u32): void {
   }
   const xtlb = load<u32>(area, AreaHeader.xtlbs) + i * XTLB_BYTES;
   for (let e = xtlb; e < xtlb + XTLB_BYTES; e += <u32>XtlbEntry.SIZE) store<u64>(e, TLB_INVALID, XtlbEntry.tag);
+  clear_jumps(i);
 }
 
 /**
@@ -145,6 +149,7 @@ export function tlb_switch(cpu: usize, root: u32, generation: u32): void {
   store<u32>(area, i, AreaHeader.current);
   store<u64>(cpu, <u64>root, CpuState.cr3);
   store<u32>(cpu, load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES, CpuState.tlb);
+  select_jumps(cpu, i);
   select_xtlb(cpu);
 }
 
@@ -182,7 +187,9 @@ export function tlb_flush_page(domain: u32, va: u64): void {
     }
     for (let mode: u32 = 0; mode < 2; mode++) {
       const x = load<u32>(area, AreaHeader.xtlbs) + i * XTLB_BYTES + mode * XTLB_MODE_BYTES + xtlb_slot(va);
-      if (load<u64>(x, XtlbEntry.tag) == (va & ~0xfff)) store<u64>(x, TLB_INVALID, XtlbEntry.tag);
+      if (load<u64>(x, XtlbEntry.tag) != (va & ~0xfff)) continue;
+      store<u64>(x, TLB_INVALID, XtlbEntry.tag);
+      forget_jumps(i, va);
     }
   }
 }
@@ -227,6 +234,7 @@ export function xtlb_reset(): void {
   const from = load<u32>(area, AreaHeader.xtlbs);
   const to = from + TLB_CONTEXTS * XTLB_BYTES;
   for (let p = from; p < to; p += <u32>XtlbEntry.SIZE) store<u64>(p, TLB_INVALID, XtlbEntry.tag);
+  for (let i: u32 = 0; i < TLB_CONTEXTS; i++) clear_jumps(i);
   memory.fill(load<u32>(area, AreaHeader.code_map), 0, load<u32>(area, AreaHeader.mem_frames) << 2);
 }
 
@@ -236,7 +244,10 @@ export function xtlb_forget_frame(mfn: u32): void {
   const from = load<u32>(area, AreaHeader.xtlbs);
   const to = from + TLB_CONTEXTS * XTLB_BYTES;
   for (let p = from; p < to; p += <u32>XtlbEntry.SIZE) {
-    if (load<u32>(p, XtlbEntry.mfn) == mfn) store<u64>(p, TLB_INVALID, XtlbEntry.tag);
+    const tag = load<u64>(p, XtlbEntry.tag);
+    if (load<u32>(p, XtlbEntry.mfn) != mfn || tag == TLB_INVALID) continue;
+    store<u64>(p, TLB_INVALID, XtlbEntry.tag);
+    forget_jumps((p - from) / XTLB_BYTES, tag);
   }
 }
 
@@ -514,6 +525,8 @@ export function probe_exec(cpu: usize, rip: u64): u32 {
     code = code_table(mfn, mode);
     if (mode == 0) store<u32>(slot, code);
   }
+  const before = load<u64>(e, XtlbEntry.tag);
+  if (before != TLB_INVALID) forget_jumps(load<u32>(area, AreaHeader.current), before);
   store<u32>(e, code, XtlbEntry.code);
   store<u32>(e, mfn, XtlbEntry.mfn);
   store<u64>(e, tag, XtlbEntry.tag);

@@ -11,7 +11,7 @@ const HANDLER = { params: ['i32', 'i32', 'i32'], results: ['i32'] } as const;
 /** Name of the export that is region `r`. */
 export const regionName = (r: number): string => `${r}`;
 
-/** Imports: env.memory, env.interpreted, env.id and env.tableN (Translation.tables), translator.bind, engine.table, env.dropped, engine.go, go_on, interpret and gap, and functions of the runtime. */
+/** Imports: env.memory, env.id and env.tableN (Translation.tables), translator.bind, engine.table, env.dropped, engine.go, jump and interpret, and functions of the runtime. */
 export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuffer> {
   const m = new Module();
   m.optimize = true;
@@ -19,15 +19,13 @@ export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuff
   m.importTable('engine', 'table');
   const handlerType = m.type(HANDLER.params, HANDLER.results);
   const dropped = m.importGlobal('env', 'dropped');
-  const interpreted = m.importGlobal('env', 'interpreted');
   const id = m.importGlobal('env', 'id');
   const most = Math.max(...regions.map((r) => r.others.length));
   const tables = Array.from({ length: most }, (_, i) => m.importGlobal('env', `table${i}`));
   const bind = m.import('translator', 'bind', ['i32', 'i32', 'i32'], []);
   const go = m.import('engine', 'go', ['i32', 'i32', 'i64'], ['i32']);
-  const goOn = m.import('engine', 'go_on', ['i32', 'i32', 'i64'], ['i32']);
+  const jump = m.import('engine', 'jump', ['i32', 'i32', 'i64'], ['i32']);
   const interpret = m.import('engine', 'interpret', ['i32', 'i32', 'i64'], ['i32']);
-  const gap = m.import('engine', 'gap', ['i32', 'i32', 'i64'], ['i32']);
   const flagsWords = m.import('runtime', 'flags_words', ['i32', 'i32', 'i64', 'i64', 'i64', 'i64'], []);
   const helpers = new Map<string, number>();
   for (const [name, sig] of helpersOf(regions)) {
@@ -36,10 +34,8 @@ export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuff
   const helper = (name: string) => helpers.get(name)!;
   const exits = {
     go,
-    goOn,
+    jump,
     interpret,
-    gap,
-    interpreted,
     flagsWords,
     dropped,
     helper,

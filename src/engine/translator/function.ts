@@ -2,7 +2,8 @@
  * A region → one wasm function, as the interpreter's handlers are: (rec, cpu, fuel) → i32. With several entries it looks
  * at the record to see which one it is. Computed jumps (returns, mostly) that lead to an entry stay inside.
  */
-import { CpuState, Record32, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
+import { emitJumpEntry } from '../jump-cache.ts';
+import { CpuState, JumpEntry, Record32, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
 import { pageOf } from './code-view.ts';
 import type { Block, Region } from './discover.ts';
 import {
@@ -30,13 +31,10 @@ const { off } = CpuState;
 const REC = 0;
 
 export interface Exits extends Outside {
-  /** (cpu, left, target): continue there, after a poll; without; and with one instruction interpreted. */
+  /** (cpu, left, target): continue there, after a poll; without, as the jump cache does not know it; and with one instruction interpreted. */
   readonly go: number;
-  readonly goOn: number;
+  readonly jump: number;
   readonly interpret: number;
-  /** Continue there, where no translation stands. Global: handlers below this number are the interpreter's. */
-  readonly gap: number;
-  readonly interpreted: number;
   readonly flagsWords: number;
   /** Globals: the translation's number, and the offset tables of its other pages. Function (cpu, id, n): look for page n's. */
   readonly id: number;
@@ -140,8 +138,8 @@ export class RegionFunction {
   }
 
   /**
-   * To the record at `to`: found here, as `go` and `go_on` find it, so that each region has a jump of its own, which the host's
-   * processor can predict. What is not found in the execute TLB, and what is to be interpreted, is theirs.
+   * To the address in `to`. The jump cache is looked into here, so that each region has a jump of its own, which the host's
+   * processor can predict.
    */
   private goOn(exits: Exits): void {
     const { f } = this;
@@ -156,20 +154,13 @@ export class RegionFunction {
     f.end();
     const e = f.register('i32');
     const rec = f.register('i32');
-    const handler = f.register('i32');
-    f.get(to);
-    this.xtlbEntry().tee(e).mem('i64.load', XtlbEntry.off.tag);
-    f.get(to).i64(-4096n).op('i64.and').tee(this.frame.page).op('i64.eq').if();
-    f.get(to).op('i32.wrap_i64').i32(4095).op('i32.and').i32(2).op('i32.shl');
-    f.get(e).mem('i32.load', XtlbEntry.off.code).op('i32.add').mem('i32.load').tee(rec).if();
-    f.get(rec).mem('i32.load').tee(handler).op('global.get').body.u32(exits.interpreted);
-    f.op('i32.lt_u').unlikely().if();
-    go(exits.gap);
+    emitJumpEntry(f, CPU, to);
+    f.tee(e).mem('i64.load', JumpEntry.off.target).get(to).op('i64.eq').if();
+    f.get(CPU).get(to).i64(-4096n).op('i64.and').mem('i64.store', off.page);
+    f.get(e).mem('i32.load', JumpEntry.off.rec).tee(rec).get(CPU).get(LEFT).get(rec).op('i32.add');
+    f.get(e).mem('i32.load', JumpEntry.off.handler).returnCallIndirect(exits.handlerType);
     f.end();
-    f.get(CPU).get(this.frame.page).mem('i64.store', off.page);
-    f.get(rec).get(CPU).get(LEFT).get(rec).op('i32.add').get(handler).returnCallIndirect(exits.handlerType);
-    f.end().end();
-    go(exits.goOn);
+    go(exits.jump);
   }
 
   /** The linear address on the stack becomes its entry in the execute TLB. */

@@ -30,14 +30,18 @@ export class Regions implements Translations {
 
   /** Instantiates a translation: its slot; undefined if it cannot be. */
   private readonly load: (t: Translation) => number | undefined;
+  /** Forgets all jumps from translation to translation: wanted when one has been removed. */
+  private readonly unlink: () => void;
 
   constructor(
     memory: WebAssembly.Memory,
     library: Library,
     dropped: WebAssembly.Global,
     load: (t: Translation) => number | undefined,
+    unlink: () => void,
   ) {
     this.load = load;
+    this.unlink = unlink;
     this.i32 = new Int32Array(memory.buffer);
     this.u8 = new Uint8Array(memory.buffer);
     this.u16 = new Uint16Array(memory.buffer);
@@ -126,7 +130,7 @@ export class Regions implements Translations {
   }
 
   forget(record: number): void {
-    this.own.delete(record);
+    if (this.own.delete(record)) this.unlink();
   }
 
   /** Part n of t, `others[n]`, is looked for in the page: the region may go on there if it was made from this code. */
@@ -153,13 +157,16 @@ export class Regions implements Translations {
     if (!this.parts.get(page)?.size) this.parts.delete(page);
     const here = this.pages.get(page);
     if (!here) return;
+    let removed = false;
     for (const t of here.translations) {
       if (!overlaps(t.ranges, offset, len)) continue;
       this.stats.dropped++;
       // Code that runs at this moment notices when the instruction that wrote is done.
       this.dropped.value = 1;
       this.remove(page, here, t);
+      removed = true;
     }
+    if (removed) this.unlink();
     if (!here.translations.size) this.pages.delete(page);
   }
 
@@ -189,6 +196,7 @@ export class Regions implements Translations {
     const here = this.pages.get(page);
     const old = this.translations(page).filter((x) => x !== t && x.hot.every((h) => t.hot.includes(h)));
     for (const x of old) this.remove(page, here!, x);
+    this.unlink();
     this.install(page, t);
     return old;
   }
@@ -200,11 +208,13 @@ export class Regions implements Translations {
     this.pages.clear();
     for (const here of this.parts.values()) for (const [t, n] of here) t.tables[n].value = UNBOUND;
     this.parts.clear();
+    this.unlink();
     this.dropped.value = 1;
   }
 
   /** Give the records of these their own handlers back. None of them is running. */
   removeAll(these: ReadonlySet<Translation>): void {
+    this.unlink();
     for (const [page, here] of this.pages) {
       for (const t of here.translations) if (these.has(t)) this.remove(page, here, t);
       if (!here.translations.size) this.pages.delete(page);

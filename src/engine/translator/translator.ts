@@ -40,7 +40,7 @@ export interface TranslatorOptions {
   readonly memory: WebAssembly.Memory;
   readonly cache: CodeCache;
   readonly encodings: readonly Encoding[];
-  /** The interpreter's function table, its go and go_on, and the runtime's exports. */
+  /** The interpreter's function table, its go, jump and interpret, and the runtime's exports. */
   readonly table: WebAssembly.Table;
   readonly engine: WebAssembly.ModuleImports;
   readonly runtime: WebAssembly.ModuleImports;
@@ -97,7 +97,6 @@ export class Translator {
   private readonly library = new Library();
   private readonly regions: Regions;
   private readonly dropped = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
-  private readonly interpreted: WebAssembly.Global;
   private readonly imports: WebAssembly.Imports;
   /** Translations that are compiled, and what they cost in bytes. */
   private readonly compiled = new Set<Translation>();
@@ -120,7 +119,8 @@ export class Translator {
     this.o = o;
     this.view = new DataView(o.memory.buffer);
     this.maker = new Maker(o.encodings);
-    this.regions = new Regions(o.memory, this.library, this.dropped, (t) => this.load(t));
+    const unlink = o.runtime.jumps_reset as () => void;
+    this.regions = new Regions(o.memory, this.library, this.dropped, (t) => this.load(t), unlink);
     this.imports = {
       engine: o.engine,
       runtime: o.runtime,
@@ -128,7 +128,6 @@ export class Translator {
     };
     this.nextSlot = o.table.length;
     this.slots = this.nextSlot;
-    this.interpreted = new WebAssembly.Global({ value: 'i32', mutable: true }, this.nextSlot);
     this.limit = o.limitMiB * 2 ** 20;
     o.cache.translations = this.regions;
   }
@@ -339,7 +338,6 @@ export class Translator {
       const env: WebAssembly.ModuleImports = {
         memory: this.o.memory,
         dropped: this.dropped,
-        interpreted: this.interpreted,
         id: cell(id),
       };
       for (const [i, g] of tables.entries()) env[`table${i}`] = g;
