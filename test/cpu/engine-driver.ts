@@ -8,8 +8,8 @@ import { Block, baseState, CODE, CODE_SIZE, hideUpperHalves, WINDOW, WINDOW_PATT
 const { off } = CpuState;
 const PAGE = 4096;
 const INT3 = 0xcc;
-/** Fuel for a case, in instructions: a long rep string instruction needs some. */
-const FUEL = 100_000;
+/** Instructions between two looks at a case that runs. */
+const TURN = 1000;
 
 /** Status flags as the lazy words say (src/engine/flags.ts). */
 function readFlags(v: DataView, cpu: number): bigint {
@@ -41,12 +41,15 @@ function writeFlags(v: DataView, cpu: number, f: bigint): void {
 
 export class EngineDriver implements CpuDriver {
   readonly name: string = 'interpreter';
+  /** Most instructions of a case: a long rep string instruction needs some. */
+  private readonly limit: number;
   protected readonly sandbox = new Sandbox();
   private readonly window: Uint8Array[] = [];
   private readonly gdt: number;
   private readonly code: { readonly frame: number; readonly bytes: Uint8Array }[] = [];
 
-  constructor() {
+  constructor(limit = 100_000) {
+    this.limit = limit;
     const s = this.sandbox;
     for (let at = 0; at < WINDOW_SIZE; at += PAGE) {
       const f = s.map(BigInt(WINDOW + at));
@@ -145,11 +148,11 @@ export class EngineDriver implements CpuDriver {
     this.load(c, block);
     s.set64('rip', BigInt(c.at));
     let reason: number;
-    let fuel = FUEL;
+    let fuel = this.limit;
     do {
-      s.view.setInt32(s.cpu + off.fuel, 1000 * 32, true);
+      s.view.setInt32(s.cpu + off.fuel, TURN * 32, true);
       reason = this.enter();
-      fuel -= 1000;
+      fuel -= TURN;
     } while (reason === EXIT.PREEMPT && fuel > 0);
     const after = this.store(c);
     this.putCode(c.at, new Uint8Array(c.code.length).fill(INT3));

@@ -22,9 +22,12 @@ function pieces(): Uint8Array[][] {
   );
 }
 
+/** Most instructions of a stream: some go round for ever. */
+const LIMIT = 2000;
+
 export class Streams {
-  private readonly interpreter = new EngineDriver();
-  private readonly translator = new TranslatorDriver();
+  private readonly interpreter = new EngineDriver(LIMIT);
+  private readonly translator = new TranslatorDriver(LIMIT);
   private readonly pieces = pieces();
 
   get translated(): number {

@@ -101,6 +101,16 @@ describe('a region', () => {
         });
   });
 
+  it('has done nothing of an instruction that writes what it reads, if it faults late', () => {
+    // enter 0x4000,12: the frame pointers that are copied lie where the copies go; the new top is not mapped.
+    const s = both([...hex('c800400c'), ...UD2], 1000, (x) => {
+      x.setGpr(GPR.RBP, STACK + 0x7fbn);
+      x.poke(STACK + 0x780n, Uint8Array.from({ length: 0x80 }, (_, i) => i));
+    });
+    expect(s.get32('exit_vector')).toBe(VEC.PF);
+    expect([...s.peek(STACK + 0x780n, 0x80)]).toEqual(Array.from({ length: 0x80 }, (_, i) => i));
+  });
+
   it('moves and fills strings', () => {
     // lea rdi,[rsi+64]; mov ecx,100; rep movsb; mov ecx,30; rep stosq; xor eax,eax
     both([...hex('488d7e40 b964000000 f3a4 b91e000000 f348ab 31c0'), ...UD2]);

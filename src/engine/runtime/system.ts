@@ -113,14 +113,18 @@ function push_at(cpu: usize, sp: u64, bytes: u32, v: u64): bool {
 }
 
 /**
- * enter with nesting level 1..31: a new frame with copies of the outer frames' pointers, then `size` bytes. Registers
- * change only at the end, so a fault part way restarts it.
+ * enter with nesting level 1..31: a new frame with copies of the outer frames' pointers, then `size` bytes. The copies may
+ * lie over what is copied, so that nothing is written unless all can be: after a fault it is done again.
  */
 export function enter(cpu: usize, bytes: u32, size: u64, level: u32): u32 {
   const mask: u64 = load<u32>(cpu, CpuState.mode) == 0 ? u64.MAX_VALUE : 0xffffffff;
   const rbp = gpr(cpu, GPR.RBP);
   let sp = (gpr(cpu, GPR.RSP) - bytes) & mask;
   const frame = sp;
+  const top = sp - (<u64>level * bytes + size);
+  for (let i: u32 = 0; i <= level; i++) if (!probe_write(cpu, (sp - <u64>i * bytes) & mask, bytes)) return 0;
+  for (let i: u32 = 1; i < level; i++) if (!probe_read(cpu, (rbp - <u64>i * bytes) & mask, bytes)) return 0;
+  if (!probe_write(cpu, top & mask, bytes)) return 0;
   if (!push_at(cpu, sp, bytes, rbp)) return 0;
   let from = rbp;
   for (let i: u32 = 1; i < level; i++) {
@@ -133,9 +137,7 @@ export function enter(cpu: usize, bytes: u32, size: u64, level: u32): u32 {
   }
   sp = (sp - bytes) & mask;
   if (!push_at(cpu, sp, bytes, frame)) return 0;
-  sp = (sp - size) & mask;
-  if (!probe_write(cpu, sp, bytes)) return 0;
-  set_gpr(cpu, GPR.RSP, sp);
+  set_gpr(cpu, GPR.RSP, top & mask);
   set_gpr(cpu, GPR.RBP, bytes == 2 ? (rbp & ~0xffff) | (frame & 0xffff) : frame);
   return 1;
 }
