@@ -24,7 +24,7 @@ export interface SaveRequest {
   /** The machine has stopped: for each pCPU the numbers of the saved translations that it has used. */
   readonly used?: readonly (readonly number[])[];
 }
-/** The answer; undefined: nothing new since it was last asked for, or nobody said what an earlier machine saved. */
+/** The answer; undefined: little new since it was last asked for, or nobody said what an earlier machine saved. */
 export type SaveReply = Uint8Array<ArrayBuffer> | undefined;
 
 const { memory, ports, posted, translations } = workerData as WorkshopData;
@@ -36,7 +36,11 @@ const replaced = new Set<Saved>();
 /** What was made since, and from which frame; its bytes in all. */
 let made: { readonly t: Saved; readonly mfn: number }[] = [];
 let bytes = 0;
-let news = false;
+/** Bytes of those that have not been given out, and of all that was given out last. */
+let news = 0;
+let given = translations?.length ?? 0;
+/** While the machine runs it is all given out again when there is as much news as the so-maniest part of it. */
+const NEWS_PART = 16;
 
 function deliver(i: number, d: Delivery): void {
   ports[i].postMessage(d);
@@ -62,7 +66,7 @@ function keep(o: Order, t: Made, code: Uint8Array, page: Uint8Array): void {
   }
   made.push({ t: { ...t, code, age: 0 }, mfn: o.mfn });
   bytes += t.wasm.length + code.length;
-  news = true;
+  news += t.wasm.length + code.length;
   if (bytes <= SAVED_LIMIT) return;
   // More than can be saved: what was made first goes.
   made.splice(0, made.length >> 1);
@@ -73,11 +77,12 @@ for (const [i, port] of ports.entries()) port.on('message', (o: Order) => delive
 
 parentPort!.on('message', ({ used }: SaveRequest) => {
   let reply: SaveReply;
-  if (translations && (news || used)) {
+  if (translations && (used || (news > 0 && news * NEWS_PART >= given))) {
     const seen = used && new Set(used.flat());
     const old = saved.map((t, n) => (seen ? { ...t, age: seen.has(n) ? 0 : t.age + 1 } : t));
     reply = encodeSaved(mergeSaved([old.filter((_, n) => !replaced.has(saved[n])), made.map((m) => m.t)], SAVED_LIMIT));
-    news = false;
+    news = 0;
+    given = reply.length;
   }
   parentPort!.postMessage(reply, reply ? [reply.buffer] : []);
 });
