@@ -52,8 +52,10 @@ export class Guest {
     return { ...outcome, cpuSeconds: cpu === undefined || cpuNow === undefined ? undefined : cpuNow - cpu };
   }
 
-  stop(): Promise<void> {
-    return this.#child.stop();
+  /** Resolves with what it said on standard error (with `--stats`, counters). */
+  async stop(): Promise<string> {
+    await this.#child.stop();
+    return this.#child.errors;
   }
 }
 

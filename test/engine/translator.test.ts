@@ -105,7 +105,10 @@ describe('a region', () => {
     // enter 0x4000,12: the frame pointers that are copied lie where the copies go; the new top is not mapped.
     const s = both([...hex('c800400c'), ...UD2], 1000, (x) => {
       x.setGpr(GPR.RBP, STACK + 0x7fbn);
-      x.poke(STACK + 0x780n, Uint8Array.from({ length: 0x80 }, (_, i) => i));
+      x.poke(
+        STACK + 0x780n,
+        Uint8Array.from({ length: 0x80 }, (_, i) => i),
+      );
     });
     expect(s.get32('exit_vector')).toBe(VEC.PF);
     expect([...s.peek(STACK + 0x780n, 0x80)]).toEqual(Array.from({ length: 0x80 }, (_, i) => i));
