@@ -43,9 +43,10 @@ export function loadParts(): MachineParts {
 export function engineFingerprint(): Uint8Array {
   const hash = createHash('sha256');
   for (const name of ['runtime.wasm', 'interpreter.wasm']) hash.update(readFileSync(new URL(name, BUILD)));
-  for (const dir of ['translator', 'semantics', 'decode', 'wasm']) {
-    const from = new URL(`../engine/${dir}/`, import.meta.url);
-    for (const name of readdirSync(from).sort()) hash.update(readFileSync(new URL(name, from)));
+  for (const dir of ['', 'translator/', 'semantics/', 'decode/', 'wasm/']) {
+    const from = new URL(`../engine/${dir}`, import.meta.url);
+    const files = readdirSync(from, { withFileTypes: true }).filter((e) => e.isFile());
+    for (const name of files.map((e) => e.name).sort()) hash.update(readFileSync(new URL(name, from)));
   }
   return hash.update(codeTag()).digest();
 }

@@ -92,10 +92,17 @@ function forget_watched(cpu: usize): void {
     const e = load<u32>(cpu, CpuState.tlb) + tlb_slot(va);
     if (load<u64>(e, TlbEntry.rtag) == va) store<u64>(e, no_page(va), TlbEntry.rtag);
     if (load<u64>(e, TlbEntry.wtag) == va) store<u64>(e, no_page(va), TlbEntry.wtag);
-    const x = load<u32>(cpu, CpuState.xtlb) + xtlb_slot(va);
-    if (load<u64>(x, XtlbEntry.tag) != va) continue;
+    forget_exec(load<u32>(area, AreaHeader.current), va);
+  }
+}
+
+/** Forget that code of a page may be executed in a context. */
+function forget_exec(context: u32, page: u64): void {
+  for (let mode: u32 = 0; mode < 2; mode++) {
+    const x = load<u32>(area, AreaHeader.xtlbs) + context * XTLB_BYTES + mode * XTLB_MODE_BYTES + xtlb_slot(page);
+    if (load<u64>(x, XtlbEntry.tag) != page) continue;
     store<u64>(x, TLB_INVALID, XtlbEntry.tag);
-    forget_jumps(load<u32>(area, AreaHeader.current), va);
+    forget_jumps(context, page);
   }
 }
 
@@ -185,12 +192,7 @@ export function tlb_flush_page(domain: u32, va: u64): void {
       store<u64>(e, no_page(va & ~0xfff), TlbEntry.rtag);
       store<u64>(e, no_page(va & ~0xfff), TlbEntry.wtag);
     }
-    for (let mode: u32 = 0; mode < 2; mode++) {
-      const x = load<u32>(area, AreaHeader.xtlbs) + i * XTLB_BYTES + mode * XTLB_MODE_BYTES + xtlb_slot(va);
-      if (load<u64>(x, XtlbEntry.tag) != (va & ~0xfff)) continue;
-      store<u64>(x, TLB_INVALID, XtlbEntry.tag);
-      forget_jumps(i, va);
-    }
+    forget_exec(i, va & ~0xfff);
   }
 }
 

@@ -114,7 +114,7 @@ function push_at(cpu: usize, sp: u64, bytes: u32, v: u64): bool {
 
 /**
  * enter with nesting level 1..31: a new frame with copies of the outer frames' pointers, then `size` bytes. The copies may
- * lie over what is copied, so that nothing is written unless all can be: after a fault it is done again.
+ * lie over what is copied, so that nothing is written unless all can be: after a fault it is done again from the start.
  */
 export function enter(cpu: usize, bytes: u32, size: u64, level: u32): u32 {
   const mask: u64 = load<u32>(cpu, CpuState.mode) == 0 ? u64.MAX_VALUE : 0xffffffff;

@@ -152,7 +152,7 @@ export class Discovery {
         const to = i.next + i.d.rel;
         if (i.ending === 'cond' || (i.ending === 'branch' && (!calls || whole || this.isShort(code, to))))
           lead(to, false);
-        else if (i.ending === 'branch') open = true;
+        else if (i.ending === 'branch' && code.seen(to)) open = true;
         if (i.ending === 'cond') lead(i.next, false);
         // Where a call returns to.
         if (calls) lead(i.next, true);

@@ -30,7 +30,7 @@ export class Regions implements Translations {
 
   /** Instantiates a translation: its slot; undefined if it cannot be. */
   private readonly load: (t: Translation) => number | undefined;
-  /** Forgets all jumps from translation to translation: wanted when one has been removed. */
+  /** Forgets all jumps from translation to translation: wanted when one has been removed, or another stands in its place. */
   private readonly unlink: () => void;
 
   constructor(
@@ -84,7 +84,9 @@ export class Regions implements Translations {
   }
 
   private stand(page: CodePage, here: Installed, t: Translation, offset: number): void {
+    const before = here.entries.get(offset);
     here.entries.set(offset, { slot: t.slot!, from: t });
+    if (before && before.from !== t) this.unlink();
     const record = this.i32[(page.table >>> 2) + offset] >>> 0;
     if (record) this.enter(record, t.slot!);
   }
