@@ -41,6 +41,8 @@ function writeFlags(v: DataView, cpu: number, f: bigint): void {
 
 export class EngineDriver implements CpuDriver {
   readonly name: string = 'interpreter';
+  /** Has the last case written over its own code? */
+  overwritten = false;
   /** Most instructions of a case: a long rep string instruction needs some. */
   private readonly limit: number;
   protected readonly sandbox = new Sandbox();
@@ -88,6 +90,14 @@ export class EngineDriver implements CpuDriver {
       for (let i = 0; i < n; i++) page.bytes[from + i] = bytes[done + i];
       done += n;
     }
+  }
+
+  private hasCode(at: number, bytes: ArrayLike<number>): boolean {
+    for (let i = 0; i < bytes.length; i++) {
+      const a = at + i - CODE;
+      if (this.code[Math.floor(a / PAGE)].bytes[a % PAGE] !== bytes[i]) return false;
+    }
+    return true;
   }
 
   private load(c: Case, block: Uint8Array): void {
@@ -155,6 +165,7 @@ export class EngineDriver implements CpuDriver {
       fuel -= TURN;
     } while (reason === EXIT.PREEMPT && fuel > 0);
     const after = this.store(c);
+    this.overwritten = !this.hasCode(c.at, c.code);
     this.putCode(c.at, new Uint8Array(c.code.length).fill(INT3));
     const { ip, exception } = this.ending(reason);
     return { ip, exception, changed: diffBlocks(block, after), memory: this.memoryChanges(before) };

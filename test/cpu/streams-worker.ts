@@ -14,6 +14,8 @@ export interface Compared {
   readonly count: number;
   /** Streams that the translator took. */
   readonly translated: number;
+  /** Streams that cannot be compared (Streams.overwritten). */
+  readonly overwritten: number;
   readonly failures: string[];
 }
 
@@ -31,4 +33,9 @@ while (done < count && failures.length < MOST) {
   const d = streams.compare(seed);
   if (d) failures.push(`seed ${seed}: ${hex(d.case.code)}\n  ${text(d.interpreter)}\n  ${text(d.translator)}`);
 }
-parentPort!.postMessage({ count: done, translated: streams.translated, failures } satisfies Compared);
+parentPort!.postMessage({
+  count: done,
+  translated: streams.translated,
+  overwritten: streams.overwritten,
+  failures,
+} satisfies Compared);

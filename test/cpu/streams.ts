@@ -30,6 +30,9 @@ export class Streams {
   private readonly translator = new TranslatorDriver(LIMIT);
   private readonly pieces = pieces();
 
+  /** Streams that differed as a string instruction wrote over itself: it may go on, or be fetched anew. */
+  overwritten = 0;
+
   get translated(): number {
     return this.translator.translated;
   }
@@ -60,7 +63,12 @@ export class Streams {
     const c = this.make(seed);
     const [interpreter] = this.interpreter.run([c]);
     const [translator] = this.translator.run([c]);
-    return text(interpreter) === text(translator) ? undefined : { case: c, interpreter, translator };
+    if (text(interpreter) === text(translator)) return undefined;
+    if (this.interpreter.overwritten || this.translator.overwritten) {
+      this.overwritten++;
+      return undefined;
+    }
+    return { case: c, interpreter, translator };
   }
 }
 
