@@ -8,7 +8,7 @@ import { Worker } from 'node:worker_threads';
 import { expect, it } from 'vitest';
 import type { Compared, Share } from '../cpu/streams-worker.ts';
 
-const COUNT = Number(process.env.XENOLITH_STREAMS ?? 1_000_000);
+const COUNT = Number(process.env.XENOLITH_STREAMS ?? 500_000);
 const FIRST = Number(process.env.XENOLITH_STREAM_SEED ?? 1);
 /** More memory than that is not asked for. */
 const MOST_THREADS = 8;
