@@ -11,18 +11,16 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { Cache } from '../src/dom0/toolstack/cache.ts';
 import { partSizes } from '../src/machine/parts.ts';
-import { loadImages } from '../src/start/images.ts';
-import { parseOptions } from '../src/start/options.ts';
 import { DEVICE_LINES, type DeviceLine } from './devices/lines.ts';
 import { measureDevices } from './devices/measure.ts';
 import { type DeviceResult, deviceJson, deviceTable, summariseDevice } from './devices/report.ts';
 import { domainsTable, measureDomains } from './domains.ts';
+import { makeFiles } from './files.ts';
 import { Guest, type Measured } from './guest.ts';
 import { BOOT, chooseLines, LINES, type Line } from './lines.ts';
 import { measureMicro, microTable } from './micro.ts';
-import { buildPrograms, runNative, withPrograms } from './programs.ts';
+import { runNative } from './programs.ts';
 import { type Baseline, geometricMean, type Ratio, type Result, regressions, summarise, table } from './report.ts';
 import { type Files, QEMU, ROOT, type Side, xenolith } from './sides.ts';
 import { measureStore, storeTable } from './xenstored.ts';
@@ -149,11 +147,7 @@ async function measureProgram(
 }
 
 async function measure(o: ReturnType<typeof options>, dir: string): Promise<Result[]> {
-  const images = await loadImages(parseOptions(['--flavour', o.flavour]), ROOT, new Cache(), (l) => console.error(l));
-  const executable = buildPrograms(dir);
-  const files = { kernel: join(dir, 'vmlinuz'), ramdisk: join(dir, 'initrd') };
-  writeFileSync(files.kernel, images.image);
-  writeFileSync(files.ramdisk, withPrograms(images.ramdisk, executable));
+  const { executable, ...files } = await makeFiles(dir, ['--flavour', o.flavour], (l) => console.error(l));
   const guests = new Guests(files);
   const results: Result[] = [];
   try {

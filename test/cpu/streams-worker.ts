@@ -1,8 +1,7 @@
 /** A thread that compares the streams of a range of seeds (test/e2e/streams.e2e.ts). */
 import { setFlagsFromString } from 'node:v8';
 import { parentPort, workerData } from 'node:worker_threads';
-import { hex } from './case.ts';
-import { Streams, text } from './streams.ts';
+import { Streams } from './streams.ts';
 
 export interface Share {
   /** Seeds from, step and number of streams. */
@@ -19,22 +18,13 @@ export interface Compared {
   readonly failures: string[];
 }
 
-/** More failures than that say nothing new. */
-const MOST = 5;
-
 const { first, step, count } = workerData as Share;
 const streams = new Streams();
 // Each translation runs once: the baseline compiler is quicker.
 setFlagsFromString('--no-experimental-wasm-compilation-hints');
-const failures: string[] = [];
-let done = 0;
-while (done < count && failures.length < MOST) {
-  const seed = first + done++ * step;
-  const d = streams.compare(seed);
-  if (d) failures.push(`seed ${seed}: ${hex(d.case.code)}\n  ${text(d.interpreter)}\n  ${text(d.translator)}`);
-}
+const failures = streams.failures(first, step, count);
 parentPort!.postMessage({
-  count: done,
+  count: streams.compared,
   translated: streams.translated,
   overwritten: streams.overwritten,
   failures,

@@ -2,7 +2,7 @@
  * Random instruction streams: recorded instructions one behind the other, with conditional branches over some of them, run in
  * both tiers. What they do is not known; that both do the same is.
  */
-import type { Case, Outcome } from './case.ts';
+import { type Case, hex, type Outcome } from './case.ts';
 import { EngineDriver } from './engine-driver.ts';
 import { load } from './recorded.ts';
 import { Rng } from './rng.ts';
@@ -24,12 +24,16 @@ function pieces(): Uint8Array[][] {
 
 /** Most instructions of a stream: some go round for ever. */
 const LIMIT = 2000;
+/** More say nothing new. */
+const MOST_FAILURES = 5;
 
 export class Streams {
   private readonly interpreter = new EngineDriver(LIMIT);
   private readonly translator = new TranslatorDriver(LIMIT);
   private readonly pieces = pieces();
 
+  /** Streams that have been run in both tiers. */
+  compared = 0;
   /** Streams that differed as a string instruction wrote over itself: it may go on, or be fetched anew. */
   overwritten = 0;
 
@@ -63,6 +67,7 @@ export class Streams {
     const c = this.make(seed);
     const [interpreter] = this.interpreter.run([c]);
     const [translator] = this.translator.run([c]);
+    this.compared++;
     if (text(interpreter) === text(translator)) return undefined;
     if (this.interpreter.overwritten || this.translator.overwritten) {
       this.overwritten++;
@@ -70,9 +75,20 @@ export class Streams {
     }
     return { case: c, interpreter, translator };
   }
+
+  /** Compare `count` streams, of seeds from `first` on, each `step` after the one before: what differed, a few at most. */
+  failures(first: number, step: number, count: number): string[] {
+    const failures: string[] = [];
+    for (let n = 0; n < count && failures.length < MOST_FAILURES; n++) {
+      const seed = first + n * step;
+      const d = this.compare(seed);
+      if (d) failures.push(`seed ${seed}: ${hex(d.case.code)}\n  ${text(d.interpreter)}\n  ${text(d.translator)}`);
+    }
+    return failures;
+  }
 }
 
-export function text(o: Outcome): string {
+function text(o: Outcome): string {
   const memory = o.memory.map((p) => `@${p.offset.toString(16)}=${Buffer.from(p.bytes).toString('hex')}`);
   const x = o.exception ? `x=${o.exception.vector}:${o.exception.error}:${o.exception.cr2.toString(16)}` : '';
   return [`ip=${o.ip.toString(16)}`, x, ...[...o.changed].map(([k, v]) => `${k}=${v}`), ...memory].join(' ');

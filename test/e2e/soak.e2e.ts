@@ -2,31 +2,24 @@
  * A guest runs all programs of the benchmark, in turns, for XENOLITH_SOAK_SECONDS, with so little memory for translations that
  * they are evicted all the time. Each result must be what the program computes on the host itself.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { makeFiles } from '../../bench/files.ts';
 import { Guest } from '../../bench/guest.ts';
 import { BOOT, LINES } from '../../bench/lines.ts';
-import { buildPrograms, runNative, withPrograms } from '../../bench/programs.ts';
-import { type Files, ROOT, xenolith } from '../../bench/sides.ts';
-import { Cache } from '../../src/dom0/toolstack/cache.ts';
-import { loadImages } from '../../src/start/images.ts';
-import { parseOptions } from '../../src/start/options.ts';
+import { runNative } from '../../bench/programs.ts';
+import { xenolith } from '../../bench/sides.ts';
 
 const SECONDS = Number(process.env.XENOLITH_SOAK_SECONDS ?? 60);
 const MEMORY_MIB = 2;
 
 let dir: string;
-let files: Files;
-let executable: string;
+let files: Awaited<ReturnType<typeof makeFiles>>;
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'soak-'));
-  const images = await loadImages(parseOptions([]), ROOT, new Cache(), () => {});
-  executable = buildPrograms(dir);
-  files = { kernel: join(dir, 'vmlinuz'), ramdisk: join(dir, 'initrd') };
-  writeFileSync(files.kernel, images.image);
-  writeFileSync(files.ramdisk, withPrograms(images.ramdisk, executable));
+  files = await makeFiles(dir);
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
@@ -35,7 +28,7 @@ it(`${SECONDS} s with ${MEMORY_MIB} MiB for translations`, { timeout: (SECONDS +
   await guest.ready();
   const programs = LINES.filter((l) => l.name !== BOOT).map(({ name, times }) => {
     const n = Math.ceil(times / 4);
-    return { name, n, checksum: runNative(executable, name, n).checksum };
+    return { name, n, checksum: runNative(files.executable, name, n).checksum };
   });
   const end = performance.now() + SECONDS * 1000;
   do {

@@ -11,7 +11,8 @@
  */
 import { RFLAGS } from '../flags.ts';
 import type { Code, Node, Probe, Type, Val } from '../semantics/ir.ts';
-import { CpuState, Record32, SCALE_ADDR16, TLB_ENTRIES, TlbEntry } from '../state.ts';
+import { CpuState, Record32, SCALE_ADDR16, TlbEntry } from '../state.ts';
+import { emitTlbEntry } from '../tlb-entry.ts';
 import { IrEmitter, type Leaf, loadOp, storeOp } from '../wasm/ir-emitter.ts';
 import type { Func } from '../wasm/module.ts';
 
@@ -186,15 +187,7 @@ export class InterpreterEmitter extends IrEmitter {
     }
     if (this.o.slow !== undefined) {
       const e = f.local('i32');
-      f.get(CPU).mem('i32.load', CpuState.off.tlb);
-      f.get(addr)
-        .i64(BigInt(12 - Math.log2(TlbEntry.size)))
-        .op('i64.shr_u')
-        .op('i32.wrap_i64');
-      f.i32((TLB_ENTRIES - 1) * TlbEntry.size)
-        .op('i32.and')
-        .op('i32.add')
-        .tee(e);
+      emitTlbEntry(f, CPU, 'tlb', addr).tee(e);
       f.mem('i64.load', write ? TlbEntry.off.wtag : TlbEntry.off.rtag);
       f.get(addr)
         .op('i64.xor')

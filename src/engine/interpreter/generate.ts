@@ -3,24 +3,14 @@
  * table is indexed by Record32.handler. Handlers with equal bodies share a slot. Also returns what the decoder needs:
  * which handler serves which form.
  */
-
 import { RFLAGS } from '../flags.ts';
 import { emitJumpEntry } from '../jump-cache.ts';
 import { Builder } from '../semantics/builder.ts';
 import { type FormOf, forms } from '../semantics/forms.ts';
 import type { Code, Node, Type } from '../semantics/ir.ts';
 import type { Encoding } from '../semantics/table.ts';
-import {
-  CpuState,
-  EXIT,
-  JumpEntry,
-  NON_CANONICAL,
-  Record32,
-  SCALE_STACK,
-  VEC,
-  XTLB_ENTRIES,
-  XtlbEntry,
-} from '../state.ts';
+import { CpuState, EXIT, JumpEntry, NON_CANONICAL, Record32, SCALE_STACK, VEC, XtlbEntry } from '../state.ts';
+import { emitTlbEntry } from '../tlb-entry.ts';
 import { type Func, Module } from '../wasm/module.ts';
 import {
   type AddressForm,
@@ -331,7 +321,7 @@ function emitGoOn(
     }
     f.get(rec).get(0).get(1).get(rec).op('i32.add').get(handler).returnCallIndirect(rt.handlerType);
   };
-  emitFindRecord(f, e, () => {
+  emitFindRecord(f, 0, 2, e, () => {
     f.tee(rec).if();
     f.get(0).get(2).i64(-4096n).op('i64.and').mem('i64.store', off.page);
     dispatch();
@@ -374,7 +364,7 @@ function emitJump(
   const e = f.local('i32');
   const rec = f.local('i32');
   const handler = f.local('i32');
-  emitFindRecord(f, e, () => {
+  emitFindRecord(f, 0, 2, e, () => {
     f.tee(rec).if();
     f.get(rec).mem('i32.load').tee(handler).i32(o.firstTranslated).op('i32.ge_u').if();
     emitJumpEntry(f, 0, 2);
@@ -391,21 +381,15 @@ function emitJump(
   m.define(s.index, f.encode());
 }
 
-/** If the execute TLB has the page of the linear address in local 2: its entry in local e, then `found` with the record (or 0) on the stack. */
-function emitFindRecord(f: Func, e: number, found: () => void): void {
-  f.get(0).mem('i32.load', CpuState.off.xtlb);
-  f.get(2)
-    .i64(BigInt(12 - Math.log2(XtlbEntry.size)))
-    .op('i64.shr_u')
-    .op('i32.wrap_i64');
-  f.i32((XTLB_ENTRIES - 1) * XtlbEntry.size)
-    .op('i32.and')
-    .op('i32.add')
-    .tee(e)
-    .mem('i64.load', XtlbEntry.off.tag);
-  f.get(2).i64(-4096n).op('i64.and').op('i64.eq').if();
+/**
+ * If the execute TLB has the page of the linear address in local `target`: its entry in local e, then `found` with the record (or 0)
+ * on the stack.
+ */
+function emitFindRecord(f: Func, cpu: number, target: number, e: number, found: () => void): void {
+  emitTlbEntry(f, cpu, 'xtlb', target).tee(e).mem('i64.load', XtlbEntry.off.tag);
+  f.get(target).i64(-4096n).op('i64.and').op('i64.eq').if();
   f.get(e).mem('i32.load', XtlbEntry.off.code);
-  f.get(2).op('i32.wrap_i64').i32(4095).op('i32.and').i32(2).op('i32.shl').op('i32.add').mem('i32.load');
+  f.get(target).op('i32.wrap_i64').i32(4095).op('i32.and').i32(2).op('i32.shl').op('i32.add').mem('i32.load');
   found();
   f.end();
 }
@@ -486,21 +470,11 @@ function emitShared(
       .op('i64.eqz')
       .op('i32.and')
       .if();
-    f.get(1).mem('i32.load', off.xtlb);
-    f.get(target)
-      .i64(BigInt(12 - Math.log2(XtlbEntry.size)))
-      .op('i64.shr_u')
-      .op('i32.wrap_i64');
-    f.i32((XTLB_ENTRIES - 1) * XtlbEntry.size)
-      .op('i32.and')
-      .op('i32.add')
-      .tee(e)
-      .mem('i64.load', XtlbEntry.off.tag);
-    f.get(target).i64(-4096n).op('i64.and').op('i64.eq').if();
-    f.get(e).mem('i32.load', XtlbEntry.off.code);
-    f.get(target).op('i32.wrap_i64').i32(4095).op('i32.and').i32(2).op('i32.shl').op('i32.add').mem('i32.load').set(t);
-    f.get(0).get(t).mem('i32.store', Record32.off.imm);
-    f.end().end();
+    emitFindRecord(f, 1, target, e, () => {
+      f.set(t);
+      f.get(0).get(t).mem('i32.store', Record32.off.imm);
+    });
+    f.end();
     f.get(1).get(left).get(target).returnCall(rt.go);
     m.define(s.branchSlow.index, f.encode());
   }

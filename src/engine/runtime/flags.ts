@@ -47,7 +47,7 @@ export function set_flags_sub(cpu: usize, a: u64, b: u64, bytes: u32): void {
 
 /**
  * Store the flag words that translated code has put off making: `kind` says how they follow from operands a and b, result
- * r and (where the kind keeps or gives it) word c; see src/engine/translator/flag-kinds.ts.
+ * r and (where the kind keeps or gives it) word c; see src/engine/translator/flag-locals.ts.
  */
 export function flags_words(cpu: usize, kind: u32, a: u64, b: u64, r: u64, c: u64): void {
   const up = <u64>(64 - (8 << (kind & 3)));

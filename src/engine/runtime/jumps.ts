@@ -34,7 +34,7 @@ export function forget_jumps(context: u32, page: u64): void {
   store<u64>(cache, 1, JumpEntry.target);
 }
 
-/** A translation has been removed: forget all jumps. */
+/** Forget all jumps: a translation has been removed, or all decoded code. */
 export function jumps_reset(): void {
   for (let i: u32 = 0; i < TLB_CONTEXTS; i++) clear_jumps(i);
 }

@@ -12,7 +12,7 @@
 import {
   AreaHeader, CpuState, EXIT, NON_CANONICAL, RENDEZVOUS, TLB_CONTEXTS, TLB_ENTRIES, TLB_INVALID, TlbContext, TlbEntry, VEC, XTLB_ENTRIES, XtlbEntry,
 } from '../../../build/abi/engine';
-import { clear_jumps, forget_jumps, select_jumps } from './jumps';
+import { clear_jumps, forget_jumps, jumps_reset, select_jumps } from './jumps';
 import { area, setArea, walk_done, walk_error, walk_failed, walk_page, walk_rights } from './percpu';
 import { code_watched, data_watched, may_access, watched_page } from './watch';
 
@@ -236,7 +236,7 @@ export function xtlb_reset(): void {
   const from = load<u32>(area, AreaHeader.xtlbs);
   const to = from + TLB_CONTEXTS * XTLB_BYTES;
   for (let p = from; p < to; p += <u32>XtlbEntry.SIZE) store<u64>(p, TLB_INVALID, XtlbEntry.tag);
-  for (let i: u32 = 0; i < TLB_CONTEXTS; i++) clear_jumps(i);
+  jumps_reset();
   memory.fill(load<u32>(area, AreaHeader.code_map), 0, load<u32>(area, AreaHeader.mem_frames) << 2);
 }
 

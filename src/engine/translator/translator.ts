@@ -244,7 +244,7 @@ export class Translator {
   }
 
   /** On this thread, at once; false if there is nothing for the translator. */
-  private make(page: CodePage, view: CodeView, hot: readonly number[], instead: boolean, whole = instead): boolean {
+  private make(page: CodePage, view: CodeView, hot: readonly number[], instead: boolean, whole: boolean): boolean {
     const start = performance.now();
     const made = this.maker.make(view, hot, whole);
     if (made) this.put(page, made, instead, undefined);
