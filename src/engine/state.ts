@@ -91,8 +91,34 @@ export const CpuState = struct(
     ['ldt_root', 'u32'],
     /** Identifies the domain to the TLB (contexts of other domains are never hit). */
     ['domain', 'u32'],
-    /** SWAPGS partner as the hypervisor keeps it (unused by the engine in PV). */
+    /** SWAPGS partner (unused by the engine in PV). */
     ['kernel_gs_base', 'u64'],
+    // An HVM container's vCPU (PVH): the engine has ring 0, the guest's own page tables and a p2m below them (runtime/hvm/).
+    /** Non-zero: HVM. */
+    ['hvm', 'u32'],
+    /** Machine address of the domain's p2m root (P2M_ROOT_ENTRIES words, see there). */
+    ['p2m', 'u32'],
+    /** CR3 as the guest loaded it: guest-physical address and PCID (`cr3` is the machine address of what it names). */
+    ['guest_cr3', 'u64'],
+    ['gdt_base', 'u64'],
+    ['idt_base', 'u64'],
+    ['idt_limit', 'u32'],
+    ['tr_limit', 'u32'],
+    ['tr_base', 'u64'],
+    ['star', 'u64'],
+    ['lstar', 'u64'],
+    ['cstar', 'u64'],
+    ['sfmask', 'u64'],
+    ['sysenter_cs', 'u64'],
+    ['sysenter_esp', 'u64'],
+    ['sysenter_eip', 'u64'],
+    /** Names the vCPU's own translations (vCPU id), and which of them are still good: changed by whoever moves it to another pCPU. */
+    ['asid', 'u32'],
+    ['asid_generation', 'u32'],
+    /** Non-zero: an interrupt waits for RFLAGS.IF; guest code is left at the next taken branch after it is set. */
+    ['irq_wanted', 'u32'],
+    /** Of EXIT.NPF: the guest-physical address. */
+    ['exit_gpa', 'u64'],
     ['dr', 'u64', 8],
     /** Physical registers R0..R7: significand at +0 (also MMx), sign and exponent at +8 (u16). */
     ['st', 'v128', 8],
@@ -261,7 +287,30 @@ export const EXIT = {
    * exit_vector says what (RENDEZVOUS), exit_error about which frame.
    */
   RENDEZVOUS: 9,
+  // HVM only; exit_len is the instruction's length and rip its address.
+  /** `in` or `out`: exit_vector the port, exit_error the bytes (1, 2, 4) and IO_IN; the value is rax's. */
+  IO: 10,
+  /** `rdmsr` (exit_error 0) or `wrmsr` (1) at CPL 0, of one that the engine does not keep. */
+  MSR: 11,
+  /** The p2m has no such page, or not with these rights: exit_gpa, and NPF_* in exit_error. Nothing has changed. */
+  NPF: 12,
+  /** An exception could not be delivered, nor the double fault that followed from it. */
+  TRIPLE_FAULT: 13,
 } as const;
+
+export const IO_IN = 0x80;
+export const NPF_WRITE = 1;
+export const NPF_EXEC = 2;
+
+/**
+ * A domain's p2m, as the engine walks it: root word gfn >> 10 is the machine address of a page of words (0: none), and word gfn & 1023
+ * of that the machine address of the frame with P2M_R and P2M_W below (0: no page; the rest of the low bits is the hypervisor's).
+ */
+export const P2M_ROOT_ENTRIES = 2048;
+export const P2M_R = 1;
+export const P2M_W = 2;
+/** How an event is delivered (hvm_inject): an interrupt, an exception, or `int n`, whose gate's DPL counts. */
+export const EVENT = { INTERRUPT: 0, EXCEPTION: 1, SOFTWARE: 2 } as const;
 
 /** What an instruction waits for at EXIT.RENDEZVOUS. */
 export const RENDEZVOUS = {

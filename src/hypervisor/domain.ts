@@ -36,6 +36,8 @@ export class Domain {
   privileged: u32;
   /** Non-zero: a TypeScript domain: its vCPU is a thread, guest handles are machine addresses. */
   is_ts: u32;
+  /** Non-zero: an HVM container (PVH): the frame numbers it gives are gfns of its p2m, and its vCPUs have ring 0. */
+  is_hvm: u32;
   /** A driver domain's thread (ts_domain.ts): its CPU slot (0: none), and the machine memory its guest handles lie in. */
   ts_slot: u32;
   ts_buffer: u32;
@@ -86,6 +88,12 @@ export class Domain {
   /** struct e820entry[nr_e820], or 0 (domain_lock). */
   e820: usize;
   nr_e820: u32;
+  /** The p2m's root (mm/p2m.ts), 0 for PV; p2m_lock guards changes. */
+  p2m: usize;
+  p2m_lock: u64;
+  /** u64[HVM_NR_PARAMS] (hvm/params.ts), 0 for PV; and the vector of CALLBACK_IRQ, 0: none. */
+  hvm_params: usize;
+  callback_vector: u32;
   /** Page-table pages this domain has pinned etc.: mm's own state, or 0. */
   mm: usize;
   /** Physical address bits given to increase_reservation; 0: no limit. */
@@ -305,6 +313,9 @@ export class Vcpu {
   wake_word: u32;
   /** TypeScript domains: value of wake_word up to which its events are handled (written by the domain). */
   wake_handled: u32;
+
+  /** Of an HVM domain: its local APIC (hvm/vlapic.ts). */
+  vlapic: usize;
 
   /** In a multicall: MCF_* and the entry (copied to machine memory) that is being done. */
   mc_flags: u32;
