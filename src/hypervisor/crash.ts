@@ -58,7 +58,8 @@ export function show_registers(v: Vcpu): void {
   log_start();
   log_str("RFLAGS: ");
   log_hex(rflags_get(cpu), 16);
-  log_str(in_kernel_mode(v) ? "   CONTEXT: pv guest kernel (d" : "   CONTEXT: pv guest user (d");
+  if (v.domain.is_hvm) log_str("   CONTEXT: hvm guest (d");
+  else log_str(in_kernel_mode(v) ? "   CONTEXT: pv guest kernel (d" : "   CONTEXT: pv guest user (d");
   log_dec(v.domain.domid);
   log_str("v");
   log_dec(v.vcpu_id);
@@ -92,13 +93,14 @@ export function show_registers(v: Vcpu): void {
   log_start();
   reg(v, "r15", 15);
   log_field(" cr0", load<u64>(cpu, CpuState.cr0));
-  log_field(" cr3", load<u64>(cpu, CpuState.cr3));
+  log_field(" cr3", v.domain.is_hvm ? load<u64>(cpu, CpuState.guest_cr3) : load<u64>(cpu, CpuState.cr3));
   log_field(" cr2", load<u64>(cpu, CpuState.cr2));
   log_end();
   log_start();
   log_field("fsb", load<u64>(cpu + CpuState.segbase + (SEG.FS << 3)));
   log_field("gsb", load<u64>(cpu + CpuState.segbase + (SEG.GS << 3)));
-  log_field("gss", in_kernel_mode(v) ? v.gs_base_user : v.gs_base_kernel);
+  if (v.domain.is_hvm) log_field("gss", load<u64>(cpu, CpuState.kernel_gs_base));
+  else log_field("gss", in_kernel_mode(v) ? v.gs_base_user : v.gs_base_kernel);
   log_end();
   log_start();
   sel(v, "ds", SEG.DS);

@@ -1,19 +1,19 @@
 // A domain whose kernel is debugged from a control domain (domctl setdebugging): its breakpoints and single steps stop it
 // and tell the control domain, in place of being the guest's to handle.
 import { VIRQ } from "./abi";
-import { Domain, Vcpu, in_kernel_mode } from "./domain";
+import { Domain, Vcpu, guest_kernel_mode } from "./domain";
 import { domain_pause_nosync } from "./pause";
 import { send_global_virq } from "./evtchn/virq";
 import { spin_lock, spin_unlock } from "./spinlock";
 
 /** Is a breakpoint of `v` for a debugger to see? */
 export function debugger_watches(v: Vcpu): bool {
-  return v.domain.debugger_attached != 0 && in_kernel_mode(v);
+  return v.domain.debugger_attached != 0 && guest_kernel_mode(v);
 }
 
 /** Is a single step of `v` for a debugger to see? In user mode, too, if it asked for it. */
 export function debugger_watches_steps(v: Vcpu): bool {
-  return v.domain.debugger_attached != 0 && (in_kernel_mode(v) || v.debugger_steps != 0);
+  return v.domain.debugger_attached != 0 && (guest_kernel_mode(v) || v.debugger_steps != 0);
 }
 
 /** Are the breakpoints in the debug registers of `v` a debugger's? */

@@ -316,6 +316,8 @@ export class Vcpu {
 
   /** Of an HVM domain: its local APIC (hvm/vlapic.ts). */
   vlapic: usize;
+  /** The rest of an HVM vCPU: HvmVcpu (hvm/vcpu.ts); 0 for PV. */
+  hvm: usize;
 
   /** In a multicall: MCF_* and the entry (copied to machine memory) that is being done. */
   mc_flags: u32;
@@ -343,6 +345,11 @@ export function is_null<T>(p: T): bool {
 @inline
 export function in_kernel_mode(v: Vcpu): bool {
   return (v.thread_flags & TF_kernel_mode) != 0;
+}
+
+/** Does it run its kernel: CPL 0 of an HVM vCPU, else as in_kernel_mode? */
+export function guest_kernel_mode(v: Vcpu): bool {
+  return v.domain.is_hvm ? load<u32>(v.cpu, CpuState.cpl) == 0 : in_kernel_mode(v);
 }
 
 /** General register n (0 rax … 15 r15) of the vCPU. */

@@ -12,6 +12,9 @@ import { fpu_init } from "./fpu";
 import { grant_table_create, grant_table_destroy, grant_table_relinquish } from "./grant/grant";
 import { PBUF_SIZE } from "./hypercalls/console_io";
 import { NR_hypercalls } from "./hypercalls/table";
+import { hvm_domain_destroy, hvm_domain_initialise } from "./hvm/params";
+import { hvm_vcpu_destroy, hvm_vcpu_initialise } from "./hvm/vcpu";
+import { vlapic_kill } from "./hvm/vlapic";
 import { alloc_xenheap_page } from "./mm/heap";
 import { domain_mm_create, domain_mm_destroy, domain_relinquish_memory, put_page_and_type_writable, share_xen_page_with_guest, unshare_xen_page, vcpu_mm_create } from "./mm/domain";
 import { virt_to_mfn } from "./mm/frame";
@@ -65,6 +68,7 @@ export function alloc_domain_struct(domid: u32): Domain {
 @unmanaged
 export class DomainConfig {
   is_ts: u32;
+  is_hvm: u32;
   privileged: u32;
   max_vcpus: u32;
   max_evtchn_port: u32;
@@ -74,6 +78,7 @@ export class DomainConfig {
   createflags: u32;
   ssidref: u32;
   cpupool: u32;
+  emulation_flags: u32;
   handle_lo: u64;
   handle_hi: u64;
 }
@@ -83,6 +88,7 @@ export function domain_create(domid: u32, c: DomainConfig): Domain {
   const d = alloc_domain_struct(domid);
   if (changetype<usize>(d) == 0) return d;
   d.is_ts = c.is_ts;
+  d.is_hvm = c.is_hvm;
   d.privileged = c.privileged;
   d.max_vcpus = c.max_vcpus;
   d.max_evtchn_port = c.max_evtchn_port;
@@ -91,6 +97,7 @@ export function domain_create(domid: u32, c: DomainConfig): Domain {
   d.max_grant_version = c.max_grant_version;
   d.createflags = c.createflags;
   d.ssidref = c.ssidref;
+  d.emulation_flags = c.emulation_flags;
   d.handle_lo = c.handle_lo;
   d.handle_hi = c.handle_hi;
   d.address_size = 64;
@@ -104,7 +111,7 @@ export function domain_create(domid: u32, c: DomainConfig): Domain {
   d.ioports = xzalloc(offsetof<IoPorts>());
   d.shared_info = alloc_xenheap_page();
   const ok =
-    d.vcpu_table != 0 && d.hypercall_counts != 0 && d.pbuf != 0 && d.ioports != 0 && d.shared_info != 0 && watchdogs_create(d) &&
+    (!d.is_hvm || hvm_domain_initialise(d)) && d.vcpu_table != 0 && d.hypercall_counts != 0 && d.pbuf != 0 && d.ioports != 0 && d.shared_info != 0 && watchdogs_create(d) &&
     sched_domain_create(d, c.cpupool);
   if (!ok || domain_mm_create(d) != 0) {
     if (d.shared_info != 0) free_xenheap_page(d.shared_info);
@@ -137,6 +144,7 @@ function free_parts(d: Domain): void {
   if (d.pbuf != 0) xfree(d.pbuf);
   if (d.ioports != 0) xfree(d.ioports);
   if (d.cpuid_leaves != 0) xfree(d.cpuid_leaves);
+  hvm_domain_destroy(d);
   watchdogs_free(d);
 }
 
@@ -180,6 +188,10 @@ export function vcpu_create(d: Domain, id: u32): Vcpu {
   v.pause_flags = d.is_ts ? 0 : VPF_down;
   v.thread_flags = TF_kernel_mode;
   init_cpu(v);
+  if (d.is_hvm && !hvm_vcpu_initialise(v)) {
+    vcpu_free(v);
+    return NO_VCPU;
+  }
   vcpu_mm_create(v);
   update_vcpu_system_time(v);
   if (!sched_vcpu_create(v)) {
@@ -189,7 +201,7 @@ export function vcpu_create(d: Domain, id: u32): Vcpu {
   return v;
 }
 
-/** Architectural state of a new vCPU (a PV guest's registers come from its context). */
+/** Architectural state of a new vCPU (its registers come from its context). */
 function init_cpu(v: Vcpu): void {
   const cpu = v.cpu;
   store<u32>(cpu, 3, CpuState.cpl);
@@ -225,6 +237,7 @@ function vcpu_free(v: Vcpu): void {
   if (v.virq_to_evtchn != 0) xfree(v.virq_to_evtchn);
   if (v.vcpu_info_dummy != 0) xfree(v.vcpu_info_dummy);
   vcpu_timers_free(v);
+  hvm_vcpu_destroy(v);
   xfree(changetype<usize>(v));
 }
 
@@ -259,6 +272,7 @@ export function domain_kill(d: Domain): i64 {
       const v = domain_vcpu(d, i);
       if (changetype<usize>(v) == 0) continue;
       vcpu_timers_kill(v);
+      vlapic_kill(v);
       v.runstate_guest = 0;
       v.time_info_guest = 0;
     }

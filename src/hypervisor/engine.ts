@@ -107,6 +107,29 @@ export function ldt_descriptor(cpu: usize, sel: u32): u64 {
   return d;
 }
 
+/**
+ * HVM: delivers an event (EVENT.*) through the vCPU's IDT. 1: done; 0: nothing has changed, and exit_reason says why (NPF, TRIPLE_FAULT).
+ * Reads and writes guest memory: hvm_deliver (hvm/exits.ts) is the one way to it.
+ */
+// @ts-ignore: decorator
+@external("engine", "hvm_inject")
+export declare function hvm_inject(cpu: usize, vector: u32, event: u32, has_error: u32, error: u32): u32;
+
+/** HVM: the vCPU is on this pCPU now, or cr0, guest_cr3, cr4, efer, cpl or mode were changed: names the TLB contexts. */
+// @ts-ignore: decorator
+@external("engine", "hvm_enter")
+export declare function hvm_enter(cpu: usize): void;
+
+/** HVM: what `mov crN` does at CPL 0; 0: #GP(0). */
+// @ts-ignore: decorator
+@external("engine", "hvm_set_cr")
+export declare function hvm_set_cr(cpu: usize, n: u32, value: u64): u32;
+
+/** HVM: a write of EFER; 0: #GP(0). */
+// @ts-ignore: decorator
+@external("engine", "hvm_set_efer")
+export declare function hvm_set_efer(cpu: usize, value: u64): u32;
+
 /** The hypervisor changed guest bytes itself: drops decoded code there. */
 // @ts-ignore: decorator
 @external("engine", "code_written")

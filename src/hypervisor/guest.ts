@@ -26,7 +26,8 @@ export function guest_handle_okay(handle: u64, len: u32): bool {
     const top = <u64>load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.mem_frames) << 12;
     return handle >= 0x1000 && end >= handle && end <= top;
   }
-  return guest_range_okay(handle, len);
+  // An HVM guest's address space is all its own.
+  return current.domain.is_hvm ? handle + <u64>len >= handle : guest_range_okay(handle, len);
 }
 
 /** Copies `len` bytes from the guest to machine address `dst`. Returns the bytes not copied. */

@@ -2,7 +2,7 @@
 // pCPUs; each accounts them to what it does: to the guest's instruction pointer when guest code is left, to the exit that is
 // being handled, or to idling. Guest code is left at taken branches, so that is where samples lie.
 import { CpuState, EXIT, GPR, HYPERCALL, PROFILE_KIND, PROFILE_RING, PROFILE_SAMPLES, ProfileRing, ProfileSample } from "./abi";
-import { Vcpu, get_gpr, in_kernel_mode } from "./domain";
+import { Vcpu, get_gpr, guest_kernel_mode } from "./domain";
 import { guest_read } from "./engine";
 import { alloc_xenheap_pages } from "./mm/heap";
 import { scratch } from "./percpu";
@@ -83,7 +83,7 @@ function fill(ring: usize, v: Vcpu, kind: u32, what: u32): usize {
 
 /** The vCPU has left guest code for `reason`: what was due is the guest's, and what follows is the exit's. */
 export function profile_left_guest(ring: usize, v: Vcpu, reason: u32): void {
-  const kernel = in_kernel_mode(v);
+  const kernel = guest_kernel_mode(v);
   if (profile_due(ring)) {
     fill(ring, v, kernel ? PROFILE_KIND.KERNEL : PROFILE_KIND.USER, 0);
     commit(ring);

@@ -144,24 +144,49 @@ function gdt_only(sel: u32): u32 {
   return sel & 4 ? 0 : sel;
 }
 
-/** The reverse. v does not run. */
-export function get_vcpu_context(v: Vcpu, c: usize): void {
+/** Registers that every kind of vCPU has, into a cleared context. */
+function get_user_regs(v: Vcpu, c: usize): void {
   memory.fill(c, 0, VcpuGuestContext.SIZE);
   const regs = c + VcpuGuestContext.user_regs;
   fpu_store_image(v.cpu, c + VcpuGuestContext.fpu_ctxt);
-  let flags = (v.vgc_flags & (VGCF.failsafe_disables_events | VGCF.syscall_disables_events)) | VGCF.i387_valid;
-  if (in_kernel_mode(v)) flags |= VGCF.in_kernel;
-  if (!(atomic.load<u32>(changetype<usize>(v) + offsetof<Vcpu>("pause_flags")) & VPF_down)) flags |= VGCF.online;
-  store<u64>(c, flags, VcpuGuestContext.flags);
   for (let n: u32 = 0; n < 16; n++) store<u64>(regs + reg_offset(n), get_gpr(v, n));
   store<u64>(regs, load<u64>(v.cpu, CpuState.rip), CpuUserRegs.rip);
-  store<u64>(regs, (rflags_get(v.cpu) & ~<u64>RFLAGS.IOPL) | (<u64>v.iopl << 12), CpuUserRegs.rflags);
   store<u16>(regs, get_sel(v, SEG.CS), CpuUserRegs.cs);
   store<u16>(regs, get_sel(v, SEG.SS), CpuUserRegs.ss);
   store<u16>(regs, get_sel(v, SEG.DS), CpuUserRegs.ds);
   store<u16>(regs, get_sel(v, SEG.ES), CpuUserRegs.es);
   store<u16>(regs, get_sel(v, SEG.FS), CpuUserRegs.fs);
   store<u16>(regs, get_sel(v, SEG.GS), CpuUserRegs.gs);
+}
+
+/** Of an HVM vCPU: what a debugger and a core dump need; the rest is in its HVM context (hvm/save.ts). v does not run. */
+export function hvm_get_vcpu_context(v: Vcpu, c: usize): void {
+  get_user_regs(v, c);
+  const online = !(atomic.load<u32>(changetype<usize>(v) + offsetof<Vcpu>("pause_flags")) & VPF_down);
+  store<u64>(c, VGCF.i387_valid | (online ? VGCF.online : 0), VcpuGuestContext.flags);
+  store<u64>(c + VcpuGuestContext.user_regs, rflags_get(v.cpu), CpuUserRegs.rflags);
+  store<u64>(c, load<u64>(v.cpu, CpuState.cr0), VcpuGuestContext.ctrlreg);
+  store<u64>(c, load<u64>(v.cpu, CpuState.cr2), VcpuGuestContext.ctrlreg + 16);
+  store<u64>(c, load<u64>(v.cpu, CpuState.guest_cr3), VcpuGuestContext.ctrlreg + 24);
+  store<u64>(c, load<u64>(v.cpu, CpuState.cr4), VcpuGuestContext.ctrlreg + 32);
+  for (let n: usize = 0; n < 8; n++) {
+    if (n != 4 && n != 5) store<u64>(c + VcpuGuestContext.debugreg + (n << 3), load<u64>(v.cpu + CpuState.dr + (n << 3)));
+  }
+  const kernel = load<u32>(v.cpu, CpuState.cpl) == 0;
+  store<u64>(c, get_base(v, SEG.FS), VcpuGuestContext.fs_base);
+  store<u64>(c + (kernel ? VcpuGuestContext.gs_base_kernel : VcpuGuestContext.gs_base_user), get_base(v, SEG.GS));
+  store<u64>(c + (kernel ? VcpuGuestContext.gs_base_user : VcpuGuestContext.gs_base_kernel), load<u64>(v.cpu, CpuState.kernel_gs_base));
+}
+
+/** The reverse. v does not run. */
+export function get_vcpu_context(v: Vcpu, c: usize): void {
+  get_user_regs(v, c);
+  const regs = c + VcpuGuestContext.user_regs;
+  let flags = (v.vgc_flags & (VGCF.failsafe_disables_events | VGCF.syscall_disables_events)) | VGCF.i387_valid;
+  if (in_kernel_mode(v)) flags |= VGCF.in_kernel;
+  if (!(atomic.load<u32>(changetype<usize>(v) + offsetof<Vcpu>("pause_flags")) & VPF_down)) flags |= VGCF.online;
+  store<u64>(c, flags, VcpuGuestContext.flags);
+  store<u64>(regs, (rflags_get(v.cpu) & ~<u64>RFLAGS.IOPL) | (<u64>v.iopl << 12), CpuUserRegs.rflags);
   memory.copy(c + VcpuGuestContext.trap_ctxt, v.trap_ctxt, 256 * TrapInfo.SIZE);
   store<u64>(c, load<u64>(v.cpu, CpuState.ldt_base), VcpuGuestContext.ldt_base);
   store<u64>(c, load<u32>(v.cpu, CpuState.ldt_ents), VcpuGuestContext.ldt_ents);

@@ -5,7 +5,7 @@ import { Domain } from "../domain";
 import { copy_from_guest, copy_to_guest } from "../guest";
 import { xfree, xzalloc } from "../mm/xmalloc";
 import { scratch } from "../percpu";
-import { CpuidResult, cpuid_policy, domain_cpuid } from "../traps/cpuid";
+import { CpuidResult, cpuid_policy_of, domain_cpuid } from "../traps/cpuid";
 
 /** Leaves of the policy, in order; those with subleaves give subleaf 0. */
 const NR_LEAVES: u32 = 15;
@@ -31,16 +31,16 @@ const ENTRY: u32 = 1280;
 const RESULT: u32 = 1320;
 
 /**
- * Writes the leaves to `handle` (room for `room`; a null handle only asks how many). d: null for the host's. Returns the
+ * Writes the leaves to `handle` (room for `room`; a null handle only asks how many). d: null for all that a domain, `hvm` or not, can have. Returns the
  * number, or -errno.
  */
-export function give_leaves(d: Domain, handle: u64, room: u32): i64 {
+export function give_leaves(d: Domain, hvm: bool, handle: u64, room: u32): i64 {
   if (handle == 0) return NR_LEAVES;
   if (room < NR_LEAVES) return -ERRNO.ENOBUFS;
   const r = changetype<CpuidResult>(scratch + RESULT);
   for (let i: u32 = 0; i < NR_LEAVES; i++) {
     const leaf = leaf_number(i);
-    if (changetype<usize>(d) == 0) cpuid_policy(leaf, 0, r);
+    if (changetype<usize>(d) == 0) cpuid_policy_of(hvm, leaf, 0, r);
     else domain_cpuid(d, leaf, 0, r);
     const e = scratch + ENTRY;
     store<u32>(e, leaf, CpuidLeaf.leaf);
@@ -55,7 +55,7 @@ export function give_leaves(d: Domain, handle: u64, room: u32): i64 {
 }
 
 export function get_cpu_policy(d: Domain, u: usize): i64 {
-  const n = give_leaves(d, load<u64>(u, DomctlCpuPolicy.leaves), load<u32>(u, DomctlCpuPolicy.nr_leaves));
+  const n = give_leaves(d, d.is_hvm != 0, load<u64>(u, DomctlCpuPolicy.leaves), load<u32>(u, DomctlCpuPolicy.nr_leaves));
   if (n < 0) return n;
   store<u32>(u, <u32>n, DomctlCpuPolicy.nr_leaves);
   // No MSR of the policy differs from 0.
@@ -76,11 +76,11 @@ function is_feature_leaf(leaf: u32): bool {
 }
 
 /** May a domain have this? */
-function acceptable(e: usize): bool {
+function acceptable(hvm: bool, e: usize): bool {
   const leaf = load<u32>(e, CpuidLeaf.leaf);
   const sub = load<u32>(e, CpuidLeaf.subleaf);
   const r = changetype<CpuidResult>(scratch + RESULT);
-  cpuid_policy(leaf, sub == CPUID_NO_SUBLEAF ? 0 : sub, r);
+  cpuid_policy_of(hvm, leaf, sub == CPUID_NO_SUBLEAF ? 0 : sub, r);
   if (!is_feature_leaf(leaf)) return true;
   // ebx of leaf 1 and eax of both are no features.
   if (leaf == 7 && load<u32>(e, CpuidLeaf.b) & ~r.b) return false;
@@ -101,7 +101,7 @@ export function set_cpu_policy(d: Domain, u: usize): i64 {
   if (copy_from_guest(list, load<u64>(u, DomctlCpuPolicy.leaves), n * <u32>CpuidLeaf.SIZE) != 0) rc = -ERRNO.EFAULT;
   for (let i: u32 = 0; rc == 0 && i < n; i++) {
     const e = list + i * <u32>CpuidLeaf.SIZE;
-    if (!acceptable(e)) rc = err(u, load<u32>(e, CpuidLeaf.leaf), load<u32>(e, CpuidLeaf.subleaf), u32.MAX_VALUE);
+    if (!acceptable(d.is_hvm != 0, e)) rc = err(u, load<u32>(e, CpuidLeaf.leaf), load<u32>(e, CpuidLeaf.subleaf), u32.MAX_VALUE);
   }
   for (let i: u32 = 0; rc == 0 && i < msrs; i++) {
     const e = scratch + ENTRY;

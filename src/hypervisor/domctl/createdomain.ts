@@ -1,26 +1,35 @@
 // domctl createdomain: checks what is asked, chooses the id, makes the domain.
-import { ArchDomainconfig, CDF, Domctl, DomctlCreatedomain, ERRNO, GRANT_version_mask } from "../abi";
+import { ArchDomainconfig, CDF, Domctl, DomctlCreatedomain, ERRNO, GRANT_version_mask, X86_EMU } from "../abi";
 import { DOMID_FIRST_RESERVED, DOMID_INVALID, MAX_VIRT_CPUS } from "../domain";
 import { DomainConfig, domain_create, domid_in_use, next_domid } from "../domain_life";
 import { xfree, xzalloc } from "../mm/xmalloc";
 import { cpupool_usable } from "../sched/cpupool";
 import { Hypervisor, xen } from "../state";
 
+/** Every bit of X86_EMU. */
+const X86_EMU_ALL: u32 = 0x7ff;
 const DEFAULT_GRANT_FRAMES: u32 = 64;
 const DEFAULT_MAPTRACK_FRAMES: u32 = 1024;
 
-/** Flags that a PV domain may have. */
+/** Flags that a domain may have; an HVM one besides those that make it one. */
 const PV_FLAGS: u32 = CDF.xs_domain | CDF.s3_integrity;
+const HVM_FLAGS: u32 = CDF.hvm | CDF.hap;
 
 export function createdomain(op: usize): i64 {
   const u = op + Domctl.u;
   const flags = load<u32>(u, DomctlCreatedomain.flags);
   if (flags & ~(CDF.MAX * 2 - 1)) return -ERRNO.EINVAL;
-  // HVM and PVH guests, IOMMUs and the virtual PMU are not there.
-  if (flags & (CDF.hvm | CDF.hap | CDF.oos_off | CDF.iommu | CDF.nested_virt | CDF.vpmu)) return -ERRNO.EOPNOTSUPP;
-  if (flags & ~PV_FLAGS) return -ERRNO.EINVAL;
+  // Shadow page tables, IOMMUs, nested virtualisation and the virtual PMU are not there.
+  if (flags & (CDF.oos_off | CDF.iommu | CDF.nested_virt | CDF.vpmu)) return -ERRNO.EOPNOTSUPP;
+  const hvm = (flags & CDF.hvm) != 0;
+  if (flags & ~(hvm ? PV_FLAGS | HVM_FLAGS : PV_FLAGS)) return -ERRNO.EINVAL;
+  if (hvm && !(flags & CDF.hap)) return -ERRNO.EOPNOTSUPP;
   const arch = u + DomctlCreatedomain.arch;
-  if (load<u32>(arch, ArchDomainconfig.emulation_flags) != 0 || load<u32>(arch, ArchDomainconfig.misc_flags) > 1) return -ERRNO.EINVAL;
+  const emulation = load<u32>(arch, ArchDomainconfig.emulation_flags);
+  if (emulation & ~X86_EMU_ALL || load<u32>(arch, ArchDomainconfig.misc_flags) > 1) return -ERRNO.EINVAL;
+  if (!hvm && emulation != 0) return -ERRNO.EINVAL;
+  // Of the devices of a PC only a PVH domain's local APIC is there.
+  if (hvm && emulation != X86_EMU.LAPIC) return -ERRNO.EOPNOTSUPP;
   if (load<u32>(u, DomctlCreatedomain.vmtrace_size) != 0) return -ERRNO.EINVAL;
   const pool = load<u32>(u, DomctlCreatedomain.cpupool_id);
   if (!cpupool_usable(pool)) return -ERRNO.ENOENT;
@@ -32,6 +41,8 @@ export function createdomain(op: usize): i64 {
   if (version > 2) return -ERRNO.EINVAL;
   const c = changetype<DomainConfig>(xzalloc(offsetof<DomainConfig>()));
   if (changetype<usize>(c) == 0) return -ERRNO.ENOMEM;
+  c.is_hvm = hvm ? 1 : 0;
+  c.emulation_flags = emulation;
   c.max_vcpus = vcpus;
   c.max_evtchn_port = load<u32>(u, DomctlCreatedomain.max_evtchn_port);
   const grants = load<i32>(u, DomctlCreatedomain.max_grant_frames);

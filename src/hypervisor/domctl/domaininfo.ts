@@ -30,6 +30,7 @@ export function fill_domaininfo(d: Domain, u: usize): void {
   if (d.controller_pause_count > 0) flags |= DOMINF.paused;
   if (blocked) flags |= DOMINF.blocked;
   if (running) flags |= DOMINF.running;
+  if (d.is_hvm) flags |= DOMINF.hvm_guest | DOMINF.hap;
   if (d.debugger_attached) flags |= DOMINF.debugged;
   if (d.createflags & CDF.xs_domain) flags |= DOMINF.xs_domain;
   if (d.shutdown_code != u32.MAX_VALUE) flags |= (d.shutdown_code & DOMINF.shutdownmask) << DOMINF.shutdownshift;

@@ -12,6 +12,7 @@ import { copy_from_guest, copy_to_guest } from "../guest";
 import { evtchn_port_valid } from "../evtchn/evtchn";
 import { virq_is_per_vcpu } from "../evtchn/virq";
 import { send_nmi } from "../hypercalls/vcpu_op";
+import { gethvmcontext, gethvmcontext_partial, sethvmcontext } from "../hvm/save";
 import { hypercall_page_initialise } from "./hypercall_page";
 import { xfree, xzalloc } from "../mm/xmalloc";
 import { domain_pause, domain_unpause } from "../pause";
@@ -22,7 +23,7 @@ import { Hypervisor, xen } from "../state";
 import { vcpu_cpu_time } from "../sched/runstate";
 import { NOW } from "../time/clock";
 import { update_domain_wallclock } from "../time/time_info";
-import { get_vcpu_context, set_vcpu_context } from "../vcpu_context";
+import { get_vcpu_context, hvm_get_vcpu_context, set_vcpu_context } from "../vcpu_context";
 import { createdomain } from "./createdomain";
 import { fill_domaininfo } from "./domaininfo";
 import { nodeaffinity, vcpuaffinity } from "./affinity";
@@ -86,6 +87,9 @@ function operate(cmd: u32, d: Domain, op: usize, u: usize): i64 {
     case DOMCTL.max_mem: return max_mem(d, load<u64>(u, DomctlMaxMem.max_memkb));
     case DOMCTL.setvcpucontext: return setvcpucontext(d, u);
     case DOMCTL.getvcpucontext: return getvcpucontext(d, u);
+    case DOMCTL.gethvmcontext: return other(d) ? gethvmcontext(d, u) : -ERRNO.EINVAL;
+    case DOMCTL.gethvmcontext_partial: return other(d) ? gethvmcontext_partial(d, u) : -ERRNO.EINVAL;
+    case DOMCTL.sethvmcontext: return other(d) ? sethvmcontext(d, u) : -ERRNO.EINVAL;
     case DOMCTL.getvcpuinfo: return getvcpuinfo(d, u);
     case DOMCTL.setvcpuaffinity: return vcpuaffinity(d, u, true);
     case DOMCTL.getvcpuaffinity: return vcpuaffinity(d, u, false);
@@ -164,6 +168,8 @@ function unpause(d: Domain): i64 {
 /** Creates the vCPUs 0..max-1 that do not exist yet; max is the number given at creation. */
 function max_vcpus(d: Domain, max: u32): i64 {
   if (!other(d) || max != d.max_vcpus) return -ERRNO.EINVAL;
+  // Others start in real mode, which the engine has not.
+  if (d.is_hvm && max > 1) return -ERRNO.EOPNOTSUPP;
   let rc: i64 = 0;
   // Allocation may have to wait for a shoot-down: no lock but a flag that only one caller gets.
   if (atomic.xchg<u32>(changetype<usize>(d) + offsetof<Domain>("making_vcpus"), 1) != 0) return -ERRNO.EBUSY;
@@ -195,6 +201,8 @@ function setvcpucontext(d: Domain, u: usize): i64 {
   if (id >= d.max_vcpus) return -ERRNO.EINVAL;
   const v = vcpu_of(d, id);
   if (changetype<usize>(v) == 0) return -ERRNO.ESRCH;
+  // An HVM vCPU's is set with sethvmcontext.
+  if (d.is_hvm) return -ERRNO.EOPNOTSUPP;
   const handle = load<u64>(u, DomctlVcpucontext.ctxt);
   // A null handle resets the vCPU: only HVM guests are reset so.
   if (handle == 0) return -ERRNO.EOPNOTSUPP;
@@ -220,7 +228,8 @@ function getvcpucontext(d: Domain, u: usize): i64 {
   const c = xzalloc(<u32>VcpuGuestContext.SIZE);
   if (c == 0) return -ERRNO.ENOMEM;
   domain_pause(d);
-  get_vcpu_context(v, c);
+  if (d.is_hvm) hvm_get_vcpu_context(v, c);
+  else get_vcpu_context(v, c);
   domain_unpause(d);
   const left = copy_to_guest(load<u64>(u, DomctlVcpucontext.ctxt), c, <u32>VcpuGuestContext.SIZE);
   xfree(c);

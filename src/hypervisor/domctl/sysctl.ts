@@ -14,7 +14,7 @@ import { free_frames, total_frames } from "../mm/heap";
 import { xfree, xzalloc } from "../mm/xmalloc";
 import { current, scratch } from "../percpu";
 import { percpu_of, xen } from "../state";
-import { CpuidResult, cpuid_policy } from "../traps/cpuid";
+import { CpuidResult, cpuid_policy_of } from "../traps/cpuid";
 import { conring_clear, conring_read } from "../conring";
 import { cpu_hotplug, cpupool_op } from "./cpupool_op";
 import { give_leaves } from "./cpu_policy";
@@ -89,12 +89,12 @@ function physinfo(u: usize): i64 {
   store<u32>(u, n - 1, SysctlPhysinfo.max_cpu_id);
   store<u32>(u, 1, SysctlPhysinfo.nr_nodes);
   store<u32>(u, xen().tsc_khz, SysctlPhysinfo.cpu_khz);
-  store<u32>(u, PHYSCAP.pv | PHYSCAP.gnttab_v1 | PHYSCAP.gnttab_v2, SysctlPhysinfo.capabilities);
+  store<u32>(u, PHYSCAP.hvm | PHYSCAP.pv | PHYSCAP.hap | PHYSCAP.gnttab_v1 | PHYSCAP.gnttab_v2, SysctlPhysinfo.capabilities);
   store<u64>(u, total_frames(), SysctlPhysinfo.total_pages);
   store<u64>(u, free_frames(), SysctlPhysinfo.free_pages);
   store<u64>(u, outstanding(), SysctlPhysinfo.outstanding_pages);
   store<u64>(u, load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.mem_frames) - 1, SysctlPhysinfo.max_mfn);
-  for (let i: u32 = 0; i < 8; i++) store<u32>(u + SysctlPhysinfo.hw_cap + (i << 2), feature_word(i));
+  for (let i: u32 = 0; i < 8; i++) store<u32>(u + SysctlPhysinfo.hw_cap + (i << 2), feature_word(true, i));
   return 0;
 }
 
@@ -210,23 +210,23 @@ function numainfo(u: usize): i64 {
   return 0;
 }
 
-/** Word n of the feature set. */
-function feature_word(n: u32): u32 {
+/** Word n of the feature set of one kind of domain. */
+function feature_word(hvm: bool, n: u32): u32 {
   const r = changetype<CpuidResult>(scratch + RESULT);
   switch (n) {
-    case 0: cpuid_policy(1, 0, r); return r.d;
-    case 1: cpuid_policy(1, 0, r); return r.c;
-    case 2: cpuid_policy(0x8000_0001, 0, r); return r.d;
-    case 3: cpuid_policy(0x8000_0001, 0, r); return r.c;
-    case 4: cpuid_policy(0xd, 1, r); return r.a;
-    case 5: cpuid_policy(7, 0, r); return r.b;
-    case 6: cpuid_policy(7, 0, r); return r.c;
-    case 7: cpuid_policy(0x8000_0007, 0, r); return r.d;
-    case 8: cpuid_policy(0x8000_0008, 0, r); return r.b;
-    case 9: cpuid_policy(7, 0, r); return r.d;
-    case 10: cpuid_policy(7, 1, r); return r.a;
-    case 11: cpuid_policy(0x8000_0021, 0, r); return r.a;
-    case 12: cpuid_policy(7, 1, r); return r.b;
+    case 0: cpuid_policy_of(hvm, 1, 0, r); return r.d;
+    case 1: cpuid_policy_of(hvm, 1, 0, r); return r.c;
+    case 2: cpuid_policy_of(hvm, 0x8000_0001, 0, r); return r.d;
+    case 3: cpuid_policy_of(hvm, 0x8000_0001, 0, r); return r.c;
+    case 4: cpuid_policy_of(hvm, 0xd, 1, r); return r.a;
+    case 5: cpuid_policy_of(hvm, 7, 0, r); return r.b;
+    case 6: cpuid_policy_of(hvm, 7, 0, r); return r.c;
+    case 7: cpuid_policy_of(hvm, 0x8000_0007, 0, r); return r.d;
+    case 8: cpuid_policy_of(hvm, 0x8000_0008, 0, r); return r.b;
+    case 9: cpuid_policy_of(hvm, 7, 0, r); return r.d;
+    case 10: cpuid_policy_of(hvm, 7, 1, r); return r.a;
+    case 11: cpuid_policy_of(hvm, 0x8000_0021, 0, r); return r.a;
+    case 12: cpuid_policy_of(hvm, 7, 1, r); return r.b;
     default: return 0;
   }
 }
@@ -243,8 +243,7 @@ function get_cpu_featureset(u: usize): i64 {
   }
   const n = min<u32>(room, NR_FEATURE_WORDS);
   for (let i: u32 = 0; i < n; i++) {
-    const w = hvm ? 0 : feature_word(i);
-    store<u32>(scratch, w);
+    store<u32>(scratch, feature_word(hvm, i));
     if (copy_to_guest(at + (<u64>i << 2), scratch, 4) != 0) return -ERRNO.EFAULT;
   }
   store<u32>(u, n, SysctlCpuFeatureset.nr_features);
@@ -255,8 +254,8 @@ function get_cpu_policy(u: usize): i64 {
   const index = load<u32>(u, SysctlCpuPolicy.index);
   if (load<u32>(u, SysctlCpuPolicy._rsvd) != 0) return -ERRNO.EINVAL;
   if (index > CPU_POLICY.hvm_default) return -ERRNO.EINVAL;
-  if (index == CPU_POLICY.hvm_max || index == CPU_POLICY.hvm_default) return -ERRNO.EOPNOTSUPP;
-  const n = give_leaves(NO_DOMAIN, load<u64>(u, SysctlCpuPolicy.leaves), load<u32>(u, SysctlCpuPolicy.nr_leaves));
+  const hvm = index == CPU_POLICY.hvm_max || index == CPU_POLICY.hvm_default;
+  const n = give_leaves(NO_DOMAIN, hvm, load<u64>(u, SysctlCpuPolicy.leaves), load<u32>(u, SysctlCpuPolicy.nr_leaves));
   if (n < 0) return n;
   store<u32>(u, <u32>n, SysctlCpuPolicy.nr_leaves);
   store<u32>(u, 0, SysctlCpuPolicy.nr_msrs);

@@ -5,6 +5,7 @@ import { ERRNO, EVTCHN_2L_NR_CHANNELS, EVTCHN_FIFO, VcpuInfo } from "../abi";
 import { Domain, Vcpu, domain_vcpu } from "../domain";
 import { get_domain, put_domain } from "../domain_list";
 import { spin_lock, spin_unlock } from "../spinlock";
+import { hvm_assert_evtchn_irq } from "../hvm/irq";
 import { vcpu_kick } from "../sched/sched";
 import { evtchn_check_pollers } from "../sched/poll";
 import { free_xenheap_page } from "../mm/page";
@@ -30,7 +31,7 @@ export function chn_lock(chn: Evtchn): usize {
   return changetype<usize>(chn);
 }
 
-/** Sets the vCPU's upcall-pending byte; returns the vCPU if it was clear (then it is to be kicked). */
+/** Sets the vCPU's upcall-pending byte; returns the vCPU if it was clear (then notify tells it, without locks). */
 export function mark_events_pending(v: Vcpu): Vcpu {
   return atomic.xchg<u8>(v.vcpu_info + VcpuInfo.evtchn_upcall_pending, 1) == 0 ? v : NO_VCPU;
 }
@@ -61,7 +62,10 @@ export function set_pending(d: Domain, chn: Evtchn): Vcpu {
 
 /** After the locks are gone. */
 export function notify(d: Domain, v: Vcpu, port: u32): void {
-  if (changetype<usize>(v) != 0) vcpu_kick(v);
+  if (changetype<usize>(v) != 0) {
+    if (v.domain.is_hvm) hvm_assert_evtchn_irq(v);
+    else vcpu_kick(v);
+  }
   evtchn_check_pollers(d, port);
 }
 

@@ -36,30 +36,37 @@ function budget(d: Domain, n: u32, now: u64): bool {
   return true;
 }
 
+/** Adds a character to the domain's line; `now` is system time, a full budget ahead. */
+function putc(d: Domain, c: u32, now: u64): void {
+  const lock = changetype<usize>(d) + offsetof<Domain>("console_lock");
+  spin_lock(lock);
+  let line = false;
+  if (c != 10 && ((c >= 32 && c < 127) || c == 9 || c >= 128)) {
+    store<u8>(d.pbuf + d.pbuf_idx, c);
+    d.pbuf_idx += 1;
+  }
+  if (c == 10 || d.pbuf_idx >= PBUF_SIZE - 1) {
+    line = budget(d, d.pbuf_idx + 8, now);
+    if (line) flush(d);
+    else d.pbuf_idx = 0;
+  }
+  spin_unlock(lock);
+  if (line) log_end();
+}
+
+/** A character that an HVM guest writes to the debug port. */
+export function console_putc(d: Domain, c: u32): void {
+  putc(d, c, NOW() + (BURST * SECONDS) / RATE);
+}
+
 /** A long write makes way now and then. */
 function write(handle: u64, count: u32): i64 {
   const d = current.domain;
-  const lock = changetype<usize>(d) + offsetof<Domain>("console_lock");
   const now = NOW() + (BURST * SECONDS) / RATE;
   while (count > 0) {
     const n = min(count, CHUNK);
     if (copy_from_guest(scratch, handle, n) != 0) return -ERRNO.EFAULT;
-    for (let i: u32 = 0; i < n; i++) {
-      const c = load<u8>(scratch + i);
-      spin_lock(lock);
-      let line = false;
-      if (c != 10 && ((c >= 32 && c < 127) || c == 9 || c >= 128)) {
-        store<u8>(d.pbuf + d.pbuf_idx, c);
-        d.pbuf_idx += 1;
-      }
-      if (c == 10 || d.pbuf_idx >= PBUF_SIZE - 1) {
-        line = budget(d, d.pbuf_idx + 8, now);
-        if (line) flush(d);
-        else d.pbuf_idx = 0;
-      }
-      spin_unlock(lock);
-      if (line) log_end();
-    }
+    for (let i: u32 = 0; i < n; i++) putc(d, load<u8>(scratch + i), now);
     handle += n;
     count -= n;
     if (count > 0 && hypercall_preempt_check()) return hypercall_create_continuation(HYPERCALL.console_io, CONSOLEIO.write, count, handle, 0, 0);

@@ -27,7 +27,7 @@ export function do_multicall(list: u64, n: u32): i64 {
     v.mc_flags = MCF_in_multicall;
     if (op < NR_hypercalls) {
       count_hypercall(v.domain, <u32>op);
-      if (op == HYPERCALL.iret && !v.domain.is_ts) {
+      if (op == HYPERCALL.iret && !v.domain.is_ts && !v.domain.is_hvm) {
         v.mc_flags = 0;
         do_iret();
         // The guest is elsewhere now: its rax is the iret's.
@@ -48,7 +48,7 @@ export function do_multicall(list: u64, n: u32): i64 {
     }
     const preempted = (v.mc_flags & MCF_call_preempted) != 0;
     v.mc_flags = 0;
-    if (!v.domain.is_ts && !in_kernel_mode(v)) return rc;
+    if (!v.domain.is_ts && !v.domain.is_hvm && !in_kernel_mode(v)) return rc;
     if (preempted) {
       // The entry's arguments say what is left of it: it is done again first.
       if (copy_to_guest(list, entry, <u32>MulticallEntry.SIZE) != 0) return -ERRNO.EFAULT;

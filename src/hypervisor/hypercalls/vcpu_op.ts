@@ -65,7 +65,8 @@ function vcpu_up(v: Vcpu): i64 {
   return 0;
 }
 
-function down(v: Vcpu): i64 {
+/** Stops it until it is brought up again; the last one's end is the domain's. */
+export function vcpu_down(v: Vcpu): i64 {
   const d = v.domain;
   let others = false;
   for (let i: u32 = 0; i < d.max_vcpus; i++) {
@@ -141,11 +142,13 @@ export function do_vcpu_op(cmd: u32, vcpuid: u32, arg: u64): i64 {
   const s = scratch;
   switch (cmd) {
     case VCPUOP.initialise:
+      // An HVM domain has one vCPU, which runs.
+      if (d.is_hvm) return -ERRNO.EEXIST;
       return d.is_ts ? -ERRNO.EOPNOTSUPP : initialise(v, arg);
     case VCPUOP.up:
       return vcpu_up(v);
     case VCPUOP.down:
-      return d.is_ts ? -ERRNO.EOPNOTSUPP : down(v);
+      return d.is_ts ? -ERRNO.EOPNOTSUPP : vcpu_down(v);
     case VCPUOP.is_up:
       return atomic.load<u32>(flags_of(v)) & VPF_down ? 0 : 1;
     case VCPUOP.get_runstate_info:

@@ -20,6 +20,13 @@ function give(arg: u64, size: u32): i64 {
 
 function features(d: Domain): u32 {
   let f: u32 = 1 << XENFEAT.memory_op_vnode_supported;
+  if (d.is_hvm) {
+    f |= 1 << XENFEAT.writable_page_tables;
+    f |= 1 << XENFEAT.auto_translated_physmap;
+    f |= 1 << XENFEAT.hvm_callback_vector;
+    f |= 1 << XENFEAT.hvm_safe_pvclock;
+    return f | (1 << XENFEAT.not_direct_mapped);
+  }
   f |= 1 << XENFEAT.mmu_pt_update_preserve_ad;
   f |= 1 << XENFEAT.highmem_assist;
   f |= 1 << XENFEAT.gnttab_map_avail_bits;
@@ -45,7 +52,7 @@ export function do_xen_version(cmd: u32, arg: u64): i64 {
       put_string(s + CompileInfo.compile_date, "", 32);
       return give(arg, <u32>CompileInfo.SIZE);
     case XENVER.capabilities:
-      put_string(s, "xen-3.0-x86_64 ", XENVER_LEN.capabilities);
+      put_string(s, "xen-3.0-x86_64 hvm-3.0-x86_64 ", XENVER_LEN.capabilities);
       return give(arg, XENVER_LEN.capabilities);
     case XENVER.changeset:
       put_string(s, "xenolith", XENVER_LEN.changeset);

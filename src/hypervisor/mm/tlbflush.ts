@@ -10,7 +10,7 @@
 // clock then, and its frame is made anything else only when every pCPU has been outside guest memory since.
 import { Domain, is_null, Vcpu } from "../domain";
 import {
-  code_flush, code_forget, code_protect, code_written, tlb_drop_writable, tlb_flush_domain, tlb_flush_page, tlb_reset, tlb_switch,
+  code_flush, code_forget, code_protect, code_written, hvm_enter, tlb_drop_writable, tlb_flush_domain, tlb_flush_page, tlb_reset, tlb_switch,
 } from "../engine";
 import { AreaHeader, CpuState, MachineInfo, MACHINE_INFO_ADDRESS } from "../abi";
 import { current, shared, slot, slot_kind } from "../percpu";
@@ -80,7 +80,9 @@ export function shootdown_local(kind: u32, domain: u32, mfn: u32, va: u64): void
 function forget_translations(): void {
   tlb_reset();
   // The active context was dropped with the rest: name it again.
-  if (!is_null(current) && current.guest_table != 0) switch_root(current);
+  if (is_null(current)) return;
+  if (current.domain.is_hvm) hvm_enter(current.cpu);
+  else if (current.guest_table != 0) switch_root(current);
 }
 
 /** The word that says which pCPUs may hold code decoded from the frame (src/engine/area.ts). */
@@ -203,7 +205,10 @@ export function code_from_frame(mfn: u32): void {
 export function flush_tlb_local(d: Domain): void {
   note_downgrade(d);
   if (slot_kind != 0) return;
-  if (changetype<usize>(current.domain) == changetype<usize>(d)) switch_root(current);
+  if (d.is_hvm) {
+    tlb_flush_domain(d.domid);
+    if (changetype<usize>(current.domain) == changetype<usize>(d)) hvm_enter(current.cpu);
+  } else if (changetype<usize>(current.domain) == changetype<usize>(d)) switch_root(current);
   else tlb_flush_domain(d.domid);
 }
 

@@ -5,6 +5,7 @@ import { copy_from_guest, guest_handle_okay } from "../guest";
 import { current, scratch } from "../percpu";
 import { host_wait } from "../host";
 import { evtchn_is_pending, evtchn_port_valid } from "../evtchn/evtchn";
+import { hvm_local_events_need_delivery } from "../hvm/irq";
 import { vcpu_set_poll_timer } from "../time/vtimer";
 import { NOW } from "../time/clock";
 import { request_schedule, vcpu_unblock } from "./sched";
@@ -20,6 +21,7 @@ function flags_of(v: Vcpu): usize {
 
 /** Pending and not masked? */
 export function local_events_need_delivery(v: Vcpu): bool {
+  if (v.domain.is_hvm) return hvm_local_events_need_delivery(v);
   const info = v.vcpu_info;
   return atomic.load<u8>(info + VcpuInfo.evtchn_upcall_pending) != 0 && load<u8>(info, VcpuInfo.evtchn_upcall_mask) == 0;
 }

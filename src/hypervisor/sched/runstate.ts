@@ -1,9 +1,9 @@
 // Runstate accounting and the guest's copy of it (public/vcpu.h).
 import { current, scratch } from "../percpu";
 import { RUNSTATE_UPDATE, VMASST_TYPE, VcpuRunstateInfo } from "../abi";
-import { Vcpu, in_kernel_mode } from "../domain";
+import { Vcpu, guest_kernel_mode } from "../domain";
 import { guest_write } from "../engine";
-import { guest_range_okay } from "../guest";
+import { guest_handle_okay } from "../guest";
 
 // @ts-ignore: decorator
 @inline
@@ -38,12 +38,12 @@ export function vcpu_cpu_time(v: Vcpu, now: u64): u64 {
   return t;
 }
 
-/** Writes the guest's runstate area; false if it is not mapped now (a user page table is active). */
+/** Writes the guest's runstate area; false if it cannot be reached now (the guest is in user mode). */
 export function update_runstate_area(v: Vcpu): bool {
   const at = v.runstate_guest;
   if (at == 0) return true;
-  if (v != current || !in_kernel_mode(v)) return false;
-  if (!guest_range_okay(at, <u32>VcpuRunstateInfo.SIZE)) return true;
+  if (v != current || !guest_kernel_mode(v)) return false;
+  if (!guest_handle_okay(at, <u32>VcpuRunstateInfo.SIZE)) return true;
   const s = scratch + 1088;
   store<i32>(s, v.runstate, VcpuRunstateInfo.state);
   store<u32>(s + 4, 0);

@@ -1,6 +1,8 @@
 // The scheduler's mechanism (Xen's common/sched/core.c): waking, sleeping and switching vCPUs. Who runs where and for how
 // long is the business of the pool's scheduler (scheduler.ts). vCPUs of TypeScript domains are threads of the host and never
 // come here but to be poked.
+import { CpuState } from "../abi";
+import { hvm_enter } from "../engine";
 import { current, set_current } from "../percpu";
 import { Domain, RUNSTATE_blocked, RUNSTATE_offline, RUNSTATE_runnable, RUNSTATE_running, VPF_blocked, VPF_blocked_in_poll, Vcpu, domain_vcpu } from "../domain";
 import { Hypervisor, PerCpu, SOFTIRQ_SCHEDULE, percpu_of, raise_softirq, this_cpu, xen } from "../state";
@@ -165,7 +167,11 @@ function settle(prev: Vcpu, now: u64): void {
 function switched_in(v: Vcpu, moved: bool, now: u64): void {
   if (moved) vcpu_timers_migrate(v);
   vcpu_periodic_resume(v, now);
-  update_cr3(v);
+  if (v.domain.is_hvm) {
+    // Its own translations on this pCPU are from the last time it was here.
+    if (moved) store<u32>(v.cpu, load<u32>(v.cpu, CpuState.asid_generation) + 1, CpuState.asid_generation);
+    hvm_enter(v.cpu);
+  } else update_cr3(v);
   update_vcpu_system_time(v);
   v.runstate_pending = update_runstate_area(v) ? 0 : 1;
 }

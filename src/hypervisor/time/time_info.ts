@@ -1,13 +1,13 @@
 // What guests read the time from: vcpu_time_info in each vcpu_info (and its copy), and the wall clock in shared_info.
 // Both follow the version protocol of public/xen.h: odd while being written, a new value afterwards.
 import { current } from "../percpu";
-import { Domain, Vcpu, domain_vcpu, in_kernel_mode } from "../domain";
+import { Domain, Vcpu, domain_vcpu, guest_kernel_mode } from "../domain";
 import { SharedInfo, VcpuInfo, VcpuTimeInfo, CpuState } from "../abi";
 import { NOW, SECONDS } from "./clock";
 import { guest_write } from "../engine";
 import { scratch } from "../percpu";
 import { xen } from "../state";
-import { guest_range_okay } from "../guest";
+import { guest_handle_okay } from "../guest";
 
 /** vcpu_time_info.flags: the TSC never warps between vCPUs. */
 const XEN_PVCLOCK_TSC_STABLE_BIT: u8 = 1;
@@ -60,8 +60,8 @@ export function update_vcpu_system_time(v: Vcpu): void {
 
 /** Copies the time info to the guest's second area, with the version protocol. False: not mapped now. */
 export function update_secondary_time(v: Vcpu): bool {
-  if (v != current || !in_kernel_mode(v)) return false;
-  if (!guest_range_okay(v.time_info_guest, <u32>VcpuTimeInfo.SIZE)) return true;
+  if (v != current || !guest_kernel_mode(v)) return false;
+  if (!guest_handle_okay(v.time_info_guest, <u32>VcpuTimeInfo.SIZE)) return true;
   const s = scratch + 1024;
   memory.copy(s, v.vcpu_info + VcpuInfo.time, VcpuTimeInfo.SIZE);
   const version = load<u32>(s, VcpuTimeInfo.version);

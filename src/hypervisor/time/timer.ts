@@ -13,6 +13,8 @@ export const TIMER_WATCHDOG: u32 = 4;
 /** The schedulers': one a domain, one a pool. */
 export const TIMER_SCHED_DOMAIN: u32 = 5;
 export const TIMER_SCHED_POOL: u32 = 6;
+/** A local APIC's (hvm/vlapic.ts). */
+export const TIMER_VLAPIC: u32 = 7;
 
 @unmanaged
 export class Timer {

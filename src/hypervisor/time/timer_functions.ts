@@ -1,6 +1,7 @@
 // What happens when a timer is due, by kind.
 import { Domain, Vcpu } from "../domain";
-import { Timer, TIMER_PERIODIC, TIMER_POLL, TIMER_SCHED_DOMAIN, TIMER_SCHED_POOL, TIMER_SINGLESHOT, TIMER_WATCHDOG, set_timer } from "./timer";
+import { Timer, TIMER_PERIODIC, TIMER_POLL, TIMER_SCHED_DOMAIN, TIMER_SCHED_POOL, TIMER_SINGLESHOT, TIMER_VLAPIC, TIMER_WATCHDOG, set_timer } from "./timer";
+import { vlapic_timer_fired } from "../hvm/vlapic_timer";
 import { send_timer_event } from "./vtimer";
 import { vcpu_end_poll } from "../sched/poll";
 import { sched_domain_timer_fired, sched_pool_timer_fired } from "../sched/sched";
@@ -26,6 +27,9 @@ export function timer_function(t: Timer, now: u64): void {
     }
     case TIMER_POLL:
       vcpu_end_poll(changetype<Vcpu>(t.data));
+      break;
+    case TIMER_VLAPIC:
+      vlapic_timer_fired(changetype<Vcpu>(t.data), now);
       break;
     case TIMER_WATCHDOG:
       watchdog_fired(changetype<Domain>(t.data), t.arg);

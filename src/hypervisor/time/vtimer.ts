@@ -3,6 +3,7 @@
 import { Vcpu } from "../domain";
 import { VIRQ } from "../abi";
 import { Timer, TIMER_PERIODIC, TIMER_POLL, TIMER_SINGLESHOT, init_timer, kill_timer, migrate_timer, set_timer, stop_timer } from "./timer";
+import { vlapic_timer_migrate } from "../hvm/vlapic_timer";
 import { send_guest_vcpu_virq } from "../evtchn/virq";
 import { xzalloc, xfree } from "../mm/xmalloc";
 import { NOW } from "./clock";
@@ -20,7 +21,7 @@ export function vcpu_timers_create(v: Vcpu): bool {
   init_timer(changetype<Timer>(v.singleshot_timer), TIMER_SINGLESHOT, changetype<usize>(v), 0, v.processor);
   init_timer(changetype<Timer>(v.periodic_timer), TIMER_PERIODIC, changetype<usize>(v), 0, v.processor);
   init_timer(changetype<Timer>(v.poll_timer), TIMER_POLL, changetype<usize>(v), 0, v.processor);
-  if (!v.is_idle && !v.domain.is_ts) v.periodic_period = DEFAULT_PERIOD;
+  if (!v.is_idle && !v.domain.is_ts && !v.domain.is_hvm) v.periodic_period = DEFAULT_PERIOD;
   return true;
 }
 
@@ -44,6 +45,7 @@ export function vcpu_timers_migrate(v: Vcpu): void {
   migrate_timer(changetype<Timer>(v.singleshot_timer), v.processor);
   migrate_timer(changetype<Timer>(v.periodic_timer), v.processor);
   migrate_timer(changetype<Timer>(v.poll_timer), v.processor);
+  if (v.vlapic != 0) vlapic_timer_migrate(v);
 }
 
 export function send_timer_event(v: Vcpu): void {

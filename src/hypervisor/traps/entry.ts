@@ -5,6 +5,7 @@ import { run } from "../engine";
 import { host_wait } from "../host";
 import { current } from "../percpu";
 import { PerCpu, SOFTIRQ_SCHEDULE, SOFTIRQ_SHOOTDOWN, this_cpu, xen } from "../state";
+import { hvm_run_vcpu } from "../hvm/entry";
 import { await_resume, is_stopped } from "../exclusive";
 import { announce_entry, serve_shootdowns } from "../shootdown";
 import { sched_deadline, schedule, vcpu_runnable } from "../sched/sched";
@@ -48,6 +49,7 @@ export function pcpu_loop(): void {
     const v = current;
     if (asked & SOFTIRQ_SCHEDULE || v.is_idle || !vcpu_runnable(v) || now >= sched_deadline()) schedule(now);
     if (current.is_idle) idle(p);
+    else if (current.domain.is_hvm) hvm_run_vcpu(p, current, now);
     else run_vcpu(p, current, now);
   }
 }

@@ -6,6 +6,7 @@ import { rflags_get } from "../engine";
 import { domain_crash } from "../crash";
 import { debugger_watches, debugger_watches_data, debugger_watches_steps, domain_pause_for_debugger } from "../debugger";
 import { await_resume } from "../exclusive";
+import { hvm_inject_hw_exception } from "../hvm/inject";
 import { code_from_frame, frame_modified } from "../mm/tlbflush";
 import { ptwr_do_page_fault } from "../mm/ptwr";
 import { pv_hypercall } from "../hypercalls/dispatch";
@@ -68,7 +69,7 @@ export function handle_exit(v: Vcpu, reason: u32): void {
 }
 
 /** An instruction needs other pCPUs' agreement, about frame `mfn`; afterwards it is executed again. */
-function rendezvous(v: Vcpu, what: u32, mfn: u32): void {
+export function rendezvous(v: Vcpu, what: u32, mfn: u32): void {
   if (what == RENDEZVOUS.CODE_WRITTEN) frame_modified(mfn);
   else if (what == RENDEZVOUS.CODE_FIRST) code_from_frame(mfn);
   else if (what == RENDEZVOUS.EXCLUSIVE) await_resume();
@@ -78,6 +79,7 @@ function rendezvous(v: Vcpu, what: u32, mfn: u32): void {
 /** #DB, with its reason in dr6: a debugger's, or the guest's own. */
 function debug_exception(v: Vcpu): void {
   if (debugger_watches_steps(v) || debugger_watches_data(v)) domain_pause_for_debugger(v, VEC.DB);
+  else if (v.domain.is_hvm) hvm_inject_hw_exception(v, VEC.DB, 0, 0);
   else pv_inject_hw_exception(VEC.DB, 0);
 }
 
