@@ -33,6 +33,7 @@ const HELP = `usage: npm run bench -- [options] [-- options of npm start]
   --runs N           runs of each line (default: 3)
   --quick            one run of a quarter of the work
   --only SIDE        qemu or xenolith alone
+  --type NAME        kind of guest that Xenolith boots: pv or pvh (default: pv)
   --flavour NAME     which of Debian's kernels: cloud or generic (default: cloud)
   --micro            instead: the hypervisor's hot paths in nanoseconds (bench/micro.ts)
   --xenstored        instead: reads a second from xenstored over its socket (bench/xenstored.ts)
@@ -58,6 +59,7 @@ function options() {
       runs: { type: 'string' },
       quick: { type: 'boolean', default: false },
       only: { type: 'string' },
+      type: { type: 'string', default: 'pv' },
       flavour: { type: 'string', default: 'cloud' },
       micro: { type: 'boolean', default: false },
       xenstored: { type: 'boolean', default: false },
@@ -71,7 +73,8 @@ function options() {
   });
   const runs = Number(values.runs ?? (values.quick ? 1 : 3));
   if (!Number.isInteger(runs) || runs < 1) throw new Usage(`--runs ${values.runs}: a whole number from 1 is wanted`);
-  const sides = [QEMU, xenolith(dashes < 0 ? [] : process.argv.slice(dashes + 1))];
+  const more = dashes < 0 ? [] : process.argv.slice(dashes + 1);
+  const sides = [QEMU, xenolith(['--type', values.type, ...more])];
   const chosen = sides.filter((side) => values.only === undefined || side.key === values.only);
   if (chosen.length === 0) throw new Usage(`--only ${values.only}: qemu or xenolith is wanted`);
   const names = values.lines ?? (values.devices ? 'disk,network,debian' : undefined);
@@ -197,8 +200,8 @@ function writeJson(
     return { group: line.group, what: line.what, times, ...summarise(result), runs: { qemu, xenolith }, error };
   });
   const geomean = geometricMean(results.map((result) => summarise(result).ratio));
-  const { flavour, quick, runs } = o;
-  const all = { flavour, quick, runs, geomean, lines, devices: deviceJson(devices), sizes: partSizes() };
+  const { flavour, type, quick, runs } = o;
+  const all = { flavour, type, quick, runs, geomean, lines, devices: deviceJson(devices), sizes: partSizes() };
   writeFileSync(file, `${JSON.stringify(all, null, 2)}\n`);
 }
 

@@ -150,6 +150,7 @@ export class Host {
 
   /** Lets gdb debug the domain's kernel, until it ends or the server is closed. ToolstackError: it cannot listen there. */
   async debug(domain: Domain, address: GdbAddress): Promise<GdbServer> {
+    if (domain.config.type === 'pvh') throw new ToolstackError('gdb is not supported for PVH guests yet');
     const { domid, config } = domain;
     const maxVcpus = config.maxVcpus ?? config.vcpus;
     const server = await this.#gdb.open({ domid, maxVcpus, kill: () => domain.destroy() }, address);

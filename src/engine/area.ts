@@ -9,17 +9,22 @@ import { struct } from '../abi/layout.ts';
 import { JUMP_PAGES, JUMPS_PER_PAGE, JumpEntry, TLB_ENTRIES, TlbEntry, XTLB_ENTRIES, XtlbEntry } from './state.ts';
 
 /** Address spaces whose translations a pCPU keeps at once. */
-export const TLB_CONTEXTS = 8;
+export const TLB_CONTEXTS = 16;
 
 /** One TLB context: whose translations it holds. */
 export const TlbContext = struct('TlbContext', [
   ['domain', 'u32'],
-  /** Machine address of the L4 table, or 0 when free. */
+  /** Machine address of the L4 table, or an HVM vCPU's address space (runtime/hvm/contexts.ts); 0 when free. */
   ['root', 'u32'],
   /** Generation of the domain's page tables when it was last active. */
   ['generation', 'u32'],
   /** Clock value of the last activation (least recently used is replaced). */
   ['used', 'u32'],
+  /** Which 2 MiB of linear addresses may have translations from large pages: bit (va >> 21) & 63. */
+  ['large', 'u64'],
+  /** It may hold translations. */
+  ['dirty', 'u32'],
+  ['pad', 'u32'],
 ]);
 
 export const AreaHeader = struct('AreaHeader', [

@@ -93,32 +93,6 @@ export const CpuState = struct(
     ['domain', 'u32'],
     /** SWAPGS partner (unused by the engine in PV). */
     ['kernel_gs_base', 'u64'],
-    // An HVM container's vCPU (PVH): the engine has ring 0, the guest's own page tables and a p2m below them (runtime/hvm/).
-    /** Non-zero: HVM. */
-    ['hvm', 'u32'],
-    /** Machine address of the domain's p2m root (P2M_ROOT_ENTRIES words, see there). */
-    ['p2m', 'u32'],
-    /** CR3 as the guest loaded it: guest-physical address and PCID (`cr3` is the machine address of what it names). */
-    ['guest_cr3', 'u64'],
-    ['gdt_base', 'u64'],
-    ['idt_base', 'u64'],
-    ['idt_limit', 'u32'],
-    ['tr_limit', 'u32'],
-    ['tr_base', 'u64'],
-    ['star', 'u64'],
-    ['lstar', 'u64'],
-    ['cstar', 'u64'],
-    ['sfmask', 'u64'],
-    ['sysenter_cs', 'u64'],
-    ['sysenter_esp', 'u64'],
-    ['sysenter_eip', 'u64'],
-    /** Names the vCPU's own translations (vCPU id), and which of them are still good: changed by whoever moves it to another pCPU. */
-    ['asid', 'u32'],
-    ['asid_generation', 'u32'],
-    /** Non-zero: an interrupt waits for RFLAGS.IF; guest code is left at the next taken branch after it is set. */
-    ['irq_wanted', 'u32'],
-    /** Of EXIT.NPF: the guest-physical address. */
-    ['exit_gpa', 'u64'],
     ['dr', 'u64', 8],
     /** Physical registers R0..R7: significand at +0 (also MMx), sign and exponent at +8 (u16). */
     ['st', 'v128', 8],
@@ -149,6 +123,37 @@ export const CpuState = struct(
     ['watch_step', 'u32'],
     /** Data breakpoints that it met, as the bits B0 to B3 of DR6. */
     ['watch_hits', 'u32'],
+    // An HVM container's vCPU (PVH): the engine has ring 0, the guest's own page tables and a p2m below them (runtime/hvm/).
+    /** Non-zero: HVM. */
+    ['hvm', 'u32'],
+    /** Machine address of the domain's p2m root (P2M_ROOT_ENTRIES words, see there). */
+    ['p2m', 'u32'],
+    /** CR3 as the guest loaded it: guest-physical address and PCID (`cr3` is the machine address of what it names). */
+    ['guest_cr3', 'u64'],
+    /** Task priority (bits 3..0). */
+    ['cr8', 'u64'],
+    ['gdt_base', 'u64'],
+    ['idt_base', 'u64'],
+    ['idt_limit', 'u32'],
+    ['tr_limit', 'u32'],
+    ['tr_base', 'u64'],
+    ['star', 'u64'],
+    ['lstar', 'u64'],
+    ['cstar', 'u64'],
+    ['sfmask', 'u64'],
+    ['sysenter_cs', 'u64'],
+    ['sysenter_esp', 'u64'],
+    ['sysenter_eip', 'u64'],
+    /** Names the vCPU's own translations (vCPU id), and which of them are still good: changed by whoever moves it to another pCPU. */
+    ['asid', 'u32'],
+    ['asid_generation', 'u32'],
+    /** Non-zero: an interrupt waits for RFLAGS.IF; guest code is left at the next taken branch after it is set. */
+    ['irq_wanted', 'u32'],
+    /** TLB contexts that the kernel and user mode had last (a hint). */
+    ['kernel_context', 'u32'],
+    ['user_context', 'u32'],
+    /** Of EXIT.NPF: the guest-physical address. */
+    ['exit_gpa', 'u64'],
   ],
   { align: 64 },
 );

@@ -91,6 +91,8 @@ export class Domain {
   /** The p2m's root (mm/p2m.ts), 0 for PV; p2m_lock guards changes. */
   p2m: usize;
   p2m_lock: u64;
+  /** The highest gfn that it ever had, + 1 (p2m_lock). */
+  p2m_end: u32;
   /** u64[HVM_NR_PARAMS] (hvm/params.ts), 0 for PV; and the vector of CALLBACK_IRQ, 0: none. */
   hvm_params: usize;
   callback_vector: u32;

@@ -25,7 +25,7 @@ import { domain_pause } from "./pause";
 import { cpupool_move_domain } from "./sched/cpupool";
 import { sched_domain_create, sched_domain_destroy, sched_vcpu_create } from "./sched/init";
 import { watchdogs_create, watchdogs_free, watchdogs_kill } from "./sched/watchdog";
-import { LOCK_console, LOCK_domain, LOCK_evtchn, LOCK_evtchn_fifo, LOCK_page_alloc, LOCK_shutdown, LOCK_virq } from "./locks";
+import { LOCK_console, LOCK_domain, LOCK_evtchn, LOCK_evtchn_fifo, LOCK_p2m, LOCK_page_alloc, LOCK_shutdown, LOCK_virq } from "./locks";
 import { spin_lock, spin_lock_init, spin_unlock } from "./spinlock";
 import { Hypervisor, xen } from "./state";
 import { init_debugregs } from "./traps/debugreg";
@@ -44,6 +44,7 @@ const NO_VCPU = changetype<Vcpu>(0);
 function init_locks(d: Domain): void {
   const p = changetype<usize>(d);
   spin_lock_init(p + offsetof<Domain>("domain_lock"), LOCK_domain);
+  spin_lock_init(p + offsetof<Domain>("p2m_lock"), LOCK_p2m);
   spin_lock_init(p + offsetof<Domain>("page_alloc_lock"), LOCK_page_alloc);
   spin_lock_init(p + offsetof<Domain>("evtchn_lock"), LOCK_evtchn);
   spin_lock_init(p + offsetof<Domain>("evtchn_fifo_lock"), LOCK_evtchn_fifo);

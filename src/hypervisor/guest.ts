@@ -1,4 +1,4 @@
-// Guest memory by guest handle. For a PV vCPU a handle is a virtual address in its current address space; for a
+// Guest memory by guest handle. For a guest's vCPU a handle is a linear address in its current address space; for a
 // TypeScript domain it is a machine address. Every copy may fault: callers check the number of bytes NOT copied.
 import { guest_read, guest_write } from "./engine";
 import { current } from "./percpu";
@@ -26,8 +26,9 @@ export function guest_handle_okay(handle: u64, len: u32): bool {
     const top = <u64>load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.mem_frames) << 12;
     return handle >= 0x1000 && end >= handle && end <= top;
   }
-  // An HVM guest's address space is all its own.
-  return current.domain.is_hvm ? handle + <u64>len >= handle : guest_range_okay(handle, len);
+  // An HVM container has no hypervisor in its address space.
+  if (current.domain.is_hvm) return handle + <u64>len >= handle;
+  return guest_range_okay(handle, len);
 }
 
 /** Copies `len` bytes from the guest to machine address `dst`. Returns the bytes not copied. */

@@ -6,20 +6,21 @@ export const LOCK_shutdown: u32 = 1;
 export const LOCK_domain: u32 = 2;
 export const LOCK_grant_table: u32 = 3;
 export const LOCK_maptrack: u32 = 4;
-export const LOCK_page_alloc: u32 = 5;
-export const LOCK_domlist: u32 = 6;
-export const LOCK_evtchn: u32 = 7;
-export const LOCK_virq_handlers: u32 = 8;
-export const LOCK_virq: u32 = 9;
-export const LOCK_event_channel: u32 = 10;
-export const LOCK_evtchn_fifo: u32 = 11;
-export const LOCK_console: u32 = 12;
-export const LOCK_heap: u32 = 13;
-export const LOCK_xmalloc: u32 = 14;
-export const LOCK_sched: u32 = 15;
-export const LOCK_timer: u32 = 16;
-export const LOCK_shootdown: u32 = 17;
-export const LOCK_current: u32 = 18;
+export const LOCK_p2m: u32 = 5;
+export const LOCK_page_alloc: u32 = 6;
+export const LOCK_domlist: u32 = 7;
+export const LOCK_evtchn: u32 = 8;
+export const LOCK_virq_handlers: u32 = 9;
+export const LOCK_virq: u32 = 10;
+export const LOCK_event_channel: u32 = 11;
+export const LOCK_evtchn_fifo: u32 = 12;
+export const LOCK_console: u32 = 13;
+export const LOCK_heap: u32 = 14;
+export const LOCK_xmalloc: u32 = 15;
+export const LOCK_sched: u32 = 16;
+export const LOCK_timer: u32 = 17;
+export const LOCK_shootdown: u32 = 18;
+export const LOCK_current: u32 = 19;
 
 export function lock_name(kind: u32): string {
   switch (kind) {
@@ -27,6 +28,8 @@ export function lock_name(kind: u32): string {
       return "shutdown";
     case LOCK_domain:
       return "domain";
+    case LOCK_p2m:
+      return "p2m";
     case LOCK_page_alloc:
       return "page_alloc";
     case LOCK_domlist:

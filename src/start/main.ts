@@ -144,9 +144,10 @@ class Run {
   }
 
   async #guests(host: Host): Promise<number> {
-    const { name, memory, vcpus, append } = this.#options;
+    const { name, type, memory, vcpus, append } = this.#options;
     const first = host.toolstack.create({
       name,
+      type,
       uuid: this.#options.deterministic ? DETERMINISTIC_UUID : undefined,
       memoryMiB: memory,
       vcpus,

@@ -1,5 +1,6 @@
 /** The options of `npm start`: one row each, from which both the parser and `--help` are made. */
 import { parseArgs } from 'node:util';
+import { GUEST_TYPES, type GuestType, vcpusRefused } from '../dom0/toolstack/config.ts';
 
 /** Wrong options: the message says which, and what is wanted. */
 export class UsageError extends Error {}
@@ -14,6 +15,7 @@ export interface Options {
   pcpus?: number;
   machineMemory: number;
   name: string;
+  type: GuestType;
   logDir?: string;
   stats: boolean;
   profile?: string;
@@ -42,6 +44,11 @@ const wholeNumber = (what: string, min: number, max: number) => (text: string) =
 
 function flavour(text: string): string {
   if (text !== 'cloud' && text !== 'generic') throw new UsageError('the flavour is cloud or generic');
+  return text;
+}
+
+function guestType(text: string): string {
+  if (!GUEST_TYPES.some((type) => type === text)) throw new UsageError(`the type is ${GUEST_TYPES.join(' or ')}`);
   return text;
 }
 
@@ -78,6 +85,7 @@ const ROWS: readonly Row[] = [
     parse: wholeNumber('machine-memory', 128, 4096),
   },
   { key: 'name', value: 'NAME', default: 'guest', help: 'name of the domain', parse: domainName },
+  { key: 'type', value: 'NAME', default: 'pv', help: 'kind of guest: pv or pvh', parse: guestType },
   { key: 'logDir', value: 'DIR', help: 'keep the console output in DIR/guest-NAME.log' },
   { key: 'stats', help: 'at the end, print times and counts' },
   { key: 'profile', value: 'FILE', help: 'where time goes, as a .cpuprofile (VS Code, Chrome, speedscope)' },
@@ -121,7 +129,9 @@ export function parseOptions(args: readonly string[]): Options {
 }
 
 /** What does not go together. */
-function check({ profile, symbols, deterministic }: Options): void {
+function check({ profile, symbols, deterministic, type, vcpus }: Options): void {
+  const refused = vcpusRefused(type, vcpus);
+  if (refused) throw new UsageError(`--vcpus ${vcpus}: ${refused}`);
   if (profile !== undefined && deterministic)
     throw new UsageError('--profile goes by the clock, --deterministic does not');
   if (symbols !== undefined && profile === undefined) throw new UsageError('--symbols is for --profile');
@@ -135,7 +145,7 @@ export function help(): string {
   return [
     'usage: npm start -- [options]',
     '',
-    'Boots a Linux kernel as a PV domain. Ctrl-] leaves it.',
+    'Boots a Linux kernel as a PV or PVH domain. Ctrl-] leaves it.',
     '',
     ...lines,
   ].join('\n');

@@ -4,7 +4,8 @@ import { CpuUserRegs, VcpuGuestContext } from '../../src/abi/arch-x86.ts';
 import { SIF, StartInfo, VcpuInfo } from '../../src/abi/xen.ts';
 import { Hypercalls } from '../../src/dom0/kernel/hypercalls.ts';
 import { StructView } from '../../src/dom0/kernel/memory.ts';
-import { buildPv, type PvBuild, planPv } from '../../src/dom0/toolstack/builder/pv-builder.ts';
+import type { DomainBuild } from '../../src/dom0/toolstack/builder/builder.ts';
+import { buildPv, planPv } from '../../src/dom0/toolstack/builder/pv-builder.ts';
 import { pvImage } from '../../src/dom0/toolstack/builder/pv-image.ts';
 import { pagesNeeded } from '../../src/dom0/toolstack/builder/pv-layout.ts';
 import { KernelError, parseKernel } from '../../src/dom0/toolstack/kernel/kernel.ts';
@@ -16,12 +17,13 @@ const MASK52 = ((1n << 40n) - 1n) << 12n;
 function build(o: { elf?: TinyElf; ramdisk?: Uint8Array; memoryMiB?: number; cmdline?: string } = {}) {
   const fake = new FakeXen();
   const xen = new Hypercalls(fake);
-  const b: PvBuild = {
+  const b: DomainBuild = {
     kernel: parseKernel(tinyElf({ notes: linuxNotes(), ...o.elf })),
     kernelName: 'tiny',
     ramdisk: o.ramdisk,
     cmdline: o.cmdline ?? 'console=hvc0',
     memoryMiB: o.memoryMiB ?? 8,
+    vcpus: 1,
     storePort: 11,
     consolePort: 12,
     storeDomid: 0,
@@ -118,8 +120,8 @@ describe('a built domain', () => {
     expect(s.get('nr_pages')).toBe(2048);
     expect(s.big('shared_info')).toBe(BigInt(fake.domains.get(domid)!.sharedInfo) << 12n);
     expect(s.get('flags')).toBe(SIF.VIRT_P2M_4TOOLS);
-    expect([s.get('store_mfn'), s.get('store_evtchn')]).toEqual([built.storeMfn, 11]);
-    expect([s.get('console_mfn'), s.get('console_evtchn')]).toEqual([built.consoleMfn, 12]);
+    expect([s.get('store_mfn'), s.get('store_evtchn')]).toEqual([built.storeGfn, 11]);
+    expect([s.get('console_mfn'), s.get('console_evtchn')]).toEqual([built.consoleGfn, 12]);
     expect(s.get('mod_len')).toBe(0);
     // The L4 table is mapped where pt_base says, and pinned: the kernel unpins it once it has others.
     expect([...fake.domains.get(domid)!.pinned]).toEqual([Number(context.big('ctrlreg', 3) >> 12n)]);
@@ -177,19 +179,19 @@ describe('a built domain', () => {
 
   it('has empty rings, grants for them, and masked events', () => {
     const { fake, domid, built } = build();
-    expect(fake.page(built.storeMfn).every((b) => b === 0)).toBe(true);
-    expect(fake.page(built.consoleMfn).every((b) => b === 0)).toBe(true);
+    expect(fake.page(built.storeGfn).every((b) => b === 0)).toBe(true);
+    expect(fake.page(built.consoleGfn).every((b) => b === 0)).toBe(true);
     const d = fake.domains.get(domid)!;
     const grants = new DataView(fake.page(d.grantFrame).slice().buffer);
     expect([grants.getUint16(0, true), grants.getUint16(2, true), grants.getUint32(4, true)]).toEqual([
       1,
       0,
-      built.consoleMfn,
+      built.consoleGfn,
     ]);
     expect([grants.getUint16(8, true), grants.getUint16(10, true), grants.getUint32(12, true)]).toEqual([
       1,
       0,
-      built.storeMfn,
+      built.storeGfn,
     ]);
     const info = fake.page(d.sharedInfo);
     for (let i = 0; i < 32; i++) expect(info[i * VcpuInfo.size + 1]).toBe(1);

@@ -3,7 +3,7 @@
  * hypercalls of the domain builder, counts what is in use, and fails on demand. It checks nothing that a guest could do.
  */
 
-import { VcpuGuestContext } from '../../src/abi/arch-x86.ts';
+import { ArchDomainconfig, VcpuGuestContext, X86_EMU } from '../../src/abi/arch-x86.ts';
 import {
   CDF,
   DOMCTL,
@@ -11,6 +11,7 @@ import {
   Domctl,
   DomctlCreatedomain,
   DomctlGetdomaininfo,
+  DomctlHvmcontext,
   DomctlVcpucontext,
 } from '../../src/abi/domctl.ts';
 import { ERRNO } from '../../src/abi/errno.ts';
@@ -22,7 +23,15 @@ import {
   EvtchnClose,
   EvtchnSend,
 } from '../../src/abi/event_channel.ts';
-import { MemAcquireResource, MemoryReservation, XENMEM } from '../../src/abi/memory.ts';
+import { HVMOP, HvmParam } from '../../src/abi/hvm/hvm_op.ts';
+import {
+  E820Entry,
+  ForeignMemoryMap,
+  MemAcquireResource,
+  MemoryMap,
+  MemoryReservation,
+  XENMEM,
+} from '../../src/abi/memory.ts';
 import { SYSCTL, Sysctl, SysctlPhysinfo } from '../../src/abi/sysctl.ts';
 import { HYPERCALL, MMUEXT, MmuextOp, SharedInfo, VcpuInfo } from '../../src/abi/xen.ts';
 import { type HypervisorPort, MachineMemory } from '../../src/dom0/kernel/memory.ts';
@@ -38,6 +47,13 @@ interface FakeDomain {
   maxPages: number;
   shutdown: number | undefined;
   context?: Uint8Array;
+  /** Of a PVH domain: frame of each gfn, parameters, and the records of its vCPUs' state. */
+  readonly hvm: boolean;
+  readonly p2m: Map<number, number>;
+  readonly params: Map<number, bigint>;
+  hvmContext?: Uint8Array;
+  /** [address, size, type] of each entry. */
+  memoryMap: (readonly [number, number, number])[];
 }
 
 export class FakeXen implements HypervisorPort {
@@ -51,6 +67,8 @@ export class FakeXen implements HypervisorPort {
   /** Name of calls that fail. */
   failOn = '';
   failWith: number = ERRNO.ENOMEM;
+  /** Extents of more than a page that can still be had. */
+  largeExtents = Number.POSITIVE_INFINITY;
   readonly sent: number[] = [];
   private readonly owner = new Map<number, number>();
   private readonly held = new Map<number, number>();
@@ -66,8 +84,12 @@ export class FakeXen implements HypervisorPort {
     for (let mfn = memoryMiB * 256 - 1; mfn >= 0x101; mfn--) this.free.push(mfn);
     this.wakeWord = 0x10_0000;
     this.hypervisor = {
-      foreign_page: (domid: number, mfn: number) => (this.owner.get(mfn) === domid ? mfn * 4096 : 0),
-      foreign_map: (domid: number, mfn: number) => {
+      foreign_page: (domid: number, gfn: number) => {
+        const mfn = this.mfn(domid, gfn);
+        return this.owner.get(mfn) === domid ? mfn * 4096 : 0;
+      },
+      foreign_map: (domid: number, gfn: number) => {
+        const mfn = this.mfn(domid, gfn);
         if (this.owner.get(mfn) !== domid) return 0;
         this.held.set(mfn, (this.held.get(mfn) ?? 0) + 1);
         return mfn * 4096;
@@ -95,6 +117,26 @@ export class FakeXen implements HypervisorPort {
     return new Uint8Array(this.memory.buffer, mfn * 4096, 4096);
   }
 
+  /** The frame that a domain calls gfn; -1: it has none of that number. */
+  private mfn(domid: number, gfn: number): number {
+    const d = this.domains.get(domid);
+    return d?.hvm ? (d.p2m.get(gfn) ?? -1) : gfn;
+  }
+
+  /** Bytes of a PVH domain's physical memory. */
+  physical(domid: number, address: number, length: number): Uint8Array {
+    const out = new Uint8Array(length);
+    for (let i = 0; i < length; ) {
+      const offset = (address + i) % 4096;
+      const n = Math.min(4096 - offset, length - i);
+      const mfn = this.mfn(domid, Math.floor((address + i) / 4096));
+      if (mfn < 0) throw new Error(`domain ${domid} has nothing at ${(address + i).toString(16)}`);
+      out.set(this.page(mfn).subarray(offset, offset + n), i);
+      i += n;
+    }
+    return out;
+  }
+
   private take(domid: number): number {
     const mfn = this.free.pop();
     if (mfn === undefined) return -1;
@@ -103,7 +145,7 @@ export class FakeXen implements HypervisorPort {
     return mfn;
   }
 
-  private makeDomain(domid: number): boolean {
+  private makeDomain(domid: number, hvm = false): boolean {
     if (this.free.length < 2) return false;
     const [sharedInfo, grantFrame] = [this.take(domid), this.take(domid)];
     this.page(sharedInfo).fill(0);
@@ -117,6 +159,10 @@ export class FakeXen implements HypervisorPort {
       paused: true,
       maxPages: 0,
       shutdown: undefined,
+      hvm,
+      p2m: new Map(),
+      params: new Map(),
+      memoryMap: [],
     });
     return true;
   }
@@ -171,13 +217,16 @@ export class FakeXen implements HypervisorPort {
             ? nameOf(XENMEM, x)
             : name === 'event_channel_op'
               ? nameOf(EVTCHNOP, x)
-              : '';
+              : name === 'hvm_op'
+                ? nameOf(HVMOP, x)
+                : '';
     const index = this.calls.push(`${name} ${sub}`.trim()) - 1;
     if (index === this.failAt || this.calls[index] === this.failOn) return BigInt(-this.failWith);
     if (name === 'domctl') return BigInt(this.domctl(sub, x));
     if (name === 'sysctl') return BigInt(this.sysctl(sub, x));
     if (name === 'memory_op') return BigInt(this.memoryOp(sub, y));
     if (name === 'event_channel_op') return BigInt(this.evtchn(sub, y));
+    if (name === 'hvm_op') return BigInt(this.hvmOp(sub, y));
     if (name === 'mmuext_op') {
       for (let i = 0; i < y; i++) {
         const e = this.mem.struct(x + i * MmuextOp.size, MmuextOp);
@@ -197,8 +246,10 @@ export class FakeXen implements HypervisorPort {
     const domid = c.get('domain');
     if (sub === 'createdomain') {
       const u = c.nested('u', DomctlCreatedomain);
-      if (u.get('flags') & CDF.hvm) return -ERRNO.EINVAL;
-      if (!this.makeDomain(this.nextDomid)) return -ERRNO.ENOMEM;
+      const [flags, devices] = [u.get('flags'), u.nested('arch', ArchDomainconfig).get('emulation_flags')];
+      const hvm = flags === (CDF.hvm | CDF.hap) && devices === X86_EMU.LAPIC;
+      if (!hvm && (flags !== 0 || devices !== 0)) return -ERRNO.EINVAL;
+      if (!this.makeDomain(this.nextDomid, hvm)) return -ERRNO.ENOMEM;
       c.set('domain', this.nextDomid++);
       return 0;
     }
@@ -220,7 +271,12 @@ export class FakeXen implements HypervisorPort {
       case 'setvcpucontext': {
         const ctxt = c.nested('u', DomctlVcpucontext).get('ctxt');
         d.context = this.mem.read(ctxt, VcpuGuestContext.size);
-        return 0;
+        return d.hvm ? -ERRNO.EINVAL : 0;
+      }
+      case 'sethvmcontext': {
+        const u = c.nested('u', DomctlHvmcontext);
+        d.hvmContext = this.mem.read(u.get('buffer'), u.get('size'));
+        return d.hvm ? 0 : -ERRNO.EINVAL;
       }
       case 'max_mem':
         d.maxPages = Number(this.mem.view.getBigUint64(c.at('u'), true)) / 4;
@@ -254,15 +310,33 @@ export class FakeXen implements HypervisorPort {
       if (!d) return -ERRNO.ESRCH;
       const list = r.get('extent_start');
       const n = r.get('nr_extents');
+      const frames = 1 << r.get('extent_order');
       for (let i = 0; i < n; i++) {
-        const mfn = d.frames.size < d.maxPages ? this.take(domid) : -1;
-        if (mfn < 0) return i;
-        d.frames.add(mfn);
-        this.mem.view.setBigUint64(list + i * 8, BigInt(mfn), true);
+        const at = list + i * 8;
+        if (d.frames.size + frames > d.maxPages || this.free.length < frames) return i;
+        if (frames > 1 && this.largeExtents-- <= 0) return i;
+        const gfn = Number(this.mem.view.getBigUint64(at, true));
+        if (d.hvm && gfn % frames !== 0) return -ERRNO.EINVAL;
+        for (let k = 0; k < frames; k++) {
+          const mfn = this.take(domid);
+          d.frames.add(mfn);
+          if (d.hvm && d.p2m.has(gfn + k)) throw new Error(`gfn ${gfn + k} is populated twice`);
+          if (d.hvm) d.p2m.set(gfn + k, mfn);
+          else this.mem.view.setBigUint64(at, BigInt(mfn), true);
+        }
       }
       return n;
     }
-    if (sub === 'set_memory_map') return 0;
+    if (sub === 'set_memory_map') {
+      const a = this.mem.struct(at, ForeignMemoryMap);
+      const map = a.nested('map', MemoryMap);
+      this.domains.get(a.get('domid'))!.memoryMap = Array.from({ length: map.get('nr_entries') }, (_, i) => {
+        const e = this.mem.struct(map.get('buffer') + i * E820Entry.size, E820Entry);
+        const number = (name: 'addr' | 'size') => e.get(`${name}_hi`) * 2 ** 32 + e.get(`${name}_lo`);
+        return [number('addr'), number('size'), e.get('type')] as const;
+      });
+      return 0;
+    }
     if (sub === 'acquire_resource') {
       const r = this.mem.struct(at, MemAcquireResource);
       const d = this.domains.get(r.get('domid'));
@@ -271,6 +345,16 @@ export class FakeXen implements HypervisorPort {
       return 0;
     }
     return -ERRNO.ENOSYS;
+  }
+
+  private hvmOp(sub: string, at: number): number {
+    const a = this.mem.struct(at, HvmParam);
+    const d = this.domains.get(a.get('domid'));
+    if (!d?.hvm) return -ERRNO.EINVAL;
+    if (sub === 'set_param') d.params.set(a.get('index'), a.big('value'));
+    else if (sub === 'get_param') a.set('value', d.params.get(a.get('index')) ?? 0n);
+    else return -ERRNO.ENOSYS;
+    return 0;
   }
 
   private evtchn(sub: string, at: number): number {

@@ -58,7 +58,7 @@ describe('the table', () => {
       opcode,
       e.digit,
       e.modrm,
-      ...['mem', 'reg', 'i64', 'o64', 'w0', 'w1', 'b0'].filter((a) => e.attrs.has(a)),
+      ...['mem', 'reg', 'i64', 'o64', 'w0', 'w1', 'b0', 'r0', 'r1'].filter((a) => e.attrs.has(a)),
     ].join();
 
   test('has no encoding twice', () => {

@@ -572,7 +572,9 @@ describe('saved translations', () => {
     expect(mergeSaved([saved, saved], 1 << 20)).toHaveLength(1);
     expect(mergeSaved([saved], 10)).toEqual([]);
     const old = saved.map((t) => ({ ...t, age: 9 }));
-    expect(mergeSaved([old], 1 << 20)).toEqual([]);
+    expect(mergeSaved([old], 1 << 20, 10)).toEqual([]);
+    expect(mergeSaved([old], 1 << 20)).toEqual(old);
+    expect(mergeSaved([saved], 1 << 20, 10)).toEqual(saved);
     expect(mergeSaved([old, saved], 1 << 20)).toEqual(saved);
   });
 });

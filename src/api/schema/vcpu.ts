@@ -61,7 +61,7 @@ export const vcpuCalls = {
     result: none,
   }),
   'domain.trigger': call({
-    summary: 'sends a trigger; PV guests take nmi',
+    summary: 'sends a trigger; guests take nmi',
     params: z.strictObject({ domain: Which, trigger: z.enum(TRIGGERS), vcpu: z.int().min(0).default(0) }),
     result: none,
   }),

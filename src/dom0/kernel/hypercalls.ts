@@ -10,6 +10,7 @@ import { CpupoolCalls } from './hypercalls/cpupool.ts';
 import { DomctlCalls } from './hypercalls/domctl.ts';
 import { EventChannelCalls } from './hypercalls/event-channel.ts';
 import { GrantTableCalls } from './hypercalls/grant-table.ts';
+import { HvmCalls } from './hypercalls/hvm.ts';
 import { MemoryCalls } from './hypercalls/memory.ts';
 import { MmuextCalls } from './hypercalls/mmuext.ts';
 import { SchedCalls } from './hypercalls/sched.ts';
@@ -55,6 +56,7 @@ export class Hypercalls {
   readonly evtchn: EventChannelCalls;
   readonly mmuext: MmuextCalls;
   readonly grant: GrantTableCalls;
+  readonly hvm: HvmCalls;
   readonly sched: SchedCalls;
   readonly scheduler: SchedulerCalls;
   readonly cpupool: CpupoolCalls;
@@ -76,6 +78,7 @@ export class Hypercalls {
     this.evtchn = new EventChannelCalls(this);
     this.mmuext = new MmuextCalls(this);
     this.grant = new GrantTableCalls(this);
+    this.hvm = new HvmCalls(this);
     this.sched = new SchedCalls(this);
     this.scheduler = new SchedulerCalls(this);
     this.cpupool = new CpupoolCalls(this);

@@ -13,8 +13,8 @@ export interface HypervisorPort {
   readonly memory: WebAssembly.Memory;
   hypercall(op: number, a1?: bigint, a2?: bigint, a3?: bigint, a4?: bigint, a5?: bigint): bigint;
   readonly hypervisor: {
-    foreign_page(domid: number, mfn: number): number;
-    foreign_map?(domid: number, mfn: number): number;
+    foreign_page(domid: number, gfn: number): number;
+    foreign_map?(domid: number, gfn: number): number;
     foreign_unmap?(mfn: number): void;
     frame_written?(mfn: number): void;
     wake_word?(): number;
@@ -126,24 +126,25 @@ export class MachineMemory {
   }
 
   /**
-   * Machine address of frame `mfn` of domain `domid`. No reference is held: only for a domain that is being built and has
-   * not run yet, or otherwise cannot give the frame away while it is used.
+   * Machine address of frame `gfn` of domain `domid`: an mfn of a PV domain, translated for a PVH domain. No reference is
+   * held: only for a domain that is being built and has not run yet, or otherwise cannot give the frame away while it is
+   * used.
    */
-  foreignPage(domid: number, mfn: number): number {
-    return this.address(this.port.hypervisor.foreign_page(domid, mfn), domid, mfn);
+  foreignPage(domid: number, gfn: number): number {
+    return this.address(this.port.hypervisor.foreign_page(domid, gfn), domid, gfn);
   }
 
   /** The same with a reference held: the domain can neither free the frame nor make a page table of it. */
-  foreignMap(domid: number, mfn: number): ForeignMapping {
+  foreignMap(domid: number, gfn: number): ForeignMapping {
     const { hypervisor } = this.port;
     if (!hypervisor.foreign_map || !hypervisor.foreign_unmap)
       throw new ForeignMapError('the hypervisor cannot hold frames');
-    const address = this.address(hypervisor.foreign_map(domid, mfn), domid, mfn);
+    const address = this.address(hypervisor.foreign_map(domid, gfn), domid, gfn);
     let held = true;
     return {
       address,
       unmap: () => {
-        if (held) hypervisor.foreign_unmap?.(mfn);
+        if (held) hypervisor.foreign_unmap?.(address >>> PAGE_SHIFT);
         held = false;
       },
     };
@@ -157,8 +158,8 @@ export class MachineMemory {
     this.port.hypervisor.frame_written?.(mfn);
   }
 
-  private address(result: number, domid: number, mfn: number): number {
-    if (result === 0) throw new ForeignMapError(`frame 0x${mfn.toString(16)} is not domain ${domid}’s to map`);
+  private address(result: number, domid: number, gfn: number): number {
+    if (result === 0) throw new ForeignMapError(`frame 0x${gfn.toString(16)} is not domain ${domid}’s to map`);
     return result >>> 0;
   }
 

@@ -1,4 +1,4 @@
-/** What a domain is to be: the typed form of an xl.cfg file (xl.cfg.5), as far as PV domains go. */
+/** What a domain is to be: the typed form of an xl.cfg file (xl.cfg.5), as far as PV and PVH domains go. */
 import { MAX_GUEST_CMDLINE } from '../../abi/xen.ts';
 import { type ChannelConfig, MAX_CHANNELS } from '../xenconsoled/channels.ts';
 import type { DeviceConfig } from './devices/devices.ts';
@@ -14,6 +14,10 @@ export const LIFECYCLE_ACTIONS = [
   'coredump-restart',
 ] as const;
 export type LifecycleAction = (typeof LIFECYCLE_ACTIONS)[number];
+
+/** xl.cfg's `type`. */
+export const GUEST_TYPES = ['pv', 'pvh'] as const;
+export type GuestType = (typeof GUEST_TYPES)[number];
 
 export interface Placement {
   /** Lists of CPUs (cpu-list.ts): one for all vCPUs, or one each. */
@@ -47,6 +51,8 @@ export interface DomainSettings extends DeviceConfig {
   readonly name: string;
   /** Default: random. */
   readonly uuid?: string;
+  /** Default: pv. */
+  readonly type?: GuestType;
   /** MiB that the domain starts with, and the most that it may have (default: the same). */
   readonly memoryMiB: number;
   readonly maxMemoryMiB?: number;
@@ -77,6 +83,15 @@ export type DomainConfig = DomainSettings & BootImages;
 
 /** Most vCPUs of a domain. */
 export const MAX_VCPUS = 128;
+/** Of a PVH domain. */
+export const MAX_PVH_VCPUS = 1;
+
+/** What is wrong with so many vCPUs for a domain of that type; undefined: nothing. */
+export function vcpusRefused(type: GuestType | undefined, vcpus: number): string | undefined {
+  return type === 'pvh' && vcpus > MAX_PVH_VCPUS
+    ? 'PVH guests have one vCPU so far; type = "pv" can have more'
+    : undefined;
+}
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
@@ -96,6 +111,8 @@ export function checkConfig(c: DomainConfig): void {
   whole('maxmem', c.maxMemoryMiB ?? c.memoryMiB, c.memoryMiB, 1 << 20);
   whole('maxvcpus', c.maxVcpus ?? c.vcpus, 1, MAX_VCPUS);
   whole('vcpus', c.vcpus, 1, c.maxVcpus ?? c.vcpus);
+  const refused = vcpusRefused(c.type, c.maxVcpus ?? c.vcpus);
+  if (refused) throw new ToolstackError(`${c.maxVcpus === undefined ? 'vcpus' : 'maxvcpus'}: ${refused}`);
   checkChannels(c.channels ?? []);
   const length = new TextEncoder().encode(c.cmdline).length;
   if (length >= MAX_GUEST_CMDLINE || c.cmdline.includes('\0')) {

@@ -14,10 +14,11 @@ export function sendSysrq(toolstack: Toolstack, domid: number, key: string): voi
   toolstack.store.write(`${domainPath(domid)}/control/sysrq`, key);
 }
 
-/** A PV guest has no buttons: only an NMI reaches it. */
+/** PV and PVH guests have no buttons: only an NMI reaches them. */
 export function sendTrigger(toolstack: Toolstack, domid: number, trigger: Trigger, vcpu: number): void {
-  const { name } = toolstack.domain(domid);
-  if (trigger !== 'nmi') throw new ToolstackError(`domain ${name} is a PV guest: it takes no trigger ${trigger}`);
+  const { name, config } = toolstack.domain(domid);
+  const type = (config.type ?? 'pv').toUpperCase();
+  if (trigger !== 'nmi') throw new ToolstackError(`domain ${name} is a ${type} guest: it takes no trigger ${trigger}`);
   if (vcpu >= toolstack.domainInfo(domid).vcpusMax) throw new ToolstackError(`domain ${name} has no vCPU ${vcpu}`);
   toolstack.xen.domctl.sendTrigger(domid, SENDTRIGGER.NMI, vcpu);
 }

@@ -22,6 +22,7 @@ export async function loadSpec(
   return {
     name: spec.name,
     uuid: spec.uuid,
+    type: spec.type,
     memoryMiB: spec.memory,
     maxMemoryMiB: spec.maxmem,
     vcpus: spec.vcpus,

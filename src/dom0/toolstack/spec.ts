@@ -3,7 +3,7 @@
  * (from a file, from JSON, from an object), `parseSpec` checks it, and `load.ts` reads the files that it names.
  */
 import { z } from 'zod';
-import { LIFECYCLE_ACTIONS, MAX_VCPUS } from './config.ts';
+import { GUEST_TYPES, LIFECYCLE_ACTIONS, MAX_VCPUS, vcpusRefused } from './config.ts';
 import { ToolstackError } from './error.ts';
 
 const Action = z.enum(LIFECYCLE_ACTIONS);
@@ -45,7 +45,7 @@ export const DomainSpec = z.strictObject({
     .regex(/^[^/\0\s]([^/\0\n]{0,254})$/, 'a name has 1 to 255 characters, without "/" or line breaks')
     .describe('name of the domain'),
   uuid: z.guid().optional().describe('default: random'),
-  type: z.enum(['pv']).default('pv'),
+  type: z.enum(GUEST_TYPES).default('pv').describe('pv, or pvh: with page tables and interrupts as on a bare machine'),
   memory: z
     .int()
     .min(1)
@@ -147,8 +147,13 @@ export function parseSpec(input: unknown): DomainSpec {
   if (spec.maxvcpus !== undefined && spec.maxvcpus < spec.vcpus) {
     problems.push({ key: 'maxvcpus', message: `${spec.maxvcpus} is less than vcpus = ${spec.vcpus}` });
   }
+  for (const key of ['vcpus', 'maxvcpus'] as const) {
+    const message = vcpusRefused(spec.type, spec[key] ?? 1);
+    if (message) problems.push({ key, message });
+  }
   if (spec.kernel === undefined && spec.bootloader === undefined) {
-    problems.push({ key: '', message: 'kernel= is missing: a PV guest needs one, or bootloader="pygrub"' });
+    const what = `a ${spec.type.toUpperCase()} guest needs one, or bootloader="pygrub"`;
+    problems.push({ key: '', message: `kernel= is missing: ${what}` });
   }
   if (problems.length > 0) throw new SpecError(problems);
   return spec;

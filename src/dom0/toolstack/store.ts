@@ -4,6 +4,7 @@
  */
 import { CONSOLE_LIMIT } from '../xenconsoled/limits.ts';
 import type { XenStore, XsAccess } from '../xenstored/xenstored.ts';
+import type { GuestType } from './config.ts';
 
 export const domainPath = (domid: number) => `/local/domain/${domid}`;
 export const vmPath = (uuid: string) => `/vm/${uuid}`;
@@ -14,6 +15,7 @@ export interface StoredDomain {
   readonly domid: number;
   readonly uuid: string;
   readonly name: string;
+  readonly type: GuestType;
   readonly vcpus: number;
   readonly maxVcpus: number;
   readonly memoryKiB: number;
@@ -25,9 +27,10 @@ export interface StoredDomain {
 
 export interface StoredRings {
   readonly storePort: number;
-  readonly storeMfn: number;
+  /** Frames as the guest names them. */
+  readonly storeGfn: number;
   readonly consolePort: number;
-  readonly consoleMfn: number;
+  readonly consoleGfn: number;
 }
 
 /** Entries of the control domain and of the CPU pool, once. */
@@ -76,12 +79,14 @@ export function writeDomain(store: XenStore, d: StoredDomain): void {
     );
     for (const dir of ['data', 'drivers', 'feature', 'attr', 'error']) t.mkdir(`${path}/${dir}`, own);
     write(t, vm, { name: d.name, uuid: d.uuid }, ro);
-    t.mkdir(`${vm}/image`, ro);
-    const image: Record<string, string> = { ostype: 'linux', kernel: d.kernelName, cmdline: d.cmdline };
-    if (d.ramdiskName !== undefined) image.ramdisk = d.ramdiskName;
-    write(t, `${vm}/image`, image, ro);
+    if (d.type === 'pv') {
+      t.mkdir(`${vm}/image`, ro);
+      const image: Record<string, string> = { ostype: 'linux', kernel: d.kernelName, cmdline: d.cmdline };
+      if (d.ramdiskName !== undefined) image.ramdisk = d.ramdiskName;
+      write(t, `${vm}/image`, image, ro);
+    }
     t.write(`${vm}/start_time`, (Date.now() / 1000).toFixed(2), ro);
-    t.write(`${libxlPath(d.domid)}/type`, 'pv');
+    t.write(`${libxlPath(d.domid)}/type`, d.type);
     t.write(`${libxlPath(d.domid)}/dm-version`, 'qemu_xen');
   });
 }
@@ -101,7 +106,7 @@ export function writeRings(store: XenStore, domid: number, r: StoredRings): void
   store.transaction((t) => {
     t.write(`${path}/domid`, `${domid}`, ro);
     t.mkdir(`${path}/store`, ro);
-    write(t, `${path}/store`, { port: `${r.storePort}`, 'ring-ref': `${r.storeMfn}` }, ro);
+    write(t, `${path}/store`, { port: `${r.storePort}`, 'ring-ref': `${r.storeGfn}` }, ro);
     t.mkdir(backend, ro);
     write(t, backend, device, ro);
     t.mkdir(`${path}/console`, ro);
@@ -112,7 +117,7 @@ export function writeRings(store: XenStore, domid: number, r: StoredRings): void
       type: 'xenconsoled',
       output: 'pty',
       port: `${r.consolePort}`,
-      'ring-ref': `${r.consoleMfn}`,
+      'ring-ref': `${r.consoleGfn}`,
     };
     write(t, `${path}/console`, console, ro);
     const libxl = `${libxlPath(domid)}/device/console/0`;

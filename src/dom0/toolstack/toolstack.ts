@@ -12,7 +12,7 @@ import { ChannelSocket } from '../xenconsoled/channel-socket.ts';
 import { Channel, type Serve } from '../xenconsoled/channels.ts';
 import type { XenConsoled } from '../xenconsoled/xenconsoled.ts';
 import type { XenStore } from '../xenstored/xenstored.ts';
-import { buildPv, type PvDomain, planPv } from './builder/pv-builder.ts';
+import { BUILDERS, type Builder, type BuiltDomain } from './builder/builder.ts';
 import { checkConfig, type DomainConfig, uuidBytes } from './config.ts';
 import { findPool } from './cpupools.ts';
 import type { Devices } from './devices/devices.ts';
@@ -161,20 +161,24 @@ export class Toolstack {
     }
     const kernel = this.parse(config);
     const plan = { ...config, kernel };
-    planPv(plan);
-    this.checkMemory(config.memoryMiB);
+    const type = config.type ?? 'pv';
+    const builder = BUILDERS[type];
+    builder.check(plan);
+    this.checkMemory(builder.startMiB(plan));
 
     const uuid = (config.uuid ?? crypto.randomUUID()).toLowerCase();
     const undo: (() => void)[] = [];
     this.making.add(config.name);
     try {
-      const domid = this.makeDomain(config, uuid);
+      const domid = this.makeDomain(config, builder, uuid);
       undo.push(() => ifThere(() => this.xen.domctl.destroyDomain(domid)));
       undo.push(() => removeDomain(this.store, domid, uuid));
       const maxVcpus = config.maxVcpus ?? config.vcpus;
       this.configure(domid, config, maxVcpus);
+      this.xen.memoryOp.setMemoryMap(domid, builder.memoryMap(plan));
       writeDomain(this.store, {
         ...config,
+        type,
         domid,
         uuid,
         maxVcpus,
@@ -187,7 +191,7 @@ export class Toolstack {
       const consolePort = this.xen.evtchn.allocUnbound(domid, CONTROL_DOMAIN);
       this.xen.domctl.setTscInfo(domid, config.tscMode ?? TSC_MODE.DEFAULT);
       if (config.timeOffset) this.xen.domctl.setTimeOffset(domid, config.timeOffset);
-      const built = yield* buildPv(this.xen, domid, {
+      const built = yield* builder.build(this.xen, domid, {
         ...plan,
         storePort,
         consolePort,
@@ -255,19 +259,19 @@ export class Toolstack {
     );
   }
 
-  private makeDomain(config: DomainConfig, uuid: string): number {
+  private makeDomain(config: DomainConfig, builder: Builder, uuid: string): number {
     const { capabilities } = this.xen.sysctl.physInfo();
     const { limits = {}, placement } = config;
     return this.xen.domctl.createDomain({
       handle: uuidBytes(uuid),
-      flags: 0,
+      flags: builder.flags,
       maxVcpus: config.maxVcpus ?? config.vcpus,
       maxEvtchnPort: limits.eventChannels ? limits.eventChannels - 1 : MAX_EVTCHN_PORT,
       maxGrantFrames: limits.grantFrames ?? MAX_GRANT_FRAMES,
       maxMaptrackFrames: limits.maptrackFrames ?? MAX_MAPTRACK_FRAMES,
       grantVersion: limits.grantVersion ?? (capabilities & PHYSCAP.gnttab_v2 ? 2 : 1),
       cpupool: placement?.pool === undefined ? 0 : findPool(this, placement.pool).id,
-      emulationFlags: 0,
+      emulationFlags: builder.emulationFlags,
     });
   }
 
@@ -278,30 +282,29 @@ export class Toolstack {
     domctl.setNodeAffinity(domid, 1n);
     const maxMemKiB = (config.maxMemoryMiB ?? config.memoryMiB) * 1024;
     domctl.setMaxMem(domid, maxMemKiB + MAXMEM_SLACK_KIB);
-    this.xen.memoryOp.setMemoryMapLimit(domid, maxMemKiB);
   }
 
   /** Connects the daemons to the domain's rings. */
   private attach(
     domid: number,
     name: string,
-    built: PvDomain,
+    built: BuiltDomain,
     storePort: number,
     consolePort: number,
     undo: (() => void)[],
   ) {
     const { memory } = this.xen;
-    const ring = (mfn: number, remotePort: number, handler: () => void) => {
-      const page = memory.foreignMap(domid, mfn);
+    const ring = (gfn: number, remotePort: number, handler: () => void) => {
+      const page = memory.foreignMap(domid, gfn);
       undo.push(() => page.unmap());
       const port = this.events.bindInterdomain(domid, remotePort, handler);
       undo.push(() => this.events.unbind(port));
       return { memory: memory.buffer, address: page.address, notify: () => this.events.notify(port) };
     };
-    const storeRing = ring(built.storeMfn, storePort, () => this.store.event(domid));
+    const storeRing = ring(built.storeGfn, storePort, () => this.store.event(domid));
     this.store.introduce(domid, storeRing);
     undo.push(() => this.store.release(domid));
-    const consoleRing = ring(built.consoleMfn, consolePort, () => this.consoles.event(domid));
+    const consoleRing = ring(built.consoleGfn, consolePort, () => this.consoles.event(domid));
     const console = this.consoles.introduce(domid, name, consoleRing);
     undo.push(() => this.consoles.release(domid));
     return console;

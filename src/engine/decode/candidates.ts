@@ -5,6 +5,8 @@ import type { Encoding, OperandSpec } from '../semantics/table.ts';
 const W1 = 1;
 const W0 = 2;
 const B0 = 4;
+const R0 = 8;
+const R1 = 16;
 
 /** Which mandatory prefix: any, none of 66 F2 F3, or that one. */
 const ANY = 0;
@@ -25,7 +27,7 @@ export interface Candidate {
   readonly index: number;
   readonly prefix: number;
   readonly rm: number;
-  /** W1 | W0 | B0. */
+  /** W1 | W0 | B0 | R0 | R1. */
   readonly rex: number;
   /** A memory form is told by modrm's mod. */
   readonly mayAddress: boolean;
@@ -55,7 +57,8 @@ export function candidate(e: Encoding, index: number): Candidate {
     ...{ e, index },
     prefix: PREFIX[e.prefix],
     rm: told && needsMemory ? MEMORY : told && needsRegister ? REGISTER : EITHER,
-    rex: (has('w1') ? W1 : 0) | (has('w0') ? W0 : 0) | (has('b0') ? B0 : 0),
+    rex:
+      (has('w1') ? W1 : 0) | (has('w0') ? W0 : 0) | (has('b0') ? B0 : 0) | (has('r0') ? R0 : 0) | (has('r1') ? R1 : 0),
     mayAddress: asModrm && !some(e, ['C', 'D', 'R']),
     memoryForms: e.modrm < 0 && some(e, ['E', 'W', 'Q', 'M']),
     hasX: some(e, ['X']),
@@ -101,6 +104,8 @@ export class Candidates {
         if (c.rex & W1 && !(rex & 8)) continue;
         if (c.rex & W0 && rex & 8) continue;
         if (c.rex & B0 && rex & 1) continue;
+        if (c.rex & R0 && rex & 4) continue;
+        if (c.rex & R1 && !(rex & 4)) continue;
       }
       if (e.sizes[mode].length > 0) return c;
     }

@@ -5,6 +5,9 @@ import type { Decoded } from './decode.ts';
 
 const { off } = CpuState;
 
+/** Control registers as `mov` reads them. */
+const CONTROL: Record<number, number> = { 0: off.cr0, 2: off.cr2, 3: off.guest_cr3, 4: off.cr4, 8: off.cr8 };
+
 /** Byte offset in CpuState of operand i's register; that of `zero` if it is none. */
 export function operandSlot(e: Encoding, i: number, d: Decoded): number {
   const n = d.regs[i];
@@ -23,7 +26,7 @@ export function operandSlot(e: Encoding, i: number, d: Decoded): number {
     case 'D':
       return off.dr + (n & 7) * 8;
     case 'C':
-      return off.zero;
+      return CONTROL[n] ?? off.zero;
     default:
       return n & 0x100 ? off.gpr + (n & 3) * 8 + 1 : off.gpr + n * 8;
   }

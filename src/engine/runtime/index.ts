@@ -1,6 +1,10 @@
 /** Everything runtime.wasm exports: the MMU, and the helpers that instruction descriptions call. */
 export { find_code, known_straddler } from './code';
 export { flags_words, rflags_get, rflags_set } from './flags';
+export { hvm_enter } from './hvm/contexts';
+export * from './hvm/control';
+export { hvm_inject, hvm_syscall, hvm_sysret } from './hvm/events';
+export { hvm_lgdt, hvm_lidt, hvm_lldt, hvm_ltr } from './hvm/tables';
 export * from './intmul';
 export { jumps_reset } from './jumps';
 export * from './mmu';

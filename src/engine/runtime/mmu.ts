@@ -13,7 +13,8 @@ import {
   AreaHeader, CpuState, EXIT, NON_CANONICAL, RENDEZVOUS, TLB_CONTEXTS, TLB_ENTRIES, TLB_INVALID, TlbContext, TlbEntry, VEC, XTLB_ENTRIES, XtlbEntry,
 } from '../../../build/abi/engine';
 import { clear_jumps, forget_jumps, jumps_reset, select_jumps } from './jumps';
-import { area, setArea, walk_done, walk_error, walk_failed, walk_page, walk_rights } from './percpu';
+import { hvm_walk } from './hvm/paging';
+import { WALK_NPF, area, setArea, walk_done, walk_error, walk_failed, walk_page, walk_rights, walk_shift } from './percpu';
 import { code_watched, data_watched, may_access, watched_page } from './watch';
 
 /** Frame `mfn` is going to hold decoded code for `mode`: its offset table's address (made if need be). */
@@ -64,8 +65,15 @@ export function tlb_reset(): void {
   const from = load<u32>(area, AreaHeader.tlbs);
   const to = from + TLB_CONTEXTS * TLB_BYTES;
   for (let e = from; e < to; e += <u32>TlbEntry.SIZE) atomic.store<u32>(write_map + (load<u32>(e, TlbEntry.mfn) << 2), 0);
-  for (let i: u32 = 0; i < TLB_CONTEXTS; i++) clear_context(i);
   memory.fill(contexts, 0, TLB_CONTEXTS * <u32>TlbContext.SIZE);
+  for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
+    store<u32>(context_at(i), 1, TlbContext.dirty);
+    clear_context(i);
+  }
+}
+
+@inline function context_at(i: u32): u32 {
+  return load<u32>(area, AreaHeader.contexts) + i * <u32>TlbContext.SIZE;
 }
 
 /** Forget the decoded code of the frame. Not from within guest code. */
@@ -107,6 +115,10 @@ function forget_exec(context: u32, page: u64): void {
 }
 
 function clear_context(i: u32): void {
+  const c = context_at(i);
+  if (!load<u32>(c, TlbContext.dirty)) return;
+  store<u32>(c, i == load<u32>(area, AreaHeader.current) ? 1 : 0, TlbContext.dirty);
+  store<u64>(c, 0, TlbContext.large);
   const tlb = load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES;
   let page: u64 = 0;
   for (let e = tlb; e < tlb + TLB_BYTES; e += <u32>TlbEntry.SIZE) {
@@ -124,17 +136,20 @@ function clear_context(i: u32): void {
  * context is reused only if it has not changed since the context was last active.
  */
 export function tlb_switch(cpu: usize, root: u32, generation: u32): void {
+  store<u64>(cpu, <u64>root, CpuState.cr3);
+  use_context(cpu, find_context(cpu, root, generation));
+}
+
+/** The context of (domain, root), cleared if it is not of this generation; the least recently used one if there is none. */
+export function find_context(cpu: usize, root: u32, generation: u32): u32 {
   const domain = load<u32>(cpu, CpuState.domain);
-  const contexts = load<u32>(area, AreaHeader.contexts);
-  const clock = load<u32>(area, AreaHeader.clock) + 1;
-  store<u32>(area, clock, AreaHeader.clock);
   let victim: u32 = 0;
   let oldest: u32 = u32.MAX_VALUE;
-  let found: i32 = -1;
   for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
-    const c = contexts + i * <u32>TlbContext.SIZE;
+    if (is_context(i, domain, root, generation)) return i;
+    const c = context_at(i);
     if (load<u32>(c, TlbContext.root) == root && load<u32>(c, TlbContext.domain) == domain) {
-      found = i;
+      victim = i;
       break;
     }
     const used = load<u32>(c, TlbContext.used);
@@ -143,21 +158,40 @@ export function tlb_switch(cpu: usize, root: u32, generation: u32): void {
       victim = i;
     }
   }
-  const i: u32 = found >= 0 ? <u32>found : victim;
-  const c = contexts + i * <u32>TlbContext.SIZE;
-  if (found < 0 || load<u32>(c, TlbContext.generation) != generation) {
-    clear_context(i);
-    store<u64>(cpu, load<u64>(cpu, CpuState.n_tlb_flush) + 1, CpuState.n_tlb_flush);
-    store<u32>(c, root, TlbContext.root);
-    store<u32>(c, domain, TlbContext.domain);
-    store<u32>(c, generation, TlbContext.generation);
-  }
-  store<u32>(c, clock, TlbContext.used);
+  const c = context_at(victim);
+  clear_context(victim);
+  store<u64>(cpu, load<u64>(cpu, CpuState.n_tlb_flush) + 1, CpuState.n_tlb_flush);
+  store<u32>(c, root, TlbContext.root);
+  store<u32>(c, domain, TlbContext.domain);
+  store<u32>(c, generation, TlbContext.generation);
+  return victim;
+}
+
+@inline export function is_context(i: u32, domain: u32, root: u32, generation: u32): bool {
+  const c = context_at(i);
+  return load<u32>(c, TlbContext.root) == root && load<u32>(c, TlbContext.domain) == domain && load<u32>(c, TlbContext.generation) == generation;
+}
+
+/** Make a context the active one. */
+export function use_context(cpu: usize, i: u32): void {
+  const clock = load<u32>(area, AreaHeader.clock) + 1;
+  store<u32>(area, clock, AreaHeader.clock);
+  store<u32>(context_at(i), clock, TlbContext.used);
+  store<u32>(context_at(i), 1, TlbContext.dirty);
   store<u32>(area, i, AreaHeader.current);
-  store<u64>(cpu, <u64>root, CpuState.cr3);
   store<u32>(cpu, load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES, CpuState.tlb);
   select_jumps(cpu, i);
   select_xtlb(cpu);
+}
+
+/** Free the contexts of the domain whose root is one of `root` and `other`. One that is active stays so, and empty, until another is. */
+export function drop_contexts(domain: u32, root: u32, other: u32): void {
+  for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
+    const c = context_at(i);
+    const r = load<u32>(c, TlbContext.root);
+    if (r == 0 || (r != root && r != other) || load<u32>(c, TlbContext.domain) != domain) continue;
+    clear_context(i);
+  }
 }
 
 /** Name the active context's execute TLB for the present mode; wherever CpuState.mode changes. */
@@ -187,6 +221,10 @@ export function tlb_flush_page(domain: u32, va: u64): void {
   for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
     const c = contexts + i * <u32>TlbContext.SIZE;
     if (load<u32>(c, TlbContext.root) == 0 || load<u32>(c, TlbContext.domain) != domain) continue;
+    if ((load<u64>(c, TlbContext.large) >> ((va >> 21) & 63)) & 1) {
+      flush_large(i, va);
+      continue;
+    }
     const e = load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES + tlb_slot(va);
     if (load<u64>(e, TlbEntry.rtag) == (va & ~0xfff)) {
       store<u64>(e, no_page(va & ~0xfff), TlbEntry.rtag);
@@ -194,6 +232,30 @@ export function tlb_flush_page(domain: u32, va: u64): void {
     }
     forget_exec(i, va & ~0xfff);
   }
+}
+
+/** The page may be part of a large one, all of whose translations go. */
+function flush_large(context: u32, va: u64): void {
+  if (load<u64>(context_at(context), TlbContext.large) == u64.MAX_VALUE) {
+    clear_context(context);
+    return;
+  }
+  const from = va & ~0x1f_ffff;
+  for (let page = from; page < from + 0x20_0000; page += 4096) {
+    const e = load<u32>(area, AreaHeader.tlbs) + context * TLB_BYTES + tlb_slot(page);
+    if (load<u64>(e, TlbEntry.rtag) == page) {
+      store<u64>(e, no_page(page), TlbEntry.rtag);
+      store<u64>(e, no_page(page), TlbEntry.wtag);
+    }
+    forget_exec(context, page);
+  }
+}
+
+/** A page of `bytes` at `va` is going to be found in the active context: invlpg must find all of it. */
+@inline function note_large(va: u64, shift: u32): void {
+  if (shift == 12) return;
+  const c = context_at(load<u32>(area, AreaHeader.current));
+  store<u64>(c, shift == 21 ? load<u64>(c, TlbContext.large) | ((<u64>1) << ((va >> 21) & 63)) : u64.MAX_VALUE, TlbContext.large);
 }
 
 /**
@@ -276,7 +338,7 @@ export function code_protect(mfn: u32): void {
 @inline function code_map_slot(mfn: u32): u32 {
   return load<u32>(area, AreaHeader.code_map) + (mfn << 2);
 }
-@inline function canonical(va: u64): bool {
+@inline export function canonical(va: u64): bool {
   return <u64>((<i64>va << 16) >> 16) == va;
 }
 @inline function owners_of(mfn: u32): u32 {
@@ -291,8 +353,14 @@ export function code_protect(mfn: u32): void {
 }
 
 /** Set `bits` in the entry at `p`. False: it is no longer `e`, so the walk must start anew. */
-@inline function mark(p: u32, e: u64, bits: u64): bool {
+@inline export function mark(p: u32, e: u64, bits: u64): bool {
   return (e & bits) == bits || atomic.cmpxchg<u64>(p, e, e | bits) == e;
+}
+
+/** As walk_tables does it, from the L4 of the vCPU; in an HVM container through its p2m. */
+@inline function walk(cpu: usize, va: u64, access: u32, user: bool): bool {
+  if (load<u32>(cpu, CpuState.hvm) != 0) return hvm_walk(cpu, va, access, user);
+  return walk_tables(cpu, <u32>load<u64>(cpu, CpuState.cr3), va, access, user, true);
 }
 
 /**
@@ -300,7 +368,7 @@ export function code_protect(mfn: u32): void {
  * D of the leaf; A (and D for writes) are set in the entries as the CPU does: only while an entry is what was looked at, as
  * its table may be taken apart meanwhile. On failure walk_error is the #PF code.
  */
-function walk(cpu: usize, root: u32, va: u64, access: u32, user: bool, set: bool): bool {
+function walk_tables(cpu: usize, root: u32, va: u64, access: u32, user: bool, set: bool): bool {
   const limit = <u64>load<u32>(area, AreaHeader.mem_frames) << 12;
   const nxe = (load<u64>(cpu, CpuState.efer) & 0x800) != 0;
   let rights: u64 = RW | US;
@@ -338,7 +406,7 @@ function walk(cpu: usize, root: u32, va: u64, access: u32, user: bool, set: bool
         walk_failed(base | 1 | 8);
         return false;
       }
-      walk_done(page, rights | (access == WRITE ? D : e & D));
+      walk_done(page, rights | (access == WRITE ? D : e & D), 12);
       return true;
     }
     if (set && !mark(p, e, A)) {
@@ -369,7 +437,15 @@ export function rendezvous(cpu: usize, what: u32, mfn: u32): void {
   store<u32>(cpu, EXIT.RENDEZVOUS, CpuState.exit_reason);
 }
 
-function fault(cpu: usize, va: u64): u32 {
+/** Records why the last walk failed; 0. */
+export function fault(cpu: usize, va: u64): u32 {
+  if (walk_error & WALK_NPF) {
+    store<u64>(cpu, walk_page, CpuState.exit_gpa);
+    store<u32>(cpu, walk_error & ~WALK_NPF, CpuState.exit_error);
+    store<u32>(cpu, 0, CpuState.exit_has_error);
+    store<u32>(cpu, EXIT.NPF, CpuState.exit_reason);
+    return 0;
+  }
   store<u64>(cpu, va, CpuState.cr2);
   raise(cpu, VEC.PF, 1, walk_error);
   return 0;
@@ -387,9 +463,10 @@ function fill(cpu: usize, va: u64, access: u32): u32 {
     raise(cpu, VEC.GP, NON_CANONICAL, 0);
     return 0;
   }
-  if (!walk(cpu, <u32>load<u64>(cpu, CpuState.cr3), va, access, is_user(cpu), true)) return fault(cpu, va);
+  if (!walk(cpu, va, access, is_user(cpu))) return fault(cpu, va);
   const page = <u32>walk_page;
   const mfn = page >> 12;
+  note_large(va, walk_shift);
   if (data_watched(cpu, va)) return page | (<u32>va & 0xfff);
   const e = load<u32>(cpu, CpuState.tlb) + tlb_slot(va);
   const tag = va & ~0xfff;
@@ -482,6 +559,11 @@ export function commit(cpu: usize): void {
   return owners == 0 || write_code(cpu, h, len, owners);
 }
 
+/** As smc, for what the CPU itself writes. */
+export function may_change_code(cpu: usize, h: u32, len: u32): bool {
+  return smc(cpu, h, len);
+}
+
 function write_code(cpu: usize, h: u32, len: u32, owners: u64): bool {
   if (owners & ~own_bit()) {
     rendezvous(cpu, RENDEZVOUS.CODE_WRITTEN, h >> 12);
@@ -507,7 +589,7 @@ export function probe_exec(cpu: usize, rip: u64): u32 {
     raise(cpu, VEC.GP, 1, 0);
     return 0;
   }
-  if (!walk(cpu, <u32>load<u64>(cpu, CpuState.cr3), rip, EXEC, is_user(cpu), true)) return fault(cpu, rip);
+  if (!walk(cpu, rip, EXEC, is_user(cpu))) return fault(cpu, rip);
   const mfn = <u32>walk_page >> 12;
   if (code_watched(cpu, rip)) {
     rendezvous(cpu, RENDEZVOUS.WATCHED, 0);
@@ -527,6 +609,7 @@ export function probe_exec(cpu: usize, rip: u64): u32 {
     code = code_table(mfn, mode);
     if (mode == 0) store<u32>(slot, code);
   }
+  note_large(rip, walk_shift);
   const before = load<u64>(e, XtlbEntry.tag);
   if (before != TLB_INVALID) forget_jumps(load<u32>(area, AreaHeader.current), before);
   store<u32>(e, code, XtlbEntry.code);
@@ -546,8 +629,10 @@ export function ldt_entry(cpu: usize, sel: u32, raising: bool): u32 {
     if (raising) raise(cpu, VEC.GP, 1, sel & 0xfffc);
     return 0;
   }
-  if (!root) walk_failed(0);
-  else if (walk(cpu, root, va, READ, false, true)) return <u32>walk_page | (<u32>va & 0xfff);
+  if (load<u32>(cpu, CpuState.hvm) != 0) {
+    if (hvm_walk(cpu, va, READ, false)) return <u32>walk_page | (<u32>va & 0xfff);
+  } else if (!root) walk_failed(0);
+  else if (walk_tables(cpu, root, va, READ, false, true)) return <u32>walk_page | (<u32>va & 0xfff);
   return raising ? fault(cpu, va) : 0;
 }
 
@@ -558,7 +643,7 @@ export function guest_translate(cpu: usize, va: u64, write: u32): u32 {
   const e = load<u32>(cpu, CpuState.tlb) + tlb_slot(va);
   if ((write ? load<u64>(e, TlbEntry.wtag) : load<u64>(e, TlbEntry.rtag)) == (va & ~0xfff)) return <u32>va + load<u32>(e, TlbEntry.addend);
   if (!canonical(va)) return 0;
-  if (!walk(cpu, <u32>load<u64>(cpu, CpuState.cr3), va, write, is_user(cpu), true)) return 0;
+  if (!walk(cpu, va, write, is_user(cpu))) return 0;
   return <u32>walk_page | (<u32>va & 0xfff);
 }
 

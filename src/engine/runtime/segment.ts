@@ -1,18 +1,22 @@
 /**
- * Segment descriptors and loads of segment registers at CPL 3 (Intel SDM vol. 3, 3.4.5, 5.5-5.8). The GDT is read through
- * CpuState.gdt_frames, the LDT at its linear address in the guest kernel's address space (ldt_root). Limits are not enforced.
+ * Segment descriptors and loads of segment registers (Intel SDM vol. 3, 3.4.5, 5.5-5.8). A PV guest, which is always at CPL 3,
+ * has its GDT read through CpuState.gdt_frames, the LDT at its linear address in the guest kernel's address space (ldt_root); in
+ * an HVM container both are at linear addresses. Limits of segments are not enforced.
  */
 import { CpuState, SEG, VEC } from '../../../build/abi/engine';
+import { hvm_descriptor, hvm_set_descriptor } from './hvm/tables';
 import { ldt_entry, raise, select_xtlb } from './mmu';
 
-export const CPL: u32 = 3;
+@inline export function cpl_of(cpu: usize): u32 {
+  return load<u32>(cpu, CpuState.cpl);
+}
 
 // Descriptor bits.
 const ACCESSED: u64 = 1 << 40;
 /** Data: writable; code: readable. */
 const RW: u64 = 1 << 41;
 /** Code: conforming. */
-const CONFORMING: u64 = 1 << 42;
+export const CONFORMING: u64 = 1 << 42;
 const CODE: u64 = 1 << 43;
 /** Code or data, no system descriptor. */
 const S: u64 = 1 << 44;
@@ -20,16 +24,17 @@ const PRESENT: u64 = 1 << 47;
 const L: u64 = 1 << 53;
 const D: u64 = 1 << 54;
 const G: u64 = 1 << 55;
+const EFER_LMA: u64 = 1 << 10;
 
 export function fail(cpu: usize, vector: u32, error: u32): u32 {
   raise(cpu, vector, 1, error);
   return 0;
 }
 
-@inline function dpl(d: u64): u32 {
+@inline export function dpl(d: u64): u32 {
   return <u32>(d >> 45) & 3;
 }
-@inline function base_of(d: u64): u64 {
+@inline export function base_of(d: u64): u64 {
   return ((d >> 16) & 0xffffff) | ((d >> 32) & 0xff000000);
 }
 export function is_null(sel: u32): bool {
@@ -37,7 +42,7 @@ export function is_null(sel: u32): bool {
 }
 
 /** Host address of the 8 bytes of sel's descriptor; 0: the table does not reach that far (nothing recorded), 1: not readable, the fault recorded if `raising`. */
-function find(cpu: usize, sel: u32, raising: bool = true): u32 {
+export function find(cpu: usize, sel: u32, raising: bool = true): u32 {
   const at = sel & 0xfff8;
   if (sel & 4) {
     if (sel >> 3 >= load<u32>(cpu, CpuState.ldt_ents)) return 0;
@@ -45,13 +50,22 @@ function find(cpu: usize, sel: u32, raising: bool = true): u32 {
     return h ? h : 1;
   }
   if (at + 7 > load<u32>(cpu, CpuState.gdt_limit)) return 0;
+  if (load<u32>(cpu, CpuState.hvm) != 0) {
+    const h = hvm_descriptor(cpu, load<u64>(cpu, CpuState.gdt_base) + at, raising);
+    return h ? h : 1;
+  }
   const frame = load<u32>(cpu + ((at >> 12) << 2), CpuState.gdt_frames);
   return frame ? (frame << 12) | (at & 0xfff) : 0;
 }
 
-/** Set the accessed bit. Only in the GDT, whose frames hold nothing but descriptors; an LDT is read-only to the engine. */
-function touch(sel: u32, h: u32): void {
-  if (!(sel & 4) && !(load<u64>(h) & ACCESSED)) atomic.or<u8>(h + 5, 1);
+/**
+ * Set the accessed bit. Only in the GDT; of a PV guest its frames hold nothing but descriptors. An LDT is read-only to the engine,
+ * and so is a GDT that the guest maps so.
+ */
+function touch(cpu: usize, sel: u32, h: u32): void {
+  if (sel & 4 || load<u64>(h) & ACCESSED) return;
+  if (load<u32>(cpu, CpuState.hvm) == 0) atomic.or<u8>(h + 5, 1);
+  else hvm_set_descriptor(cpu, load<u64>(cpu, CpuState.gdt_base) + (sel & 0xfff8), load<u64>(h) | ACCESSED);
 }
 
 function set_segment(cpu: usize, seg: u32, sel: u32, base: u64): void {
@@ -64,15 +78,15 @@ function effective_base(cpu: usize, seg: u32, d: u64): u64 {
   return seg >= SEG.FS || load<u32>(cpu, CpuState.mode) != 0 ? base_of(d) : 0;
 }
 
-/** A stack segment for CPL 3: writable data of DPL 3. Host address of its descriptor, or 0 with the fault recorded. */
-function check_stack(cpu: usize, sel: u32): u32 {
+/** A stack segment for `cpl`: writable data of this DPL. Host address of its descriptor, or 0 with the fault recorded. */
+function check_stack(cpu: usize, sel: u32, cpl: u32): u32 {
   if (is_null(sel)) return fail(cpu, VEC.GP, 0);
   const error = sel & 0xfffc;
   const h = find(cpu, sel);
   if (h == 1) return 0;
   if (h == 0) return fail(cpu, VEC.GP, error);
   const d = load<u64>(h);
-  if ((sel & 3) != CPL || (d & (S | CODE | RW)) != (S | RW) || dpl(d) != CPL) return fail(cpu, VEC.GP, error);
+  if ((sel & 3) != cpl || (d & (S | CODE | RW)) != (S | RW) || dpl(d) != cpl) return fail(cpu, VEC.GP, error);
   if (!(d & PRESENT)) return fail(cpu, VEC.SS, error);
   return h;
 }
@@ -80,8 +94,13 @@ function check_stack(cpu: usize, sel: u32): u32 {
 /** Load es, ss, ds, fs or gs. Returns 0 with the fault recorded, else 1. */
 export function load_segment(cpu: usize, seg: u32, sel: u32): u32 {
   let h: u32;
+  const cpl = cpl_of(cpu);
   if (seg == SEG.SS) {
-    h = check_stack(cpu, sel);
+    if (is_null(sel) && cpl != 3 && (sel & 3) == cpl && load<u32>(cpu, CpuState.mode) == 0) {
+      set_segment(cpu, seg, sel, 0);
+      return 1;
+    }
+    h = check_stack(cpu, sel, cpl);
     if (!h) return 0;
   } else {
     if (is_null(sel)) {
@@ -93,23 +112,23 @@ export function load_segment(cpu: usize, seg: u32, sel: u32): u32 {
     if (h == 1) return 0;
     if (h == 0) return fail(cpu, VEC.GP, error);
     const d = load<u64>(h);
-    // Readable; at CPL 3, data and non-conforming code must have DPL 3 (whatever the RPL).
+    // Readable; data and non-conforming code must have a DPL that CPL and RPL reach.
     if (!(d & S) || (d & (CODE | RW)) == CODE) return fail(cpu, VEC.GP, error);
-    if ((d & (CODE | CONFORMING)) != (CODE | CONFORMING) && dpl(d) < CPL) return fail(cpu, VEC.GP, error);
+    if ((d & (CODE | CONFORMING)) != (CODE | CONFORMING) && dpl(d) < max(cpl, sel & 3)) return fail(cpu, VEC.GP, error);
     if (!(d & PRESENT)) return fail(cpu, VEC.NP, error);
   }
   const d = load<u64>(h);
-  touch(sel, h);
+  touch(cpu, sel, h);
   set_segment(cpu, seg, sel, effective_base(cpu, seg, d));
   return 1;
 }
 
 /**
- * Check a code segment for a transfer that stays at CPL 3. `ret`: by iret or far ret, where the RPL must be 3. Only flat
- * 64-bit and 32-bit segments exist for the engine: 16-bit ones and bases other than 0 raise #GP. Returns 0 with the
- * fault recorded, 1: compatibility mode, 2: 64-bit mode; nothing is loaded yet.
+ * Check a code segment for a transfer at privilege level `cpl`: by call or jmp, which stay at it, or (`ret`) by iret or far ret, where
+ * the RPL is it. Only flat 64-bit and 32-bit segments exist for the engine: 16-bit ones and bases other than 0 raise #GP.
+ * Returns 0 with the fault recorded, 1: compatibility mode, 2: 64-bit mode; nothing is loaded yet.
  */
-export function check_code(cpu: usize, sel: u32, ret: bool): u32 {
+export function check_code(cpu: usize, sel: u32, ret: bool, cpl: u32): u32 {
   if (is_null(sel)) return fail(cpu, VEC.GP, 0);
   const error = sel & 0xfffc;
   const h = find(cpu, sel);
@@ -117,31 +136,53 @@ export function check_code(cpu: usize, sel: u32, ret: bool): u32 {
   if (h == 0) return fail(cpu, VEC.GP, error);
   const d = load<u64>(h);
   if ((d & (S | CODE)) != (S | CODE)) return fail(cpu, VEC.GP, error);
-  if (ret && (sel & 3) != CPL) return fail(cpu, VEC.GP, error);
-  if (!(d & CONFORMING) && dpl(d) != CPL) return fail(cpu, VEC.GP, error);
+  if (ret ? (sel & 3) != cpl : !(d & CONFORMING) && (sel & 3) > cpl) return fail(cpu, VEC.GP, error);
+  if (d & CONFORMING ? dpl(d) > cpl : dpl(d) != cpl) return fail(cpu, VEC.GP, error);
   if (!(d & PRESENT)) return fail(cpu, VEC.NP, error);
-  const long = (d & L) != 0;
+  const long = (d & L) != 0 && (load<u64>(cpu, CpuState.efer) & EFER_LMA) != 0;
   if (long == ((d & D) != 0) || (!long && base_of(d) != 0)) return fail(cpu, VEC.GP, error);
-  touch(sel, h);
+  touch(cpu, sel, h);
   return long ? 2 : 1;
 }
 
 /** Check a stack segment for iret; 0 with the fault recorded, else 1. */
-export function check_return_stack(cpu: usize, sel: u32): u32 {
-  const h = check_stack(cpu, sel);
+export function check_return_stack(cpu: usize, sel: u32, cpl: u32): u32 {
+  const h = check_stack(cpu, sel, cpl);
   if (!h) return 0;
-  touch(sel, h);
+  touch(cpu, sel, h);
   return 1;
 }
 
-/** Load the checked code segment; `kind` as check_code gave it. Mode and the bases that depend on it follow. */
-export function load_code(cpu: usize, sel: u32, kind: u32): void {
-  store<u16>(cpu + (SEG.CS << 1), <u16>((sel & ~3) | CPL), CpuState.sel);
+/** Load the checked code segment for privilege level `cpl`; `kind` as check_code gave it. Mode and the bases that depend on it follow. */
+export function load_code(cpu: usize, sel: u32, kind: u32, cpl: u32): void {
+  store<u16>(cpu + (SEG.CS << 1), <u16>((sel & ~3) | cpl), CpuState.sel);
   set_mode(cpu, kind == 2 ? 0 : 1);
 }
 
+/** A segment register becomes a null selector. */
+export function load_null(cpu: usize, seg: u32, sel: u32): void {
+  set_segment(cpu, seg, sel, 0);
+}
+
+/** On the way out to `cpl`: data segments that it may not have become null. */
+export function leave_segments(cpu: usize, cpl: u32): void {
+  leave_segment(cpu, SEG.ES, cpl);
+  leave_segment(cpu, SEG.DS, cpl);
+  leave_segment(cpu, SEG.FS, cpl);
+  leave_segment(cpu, SEG.GS, cpl);
+}
+
+function leave_segment(cpu: usize, seg: u32, cpl: u32): void {
+  const sel = <u32>load<u16>(cpu + (seg << 1), CpuState.sel);
+  if (is_null(sel)) return;
+  const h = find(cpu, sel, false);
+  if (h <= 1) return;
+  const d = load<u64>(h);
+  if ((d & (S | CODE | CONFORMING)) != (S | CODE | CONFORMING) && dpl(d) < cpl) set_segment(cpu, seg, 0, 0);
+}
+
 /** Enter 64-bit (0) or compatibility mode (1): es, cs, ss and ds have bases in the latter only. */
-function set_mode(cpu: usize, mode: u32): void {
+export function set_mode(cpu: usize, mode: u32): void {
   if (load<u32>(cpu, CpuState.mode) == mode) return;
   store<u32>(cpu, mode, CpuState.mode);
   select_xtlb(cpu);
@@ -171,9 +212,9 @@ export function load_stack(cpu: usize, sel: u32): void {
 // ── lar lsl verr verw ─────────────────────────────────────────────────────────────────────────────────────────
 // Each returns 0: #PF recorded, 1: not accessible (ZF = 0), 2: accessible (ZF = 1).
 
-/** Code and data are accessible with DPL 3 (and RPL at most 3, as always), conforming code always. */
-function visible(d: u64): bool {
-  return (d & (S | CODE | CONFORMING)) == (S | CODE | CONFORMING) || dpl(d) == CPL;
+/** Code and data are accessible with a DPL that CPL and RPL reach, conforming code always. */
+function visible(cpu: usize, sel: u32, d: u64): bool {
+  return (d & (S | CODE | CONFORMING)) == (S | CODE | CONFORMING) || dpl(d) >= max(cpl_of(cpu), sel & 3);
 }
 
 /** Host address of a descriptor that lar and lsl may look at; 0: none, 1: #PF recorded. `gates`: call gates too. */
@@ -187,7 +228,7 @@ function inspect(cpu: usize, sel: u32, gates: bool): u32 {
     const type = <u32>(d >> 40) & 15;
     if (type != 2 && type != 9 && type != 11 && !(gates && type == 12)) return 0;
   }
-  return visible(d) ? h : 0;
+  return visible(cpu, sel, d) ? h : 0;
 }
 
 export function lar(cpu: usize, sel: u32): u32 {
@@ -211,7 +252,7 @@ function verify(cpu: usize, sel: u32, write: bool): u32 {
   const h = find(cpu, sel);
   if (h <= 1) return 1 - h;
   const d = load<u64>(h);
-  if (!(d & S) || !visible(d)) return 1;
+  if (!(d & S) || !visible(cpu, sel, d)) return 1;
   const ok = write ? (d & (CODE | RW)) == RW : (d & (CODE | RW)) != CODE;
   return ok ? 2 : 1;
 }

@@ -543,10 +543,6 @@ export class Builder {
   raiseIf(cond: Val, vector: number, error?: number): void {
     this.if(cond, () => this.raise(vector, error));
   }
-  /** #GP(0) → EXIT.PRIVILEGED unless CPL is 0: for privileged instructions. */
-  privileged(): void {
-    this.if(this.cmp('ne', this.get(CpuState.off.cpl, 4), this.i32(0)), () => this.exit(6));
-  }
   /** Leave guest code (EXIT.*). `next`: with rip after this instruction. */
   exit(reason: number, o: { vector?: Val; error?: Val; next?: boolean } = {}): void {
     this.end({ k: 'exit', reason, vector: o.vector, error: o.error, next: !!o.next });

@@ -1,8 +1,8 @@
 /** Flag instructions (SDM vol. 2): clc stc cmc cld std cli sti lahf sahf, and salc. */
 import { RFLAGS } from '../flags.ts';
-import { CpuState, EXIT } from '../state.ts';
+import { CpuState, EXIT, VEC } from '../state.ts';
 import type { Builder, Val } from './builder.ts';
-import { iopl } from './stack.ts';
+import { iopl, lookForInterrupts } from './stack.ts';
 import { type Insn, insn } from './table.ts';
 
 /** Word c for CF = 0 and OF kept: bit 63 clear, bit 62 = OF. */
@@ -17,13 +17,14 @@ function setControl(b: Builder, flag: number, on: boolean): void {
   b.set(rflags, 4, on ? b.or(old, b.i32(flag)) : b.and(old, b.i32(~flag)));
 }
 
-/** cli and sti: the hypervisor emulates them when IOPL does not allow them. */
+/** cli and sti: when IOPL does not allow them #GP(0), in PV after the hypervisor has looked at it. */
 function interrupts(b: Builder, on: boolean): void {
-  b.if(
-    iopl(b),
-    () => setControl(b, RFLAGS.IF, on),
-    () => b.exit(EXIT.PRIVILEGED),
-  );
+  b.if(b.eqz(iopl(b)), () => {
+    b.if(b.eqz(b.get(CpuState.off.hvm, 4)), () => b.exit(EXIT.PRIVILEGED));
+    b.raise(VEC.GP, 0);
+  });
+  setControl(b, RFLAGS.IF, on);
+  if (on) lookForInterrupts(b);
 }
 
 const AH = CpuState.off.gpr + 1;

@@ -3,7 +3,7 @@
  * and esp is used; SS's base is not added.
  */
 import { RFLAGS } from '../flags.ts';
-import { CpuState, GPR } from '../state.ts';
+import { CpuState, GPR, PENDING } from '../state.ts';
 import type { Builder, Val } from './builder.ts';
 import { type Insn, insn } from './table.ts';
 
@@ -78,7 +78,12 @@ function popa(b: Builder): void {
   for (const { r, v } of loaded) b.setReg(r, n, v);
 }
 
-/** Flags that popf changes at CPL 3 (IF only with sufficient IOPL; IOPL, VM never; RF, VIF and VIP become 0). */
+/** IF may have been set: if the hypervisor waits for that, guest code is left at the next taken branch. */
+export function lookForInterrupts(b: Builder): void {
+  b.if(b.get(CpuState.off.irq_wanted, 4), () => b.set(CpuState.off.pending, 4, b.i32(PENDING)));
+}
+
+/** Flags that popf changes at any CPL (IF only with sufficient IOPL, IOPL at CPL 0; VM never; RF, VIF and VIP become 0). */
 const POPF = RFLAGS.STATUS | RFLAGS.TF | RFLAGS.DF | RFLAGS.NT | RFLAGS.AC | RFLAGS.ID;
 const POPF_CLEAR = RFLAGS.RF | RFLAGS.VIF | RFLAGS.VIP;
 
@@ -92,11 +97,13 @@ function popf(b: Builder): void {
   const t = top(b);
   const v = b.to('i64', t.v);
   const mask = (m: number) => BigInt(b.size === 2 ? m & 0xffff : m);
-  const allowed = b.or(b.i64(mask(POPF)), b.shl(b.to('i64', iopl(b)), 9));
+  const level = b.shl(b.to('i64', b.eqz(b.get(CpuState.off.cpl, 4))), 12);
+  const allowed = b.or(b.or(b.i64(mask(POPF)), b.shl(b.to('i64', iopl(b)), 9)), b.mul(level, b.i64(3)));
   const old = b.call('rflags_get', [], 'i64', { pure: true });
   const kept = b.and(b.and(old, b.not(allowed)), b.i64(~mask(POPF_CLEAR)));
   t.done();
   b.call('rflags_set', [b.or(kept, b.and(v, allowed))]);
+  lookForInterrupts(b);
   // The trap flag may be set now.
   b.set(CpuState.off.rip, 8, b.nextRip());
   b.resync();

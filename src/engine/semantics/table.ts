@@ -30,7 +30,7 @@
  *               says so)   y (4, or 8 with REX.W, though no operand says so)   a (address size matters though there is no
  *               memory operand: string instructions, loop, jrcxz)   w1 / w0 (REX.W must be 1 / 0)
  *               mem / reg (only the memory / register form of an E/W/Q operand)
- *               b0 (only without REX.B: 90 is nop, 41 90 is xchg)   pop (a memory operand based on rSP is addressed with
+ *               b0 (only without REX.B: 90 is nop, 41 90 is xchg)   r0 / r1 (REX.R must be 0 / 1)   pop (a memory operand based on rSP is addressed with
  *               rSP already incremented by the operand size: pop m)
  */
 import type { Builder } from './builder.ts';
@@ -165,7 +165,7 @@ export function parseEncoding(owner: Insn, text: string): Encoding {
       compat = [4];
     }
   } else if (anyY) {
-    long = [4, 8];
+    long = attrs.has('f64') ? [8] : [4, 8];
     compat = [4];
   } else {
     long = compat = [byteOnly ? 1 : attrs.has('f64') || attrs.has('d64') ? 8 : 4];

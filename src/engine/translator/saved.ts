@@ -147,15 +147,16 @@ function part(r: Reader): Part & { delta: number } {
 
 /** Most bytes that are saved: a shell, two disks and a network have some 2,000 translations of 35 KB. */
 export const SAVED_LIMIT = 128 << 20;
-/** Runs that a translation is kept for without being used. */
+/** Runs that a translation is kept for without being used, whatever there is besides; and up to how many bytes it is kept longer. */
 const KEPT_RUNS = 8;
+const KEPT_ANYHOW = 48 << 20;
 
 /** Bytes that it takes, about. */
 const sizeOf = (t: Saved): number =>
   [t, ...t.others].reduce((n, p) => n + p.bytes.length + 8 * p.ranges.length + 12, 64) + t.wasm.length + t.code.length;
 
-/** One of each, those used last first, in `limit` bytes or so. */
-export function mergeSaved(lists: readonly (readonly Saved[])[], limit: number): Saved[] {
+/** One of each, those used last first, in `limit` bytes or so; those of old only up to `anyhow`. */
+export function mergeSaved(lists: readonly (readonly Saved[])[], limit: number, anyhow = KEPT_ANYHOW): Saved[] {
   const best = new Map<string, Saved>();
   for (const t of lists.flat()) {
     const pieces = [t, ...t.others].map((p) => `${p.ranges}:${Buffer.from(p.bytes).toString('latin1')}`);
@@ -165,10 +166,9 @@ export function mergeSaved(lists: readonly (readonly Saved[])[], limit: number):
   }
   let size = 0;
   return [...best.values()]
-    .filter((t) => t.age <= KEPT_RUNS)
     .sort((a, b) => a.age - b.age)
     .filter((t) => {
       size += sizeOf(t);
-      return size <= limit;
+      return size <= (t.age <= KEPT_RUNS ? limit : Math.min(limit, anyhow));
     });
 }

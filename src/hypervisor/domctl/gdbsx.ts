@@ -70,6 +70,8 @@ export function gdbsx_guestmemio(d: Domain, u: usize): i64 {
   let va = load<u64>(u, DomctlGdbsxMemio.gva);
   let uva = load<u64>(u, DomctlGdbsxMemio.uva);
   let left = load<u32>(u, DomctlGdbsxMemio.len);
+  // Not through a p2m.
+  if (d.is_hvm) return -ERRNO.EOPNOTSUPP;
   const write = load<u8>(u, DomctlGdbsxMemio.gwr) != 0;
   const pgd3val = load<u64>(u, DomctlGdbsxMemio.pgd3val);
   if (left > MEMIO_MAX) return -ERRNO.EINVAL;

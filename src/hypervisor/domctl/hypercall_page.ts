@@ -28,10 +28,11 @@ function fill_slot(p: usize, n: u32): void {
 
 export function hypercall_page_initialise(d: Domain, gmfn: u64): i64 {
   if (d.is_ts) return -ERRNO.EINVAL;
-  if (!get_page_and_type_writable(d, gmfn)) return -ERRNO.EACCES;
-  const page = map_domain_page(<u32>gmfn);
+  const mfn = get_page_and_type_writable(d, gmfn);
+  if (mfn == 0) return -ERRNO.EACCES;
+  const page = map_domain_page(mfn);
   for (let n: u32 = 0; n < NR_HYPERCALL_SLOTS; n++) fill_slot(page + n * SLOT, n);
-  frame_modified(<u32>gmfn);
-  put_page_and_type_writable(<u32>gmfn);
+  frame_modified(mfn);
+  put_page_and_type_writable(mfn);
   return 0;
 }

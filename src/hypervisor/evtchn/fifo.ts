@@ -168,13 +168,14 @@ export function evtchn_fifo_init_control(d: Domain, arg: usize): i64 {
     arrays = alloc_xenheap_page();
     if (arrays == 0) return -ERRNO.ENOMEM;
   }
-  if (!get_page_and_type_writable(d, gfn)) {
+  const mfn = get_page_and_type_writable(d, gfn);
+  if (mfn == 0) {
     if (d.evtchn_fifo == 0) free_xenheap_page(arrays);
     return -ERRNO.EINVAL;
   }
-  const rc = setup_vcpu(v, <u32>gfn, offset);
+  const rc = setup_vcpu(v, mfn, offset);
   if (rc != 0) {
-    put_page_and_type_writable(<u32>gfn);
+    put_page_and_type_writable(mfn);
     if (d.evtchn_fifo == 0) free_xenheap_page(arrays);
     return rc;
   }
@@ -198,8 +199,9 @@ export function evtchn_fifo_expand_array(d: Domain, gfn: u64): i64 {
   if (d.evtchn_fifo == 0) return -ERRNO.EOPNOTSUPP;
   const n = load<u32>(d.evtchn_fifo + ARRAY_COUNT);
   if (n >= MAX_ARRAY_PAGES) return -ERRNO.ENOSPC;
-  if (!get_page_and_type_writable(d, gfn)) return -ERRNO.EINVAL;
-  store<u32>(d.evtchn_fifo + (n << 2), <u32>gfn);
+  const mfn = get_page_and_type_writable(d, gfn);
+  if (mfn == 0) return -ERRNO.EINVAL;
+  store<u32>(d.evtchn_fifo + (n << 2), mfn);
   // What the guest put there stays: it masks what it wants masked.
   atomic.store<u32>(d.evtchn_fifo + ARRAY_COUNT, n + 1);
   return 0;

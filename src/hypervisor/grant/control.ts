@@ -4,6 +4,7 @@ import { is_null } from "../domain";
 import { put_domain } from "../domain_list";
 import { copy_to_guest } from "../guest";
 import { current } from "../percpu";
+import { mfn_to_gfn } from "../mm/p2m";
 import { get_any_domain, xsm_target } from "../mm/privilege";
 import { mm_scratch, SCRATCH_WORD } from "../mm/scratch";
 import {
@@ -28,7 +29,7 @@ function setup(op: usize): i32 {
     if (!gnttab_grow_table(d, frames)) rc = GNTST.general_error;
     const word = mm_scratch(SCRATCH_WORD);
     for (let i: u32 = 0; rc == GNTST.okay && i < frames; i++) {
-      store<u64>(word, <u64>shared_frame_mfn(gt, i));
+      store<u64>(word, mfn_to_gfn(d, shared_frame_mfn(gt, i)));
       if (copy_to_guest(list + (<u64>i << 3), word, 8) != 0) rc = GNTST.bad_virt_addr;
     }
   }

@@ -4,7 +4,8 @@ import { Domain, DOMID_SELF, is_null } from "../domain";
 import { get_domain_by_id, put_domain } from "../domain_list";
 import { current } from "../percpu";
 import { map_domain_page, page_to_mfn, PGT_writable_page } from "../mm/frame";
-import { get_page_from_mfn, put_page } from "../mm/page";
+import { get_page_from_gfn } from "../mm/p2m";
+import { put_page } from "../mm/page";
 import { get_page_type, put_page_type } from "../mm/page_type";
 import { frame_modified } from "../mm/tlbflush";
 import { acquire_grant_for_copy, release_grant_for_copy } from "./acquire";
@@ -39,7 +40,7 @@ function claim(end: CopyEnd, ptr: usize): i32 {
     const rc = acquire_grant_for_copy(end.domain, end.ref, current.domain.domid, !end.write, end);
     if (rc != GNTST.okay) return rc;
   } else {
-    end.page = get_page_from_mfn(load<u64>(ptr, GnttabCopyPtr.u), end.domain);
+    end.page = get_page_from_gfn(end.domain, load<u64>(ptr, GnttabCopyPtr.u));
     if (is_null(end.page)) return GNTST.bad_page;
     end.start = 0;
     end.length = 4096;

@@ -6,6 +6,7 @@ import {
 import { Domain, is_null } from "../domain";
 import { copy_from_guest, copy_to_guest, guest_handle_okay } from "../guest";
 import { hypercall_create_continuation, hypercall_preempt_check } from "../hypercalls/continuation";
+import { current } from "../percpu";
 import { mm_scratch, SCRATCH_ARG } from "../mm/scratch";
 import { query_size, setup_table, swap_grant_ref } from "./control";
 import { cache_flush } from "./cache_flush";
@@ -43,6 +44,21 @@ function size_of(cmd: u32): u32 {
 
 const CMD_MASK: u32 = 0xfff;
 
+/** What an HVM container may do (Xen's hvm_grant_table_op). */
+function hvm_may(cmd: u32): bool {
+  switch (cmd) {
+    case GNTTABOP.query_size:
+    case GNTTABOP.setup_table:
+    case GNTTABOP.set_version:
+    case GNTTABOP.get_version:
+    case GNTTABOP.copy:
+    case GNTTABOP.map_grant_ref:
+    case GNTTABOP.unmap_grant_ref:
+    case GNTTABOP.swap_grant_ref: return true;
+  }
+  return false;
+}
+
 /** Operations that take exactly one structure. */
 function is_single(cmd: u32): bool {
   return cmd == GNTTABOP.setup_table || cmd == GNTTABOP.query_size || cmd == GNTTABOP.get_status_frames;
@@ -72,6 +88,7 @@ export function do_grant_table_op(ucmd: u64, uop: u64, ucount: u64): i64 {
   const cmd = <u32>ucmd & CMD_MASK;
   const count = <u32>ucount;
   const size = size_of(cmd);
+  if (current.domain.is_hvm && !hvm_may(<u32>ucmd)) return -ERRNO.ENOSYS;
   if (<i32>count < 0) return -ERRNO.EINVAL;
   // Upper bits are how far a continued cache_flush came; none of ours is continued so.
   if (<u32>ucmd > CMD_MASK) return -ERRNO.EINVAL;

@@ -1,6 +1,7 @@
 // GNTTABOP_map_grant_ref, unmap_grant_ref, unmap_and_replace.
 //
-// A PV domain maps into its page tables (host_map) or takes a device mapping, which is a reference only. A TypeScript
+// A PV domain maps into its page tables, an HVM container into its p2m (host_map), or takes a device mapping, which is a
+// reference only. A TypeScript
 // domain has no page tables: a host mapping is a reference, dev_bus_addr the machine address it may then use.
 import { GNTMAP, GNTST, GnttabMapGrantRef, GnttabUnmapAndReplace, GnttabUnmapGrantRef } from "../abi";
 import { Domain, is_null } from "../domain";
@@ -13,6 +14,7 @@ import { mm_scratch, SCRATCH_GRANT_USE } from "../mm/scratch";
 import { flush_tlb_domain, frame_modified } from "../mm/tlbflush";
 import { get_maptrack_handle, Maptrack, MAPTRACK_INVALID, maptrack_entry, maptrack_limit, put_maptrack_handle } from "./maptrack";
 import { create_grant_pv_mapping, replace_grant_pv_mapping } from "./pv_map";
+import { create_grant_p2m_mapping, remove_grant_p2m_mapping } from "./p2m_map";
 import { GrantUse, pin_grant_for_map, unpin_grant } from "./status";
 import { GNTPIN_devr_inc, GNTPIN_devw_inc, GNTPIN_hstr_inc, GNTPIN_hstw_inc, table_of } from "./table";
 
@@ -35,12 +37,25 @@ function put_mapping_refs(pg: PageInfo, flags: u32): void {
   else put_page_and_type(pg);
 }
 
+function create_host_mapping(host_addr: u64, mfn: u32, flags: u32): i32 {
+  if (current.domain.is_ts) return GNTST.okay;
+  return current.domain.is_hvm ? create_grant_p2m_mapping(host_addr, mfn, flags) : create_grant_pv_mapping(host_addr, mfn, flags);
+}
+/** The mapping is gone once this returns okay, from TLBs too. */
+function end_host_mapping(host_addr: u64, mfn: u32, new_addr: u64, flags: u32): i32 {
+  const d = current.domain;
+  if (d.is_ts) return GNTST.okay;
+  const rc = d.is_hvm ? remove_grant_p2m_mapping(host_addr, mfn, new_addr, flags) : replace_grant_pv_mapping(host_addr, mfn, new_addr, flags);
+  if (rc == GNTST.okay) flush_tlb_domain(d);
+  return rc;
+}
+
 /** Maps for the current domain; the caller holds a reference on the page, and keeps it. */
 function map_page(pg: PageInfo, mfn: u32, host_addr: u64, flags: u32): i32 {
   const host = (flags & GNTMAP.host_map) != 0;
   if (host) {
     if (!get_mapping_refs(pg, flags)) return GNTST.general_error;
-    const rc: i32 = current.domain.is_ts ? GNTST.okay : create_grant_pv_mapping(host_addr, mfn, flags);
+    const rc = create_host_mapping(host_addr, mfn, flags);
     if (rc != GNTST.okay) {
       put_mapping_refs(pg, flags);
       return rc;
@@ -48,10 +63,7 @@ function map_page(pg: PageInfo, mfn: u32, host_addr: u64, flags: u32): i32 {
   }
   if (!(flags & GNTMAP.device_map) || get_mapping_refs(pg, flags)) return GNTST.okay;
   if (host) {
-    if (!current.domain.is_ts) {
-      if (replace_grant_pv_mapping(host_addr, mfn, 0, flags) != GNTST.okay) return GNTST.general_error;
-      flush_tlb_domain(current.domain);
-    }
+    if (end_host_mapping(host_addr, mfn, 0, flags) != GNTST.okay) return GNTST.general_error;
     put_mapping_refs(pg, flags);
   }
   return GNTST.general_error;
@@ -160,13 +172,12 @@ function unmap_ref(
   if (what & GNTMAP.device_map && !ld.is_ts && dev_bus_addr != <u64>mfn << 12) return GNTST.bad_dev_addr;
   // Of two CPUs that unmap the same, one gets it.
   if (atomic.cmpxchg<u32>(flags_of(mt), flags, flags & ~what) != flags) return GNTST.bad_handle;
-  if (what & GNTMAP.host_map && !ld.is_ts) {
-    const rc = replace_grant_pv_mapping(host_addr, mfn, new_addr, flags);
+  if (what & GNTMAP.host_map) {
+    const rc = end_host_mapping(host_addr, mfn, new_addr, flags);
     if (rc != GNTST.okay) {
       atomic.or<u32>(flags_of(mt), what);
       return rc;
     }
-    flush_tlb_domain(ld);
   }
   end_mapping(what, flags, mfn, ref, rd, ld.is_ts != 0, true);
   if (!((flags & ~what) & (GNTMAP.host_map | GNTMAP.device_map))) put_maptrack_handle(table_of(ld), handle);
@@ -188,7 +199,7 @@ function end_mapping(what: u32, flags: u32, mfn: u32, ref: u32, rd: Domain, is_t
 
 /**
  * A dying domain loses a mapping by handle. References of a PV domain's host mappings are held by its page tables, and
- * go with them.
+ * go with them. (What is left in a p2m is nobody's to follow any more.)
  */
 export function release_mapping(d: Domain, handle: u32): void {
   const mt = maptrack_entry(table_of(d), handle);
@@ -197,7 +208,7 @@ export function release_mapping(d: Domain, handle: u32): void {
   const rd = get_domain_by_id(mt.domid);
   // Its pages are referred to by us, so the granting domain is still there.
   if (!is_null(rd)) {
-    end_mapping(what & (GNTMAP.host_map | GNTMAP.device_map), what, mt.mfn, mt.ref, rd, d.is_ts != 0, d.is_ts != 0);
+    end_mapping(what & (GNTMAP.host_map | GNTMAP.device_map), what, mt.mfn, mt.ref, rd, d.is_ts != 0, d.is_ts != 0 || d.is_hvm != 0);
     put_domain(rd);
   }
   put_maptrack_handle(table_of(d), handle);

@@ -4,7 +4,8 @@
 import { GNTST, GrantEntryV2, GTF } from "../abi";
 import { Domain, is_null } from "../domain";
 import { mfn_to_page, page_to_mfn, PageInfo } from "../mm/frame";
-import { get_page, get_page_from_mfn } from "../mm/page";
+import { get_page_from_gfn } from "../mm/p2m";
+import { get_page } from "../mm/page";
 import {
   active_entry, ActiveEntry, GNTPIN_devw_mask, GNTPIN_hstw_mask, GNTPIN_overflow, GrantTable, gt_lock, gt_unlock, nr_grant_entries,
   shared_entry, shared_entry_frame, status_word, table_of, update_status,
@@ -80,7 +81,7 @@ export function needs_status(act: ActiveEntry, readonly: bool): bool {
 /** Fills in the active entry of a grant that had no use, from its shared entry. False: the frame is not rd's. */
 function look_up(rd: Domain, gt: GrantTable, ref: u32, act: ActiveEntry, domid: u32): PageInfo {
   const entry = shared_entry(gt, ref);
-  const pg = get_page_from_mfn(shared_entry_frame(gt, entry), rd);
+  const pg = get_page_from_gfn(rd, shared_entry_frame(gt, entry));
   if (is_null(pg)) return pg;
   act.domid = domid;
   act.mfn = page_to_mfn(pg);

@@ -2,13 +2,15 @@
 // pages that the guest maps; what of them is in use is kept in active entries, which the guest cannot reach. In version 2
 // the marks of a use (GTF_reading, GTF_writing) are not in the shared entry but in status frames, which are the guest's
 // as well. Handles of what the domain itself has mapped are in its maptrack (maptrack.ts).
-import { ERRNO, GrantEntryV1, GrantEntryV2, GTF } from "../abi";
+import { ERRNO, GrantEntryV1, GrantEntryV2, GTF, XENMAPIDX_grant_table_status } from "../abi";
 import { Domain, is_null } from "../domain";
 import { LOCK_grant_table, LOCK_maptrack } from "../locks";
 import { spin_lock, spin_lock_init, spin_unlock } from "../spinlock";
 import { alloc_xenheap_page, alloc_xenheap_pages, free_xenheap_page, free_xenheap_pages, xfree, xzalloc } from "../mm/heap";
 import { share_xen_page_with_guest, unshare_xen_page } from "../mm/domain";
-import { count_info_of, mfn_to_page, PGC_count_mask, virt_to_mfn } from "../mm/frame";
+import { count_info_of, mfn_to_page, PageInfo, PGC_count_mask, virt_to_mfn } from "../mm/frame";
+import { p2m_forget_frame, paging_mode_translate } from "../mm/p2m";
+import { get_page, put_page } from "../mm/page";
 
 /** log2 of the entries in a shared frame of either version, and of the status words (u16) in a status frame. */
 const V1_SHIFT: u32 = 9;
@@ -202,7 +204,10 @@ export function add_status_frame(d: Domain): bool {
   return page != 0;
 }
 
-/** The domain has no status frames any more. The table's lock is held; false, and nothing changed: one is mapped. */
+/**
+ * The domain has no status frames any more. The table's lock is held; false, and nothing changed: one is mapped. A translated
+ * domain's TLBs are to be flushed afterwards.
+ */
 export function drop_status_frames(d: Domain): bool {
   const gt = table_of(d);
   for (let i: u32 = 0; i < gt.nr_status_frames; i++) {
@@ -212,12 +217,39 @@ export function drop_status_frames(d: Domain): bool {
   }
   for (let i: u32 = 0; i < gt.nr_status_frames; i++) {
     const page = load<u32>(gt.status + (i << 2));
-    // A mapping that another vCPU makes just now keeps its page until it ends.
+    const pg = mfn_to_page(virt_to_mfn(page));
+    // A mapping that another vCPU makes just now keeps its page until it ends; it cannot get a gfn any more.
+    const held = paging_mode_translate(d) && get_page(pg, d);
     unshare_xen_page(page, d);
+    if (held) {
+      p2m_forget_frame(d, virt_to_mfn(page));
+      put_page(pg);
+    }
     free_xenheap_page(page);
   }
   gt.nr_status_frames = 0;
   return true;
+}
+
+/**
+ * Frame `idx` of the domain's table, or with XENMAPIDX_grant_table_status in it of its status frames, with a reference; the
+ * table grows for it. Null: there is none such.
+ */
+export function gnttab_get_frame(d: Domain, idx: u64): PageInfo {
+  const none = changetype<PageInfo>(0);
+  const gt = table_of(d);
+  if (is_null(gt) || idx >> 32 != 0) return none;
+  const status = gt.version != 1 && (<u32>idx & XENMAPIDX_grant_table_status) != 0;
+  const i = status ? <u32>idx & ~XENMAPIDX_grant_table_status : <u32>idx;
+  if (i >= (status ? to_status_frames(gt.max_frames) : gt.max_frames)) return none;
+  if (!gnttab_grow_table(d, status ? min<u32>((i + 1) << STATUS_FRAME_SHIFT, gt.max_frames) : i + 1)) return none;
+  gt_lock(gt);
+  // The version may have changed.
+  const have = status ? i < gt.nr_status_frames : i < gt.nr_frames;
+  const pg = have ? mfn_to_page(status ? status_frame_mfn(gt, i) : shared_frame_mfn(gt, i)) : none;
+  const held = !is_null(pg) && get_page(pg, d);
+  gt_unlock(gt);
+  return held ? pg : none;
 }
 
 /** A new domain's table; limits are Domain.max_grant_frames and max_maptrack_frames. 0 or -ENOMEM. */

@@ -8,6 +8,7 @@ import { assign_pages } from "../mm/domain";
 import { mfn_to_page, mfn_valid } from "../mm/frame";
 import { free_heap_frames } from "../mm/heap";
 import { INVALID_M2P_ENTRY, set_gpfn_from_mfn } from "../mm/m2p";
+import { paging_mode_translate } from "../mm/p2m";
 import { steal_page } from "../mm/steal";
 import { flush_tlb_domain, tlb_clock_now } from "../mm/tlbflush";
 import { gt_lock, gt_unlock, nr_grant_entries, shared_entry, shared_entry_frame, table_of } from "./table";
@@ -82,7 +83,8 @@ function transfer(op: usize): i32 {
 
 /** Gives a page without owner to `rd`, if it has offered to take one by `ref`. */
 function give(rd: Domain, ld: Domain, mfn: u32, ref: u32): i32 {
-  const room = rd.is_dying == 0 && rd.grant_table != 0 && rd.tot_pages < rd.max_pages;
+  // A page that came so would have no gfn.
+  const room = !paging_mode_translate(rd) && rd.is_dying == 0 && rd.grant_table != 0 && rd.tot_pages < rd.max_pages;
   if (!room || !prepare(rd, ld, ref) || !assign_pages(rd, mfn, 0)) return GNTST.general_error;
   complete(rd, ref, mfn);
   return GNTST.okay;

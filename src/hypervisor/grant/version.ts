@@ -6,8 +6,10 @@ import { Domain, is_null } from "../domain";
 import { put_domain } from "../domain_list";
 import { copy_to_guest } from "../guest";
 import { current } from "../percpu";
+import { mfn_to_gfn, paging_mode_translate } from "../mm/p2m";
 import { get_any_domain, xsm_target } from "../mm/privilege";
 import { mm_scratch, SCRATCH_LIST, SCRATCH_WORD } from "../mm/scratch";
+import { flush_tlb_domain } from "../mm/tlbflush";
 import {
   active_entry, add_status_frame, drop_status_frames, GrantTable, gt_lock, gt_unlock, nr_grant_entries, shared_entry, status_frame_mfn,
   status_word, table_of, to_status_frames,
@@ -91,6 +93,8 @@ function set(d: Domain, version: u32): i64 {
   let rc = try_set(d, gt, version);
   // Not under the lock: a new page may have to be flushed from TLBs first.
   while (rc == NEEDS_STATUS_FRAME) rc = add_status_frame(d) ? try_set(d, gt, version) : -ERRNO.ENOMEM;
+  // Its status frames may have been in its p2m.
+  if (rc == 0 && version == 1 && paging_mode_translate(d)) flush_tlb_domain(d);
   return rc;
 }
 
@@ -135,19 +139,20 @@ export function get_status_frames(op: usize): void {
   let rc: i32 = GNTST.bad_domain;
   if (!is_null(d)) {
     if (xsm_target(d) != 0) rc = GNTST.permission_denied;
-    else if (d.grant_table != 0) rc = list_status_frames(table_of(d), op);
+    else if (d.grant_table != 0) rc = list_status_frames(d, op);
     put_domain(d);
   }
   store<i16>(op, <i16>rc, GnttabGetStatusFrames.status);
 }
 
-function list_status_frames(gt: GrantTable, op: usize): i32 {
+function list_status_frames(d: Domain, op: usize): i32 {
+  const gt = table_of(d);
   const n = load<u32>(op, GnttabGetStatusFrames.nr_frames);
   const list = load<u64>(op, GnttabGetStatusFrames.frame_list);
   if (n > (gt.version == 1 ? 0 : gt.nr_status_frames)) return GNTST.general_error;
   const word = mm_scratch(SCRATCH_WORD);
   for (let i: u32 = 0; i < n; i++) {
-    store<u64>(word, <u64>status_frame_mfn(gt, i));
+    store<u64>(word, mfn_to_gfn(d, status_frame_mfn(gt, i)));
     if (copy_to_guest(list + (<u64>i << 3), word, 8) != 0) return GNTST.bad_virt_addr;
   }
   return GNTST.okay;

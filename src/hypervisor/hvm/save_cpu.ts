@@ -14,8 +14,8 @@ const CR0_NW: u64 = 1 << 29;
 const CR0_CD: u64 = 1 << 30;
 const CR0_PG: u64 = 1 << 31;
 const CR4_PAE: u64 = 1 << 5;
-/** VME to PCE, OSFXSR, OSXMMEXCPT, FSGSBASE, PCIDE, OSXSAVE: what CPUID offers. */
-const CR4_VALID: u64 = 0x7_07ff;
+/** TSD to PCE, OSFXSR, OSXMMEXCPT, FSGSBASE, PCIDE, OSXSAVE: what CPUID offers. */
+const CR4_VALID: u64 = 0x7_07fc;
 const EFER_LME: u64 = 1 << 8;
 const EFER_LMA: u64 = 1 << 10;
 /** SCE LME LMA NX. */

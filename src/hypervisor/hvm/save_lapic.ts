@@ -4,8 +4,8 @@ import { Vcpu } from "../domain";
 import { MTRR_CAP, mtrr_wrmsr, set_def_type, set_pat } from "./mtrr";
 import { HvmVcpu, MTRR_VCNT, NUM_FIXED_MSR, hvm_vcpu } from "./vcpu";
 import {
-  APIC_BASE_ADDR_MASK, APIC_BASE_BSP, APIC_BASE_ENABLE, APIC_BASE_EXTD, APIC_SPIV, APIC_TDCR, SPIV_ENABLED, VLAPIC_HW_DISABLED, VLAPIC_REGS_SIZE,
-  VLAPIC_SW_DISABLED, Vlapic, vcpu_vlapic, vlapic_get_reg,
+  APIC_BASE_ADDR_MASK, APIC_BASE_BSP, APIC_BASE_ENABLE, APIC_BASE_EXTD, APIC_SPIV, APIC_TASKPRI, APIC_TDCR, SPIV_ENABLED, VLAPIC_HW_DISABLED, VLAPIC_REGS_SIZE,
+  VLAPIC_SW_DISABLED, Vlapic, vcpu_vlapic, vlapic_get_reg, vlapic_get_tpr, vlapic_set_reg, vlapic_set_tpr,
 } from "./vlapic";
 import { vlapic_set_tdcr, vlapic_timer_start } from "./vlapic_timer";
 
@@ -27,13 +27,16 @@ export function load_lapic(v: Vcpu, at: usize): i64 {
 }
 
 export function save_lapic_regs(v: Vcpu, at: usize): void {
-  memory.copy(at, vcpu_vlapic(v).regs, VLAPIC_REGS_SIZE);
+  const l = vcpu_vlapic(v);
+  vlapic_set_reg(l, APIC_TASKPRI, vlapic_get_tpr(l));
+  memory.copy(at, l.regs, VLAPIC_REGS_SIZE);
 }
 
 /** Its timer counts from the initial count again. */
 export function load_lapic_regs(v: Vcpu, at: usize): i64 {
   const l = vcpu_vlapic(v);
   memory.copy(l.regs, at, VLAPIC_REGS_SIZE);
+  vlapic_set_tpr(l, vlapic_get_reg(l, APIC_TASKPRI));
   vlapic_set_tdcr(l, vlapic_get_reg(l, APIC_TDCR));
   if (vlapic_get_reg(l, APIC_SPIV) & SPIV_ENABLED) l.disabled &= ~VLAPIC_SW_DISABLED;
   else l.disabled |= VLAPIC_SW_DISABLED;

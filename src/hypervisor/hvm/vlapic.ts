@@ -1,6 +1,7 @@
 // The local APIC of an HVM vCPU: its registers, what is pending and in service, and interprocessor interrupts (Xen's
 // hvm/vlapic.c; Intel SDM vol. 3, chapter 11). vlapic_access.ts is how the guest gets at them, vlapic_timer.ts the timer. Other pCPUs
 // set IRR bits only, atomically; all else is changed by the vCPU itself, or while it is paused.
+import { CpuState } from "../abi";
 import { Vcpu, domain_vcpu, is_null } from "../domain";
 import { send_nmi } from "../hypercalls/vcpu_op";
 import { xfree, xzalloc } from "../mm/xmalloc";
@@ -71,8 +72,9 @@ export class Vlapic {
   apic_base: u64;
   /** System time when the initial count was written, or when the periodic timer last fired. */
   timer_last_update: u64;
-  /** Machine address of the register page, in the same block. */
+  /** Machine address of the register page, in the same block; and of the CpuState, whose cr8 is the upper half of the TPR. */
   regs: usize;
+  cpu: usize;
   timer: Timer;
   /** VLAPIC_*_DISABLED. */
   disabled: u32;
@@ -149,6 +151,7 @@ export function vlapic_do_init(v: Vcpu): void {
   vlapic_set_reg(l, APIC_LVR, VLAPIC_VERSION);
   vlapic_set_reg(l, APIC_DFR, u32.MAX_VALUE);
   vlapic_set_reg(l, APIC_SPIV, 0xff);
+  vlapic_set_tpr(l, 0);
   mask_lvts(l);
   l.disabled |= VLAPIC_SW_DISABLED;
   l.timer_divisor = 2;
@@ -175,6 +178,7 @@ export function vlapic_init(v: Vcpu): bool {
   if (p == 0) return false;
   const l = changetype<Vlapic>(p);
   l.timer = changetype<Timer>(p + size);
+  l.cpu = v.cpu;
   l.regs = p + size + offsetof<Timer>();
   v.vlapic = p;
   vlapic_timer_init(v, l);
@@ -214,9 +218,17 @@ function vlapic_error(v: Vcpu, bits: u32): void {
   if (!(lvterr & LVT_MASKED) && (lvterr & 0xff) >= 16) vlapic_set_irq(v, lvterr & 0xff, false);
 }
 
+export function vlapic_get_tpr(l: Vlapic): u32 {
+  return (vlapic_get_reg(l, APIC_TASKPRI) & 0xf) | ((<u32>load<u64>(l.cpu, CpuState.cr8) & 0xf) << 4);
+}
+export function vlapic_set_tpr(l: Vlapic, x: u32): void {
+  vlapic_set_reg(l, APIC_TASKPRI, x & 0xff);
+  store<u64>(l.cpu, (x >> 4) & 0xf, CpuState.cr8);
+}
+
 /** Priority below which interrupts wait: the task's, or that of what is in service. */
 export function vlapic_get_ppr(l: Vlapic): u32 {
-  const tpr = vlapic_get_reg(l, APIC_TASKPRI) & 0xff;
+  const tpr = vlapic_get_tpr(l);
   const isr = find_highest(l, APIC_ISR);
   const isrv: u32 = isr < 0 ? 0 : <u32>isr;
   return (tpr & 0xf0) >= (isrv & 0xf0) ? tpr : isrv & 0xf0;

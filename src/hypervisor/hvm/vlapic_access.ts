@@ -5,8 +5,8 @@ import {
   APIC_BASE_ADDR_MASK, APIC_BASE_BSP, APIC_BASE_ENABLE, APIC_BASE_EXTD, APIC_DFR, APIC_EOI, APIC_ESR, APIC_ICR, APIC_ICR2, APIC_ID,
   APIC_ISR, APIC_LDR, APIC_LVR, APIC_LVT0, APIC_LVT1, APIC_LVTERR, APIC_LVTPC, APIC_LVTT, APIC_LVTTHMR, APIC_PROCPRI, APIC_SPIV, APIC_TASKPRI,
   APIC_TDCR, APIC_TMCCT, APIC_TMICT, LVT_MASKED, SPIV_ENABLED, VLAPIC_HW_DISABLED, VLAPIC_SW_DISABLED, Vlapic, mask_lvts,
-  set_x2apic_id, vcpu_vlapic, vlapic_do_init, vlapic_eoi, vlapic_get_ppr, vlapic_get_reg, vlapic_ipi, vlapic_set_irq, vlapic_set_reg,
-  vlapic_x2apic_mode,
+  set_x2apic_id, vcpu_vlapic, vlapic_do_init, vlapic_eoi, vlapic_get_ppr, vlapic_get_reg, vlapic_get_tpr, vlapic_ipi, vlapic_set_irq, vlapic_set_reg,
+  vlapic_set_tpr,  vlapic_x2apic_mode,
 } from "./vlapic";
 import { LVTT_PERIODIC, vlapic_get_tmcct, vlapic_set_tdcr, vlapic_timer_start } from "./vlapic_timer";
 
@@ -64,6 +64,7 @@ function readable(reg: u32): bool {
 
 function read_aligned(l: Vlapic, reg: u32): u32 {
   switch (reg) {
+    case APIC_TASKPRI: return vlapic_get_tpr(l);
     case APIC_PROCPRI: return vlapic_get_ppr(l);
     case APIC_TMCCT: return vlapic_get_tmcct(l);
     case APIC_ICR2:
@@ -92,7 +93,7 @@ function write_lvt(l: Vlapic, reg: u32, x: u32): void {
 function write_reg(v: Vcpu, l: Vlapic, reg: u32, x: u32): void {
   switch (reg) {
     case APIC_TASKPRI:
-      vlapic_set_reg(l, reg, x & 0xff);
+      vlapic_set_tpr(l, x);
       break;
     case APIC_EOI:
       vlapic_eoi(l);

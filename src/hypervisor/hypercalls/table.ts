@@ -1,4 +1,4 @@
-// One row declares a hypercall: number, who may call it, and the function. Numbers: public/xen.h. A PV guest's argument
+// One row declares a hypercall: number, who may call it, and the function. Numbers: public/xen.h. A guest's argument
 // count is what the function takes; a number without a row is -ENOSYS.
 import { ERRNO, HYPERCALL } from "../abi";
 import { do_mmu_update } from "../mm/mmu_update";
@@ -29,11 +29,18 @@ import { current } from "../percpu";
 /** Highest number + 1. */
 export const NR_hypercalls: u32 = 64;
 
-/** PV guests only: a TypeScript domain has no such state. */
+/** PV guests only: a TypeScript domain has no such state, and an HVM container's vCPU has it in the engine. */
 // @ts-ignore: decorator
 @inline
 function pv(): bool {
-  return current.domain.is_ts == 0;
+  return current.domain.is_ts == 0 && current.domain.is_hvm == 0;
+}
+
+/** Not an HVM container's: page tables that the hypervisor checks. */
+// @ts-ignore: decorator
+@inline
+function not_hvm(): bool {
+  return current.domain.is_hvm == 0;
 }
 
 const NOSYS: i64 = -ERRNO.ENOSYS;
@@ -42,12 +49,12 @@ const NOSYS: i64 = -ERRNO.ENOSYS;
 export function call_hypercall(op: u32, a1: u64, a2: u64, a3: u64, a4: u64, a5: u64): i64 {
   switch (op) {
     case HYPERCALL.set_trap_table: return pv() ? do_set_trap_table(a1) : NOSYS;
-    case HYPERCALL.mmu_update: return do_mmu_update(a1, a2, a3, a4);
+    case HYPERCALL.mmu_update: return not_hvm() ? do_mmu_update(a1, a2, a3, a4) : NOSYS;
     case HYPERCALL.set_gdt: return pv() ? do_set_gdt(a1, a2) : NOSYS;
     case HYPERCALL.stack_switch: return pv() ? do_stack_switch(a1, a2) : NOSYS;
     case HYPERCALL.set_callbacks: return pv() ? do_set_callbacks(a1, a2, a3) : NOSYS;
     case HYPERCALL.fpu_taskswitch: return pv() ? do_fpu_taskswitch(a1) : NOSYS;
-    case HYPERCALL.sched_op_compat: return do_sched_op_compat(<u32>a1, a2);
+    case HYPERCALL.sched_op_compat: return not_hvm() ? do_sched_op_compat(<u32>a1, a2) : NOSYS;
     case HYPERCALL.platform_op: return do_platform_op(a1);
     case HYPERCALL.set_debugreg: return pv() ? do_set_debugreg(a1, a2) : NOSYS;
     case HYPERCALL.get_debugreg: return pv() ? do_get_debugreg(a1) : NOSYS;
@@ -63,7 +70,7 @@ export function call_hypercall(op: u32, a1: u64, a2: u64, a3: u64, a4: u64, a5: 
     case HYPERCALL.update_va_mapping_otherdomain: return pv() ? do_update_va_mapping_otherdomain(a1, a2, a3, a4) : NOSYS;
     case HYPERCALL.vcpu_op: return do_vcpu_op(<u32>a1, <u32>a2, a3);
     case HYPERCALL.set_segment_base: return pv() ? do_set_segment_base(a1, a2) : NOSYS;
-    case HYPERCALL.mmuext_op: return do_mmuext_op(a1, a2, a3, a4);
+    case HYPERCALL.mmuext_op: return not_hvm() ? do_mmuext_op(a1, a2, a3, a4) : NOSYS;
     case HYPERCALL.nmi_op: return pv() ? do_nmi_op(<u32>a1, a2) : NOSYS;
     case HYPERCALL.sched_op: return do_sched_op(<u32>a1, a2);
     case HYPERCALL.callback_op: return pv() ? do_callback_op(<u32>a1, a2) : NOSYS;
@@ -72,7 +79,7 @@ export function call_hypercall(op: u32, a1: u64, a2: u64, a3: u64, a4: u64, a5: 
     case HYPERCALL.hvm_op: return do_hvm_op(<u32>a1, a2);
     case HYPERCALL.sysctl: return do_sysctl(a1);
     case HYPERCALL.domctl: return do_domctl(a1);
-    case HYPERCALL.xenpmu_op: return pv() ? do_xenpmu_op(<u32>a1, a2) : NOSYS;
+    case HYPERCALL.xenpmu_op: return current.domain.is_ts == 0 ? do_xenpmu_op(<u32>a1, a2) : NOSYS;
     // Not in a system without HVM guests, hotplug, tracing and so on (docs/SUPPORT.md): xsm_op (the built-in policy is all there is), the _compat forms
     // of event_channel_op and physdev_op, dm_op, kexec_op, tmem_op, argo_op, xenoprof_op, hypfs_op, mca.
     default: return NOSYS;

@@ -82,16 +82,17 @@ export function vcpu_down(v: Vcpu): i64 {
 }
 
 /** Moves v's vcpu_info into a page of the guest, for good. */
-function map_vcpu_info(v: Vcpu, mfn: u64, offset: u32): i64 {
+function map_vcpu_info(v: Vcpu, gfn: u64, offset: u32): i64 {
   if (offset > 4096 - <u32>VcpuInfo.SIZE || (offset & 7) != 0) return -ERRNO.ENXIO;
   if (v.vcpu_info_mfn != 0) return -ERRNO.EINVAL;
   // Nobody writes to the old one meanwhile: v is this vCPU, or down.
   if (v != current && !(atomic.load<u32>(flags_of(v)) & VPF_down)) return -ERRNO.EINVAL;
-  if (!get_page_and_type_writable(v.domain, mfn)) return -ERRNO.EINVAL;
-  const info = map_domain_page(<u32>mfn) + offset;
+  const mfn = get_page_and_type_writable(v.domain, gfn);
+  if (mfn == 0) return -ERRNO.EINVAL;
+  const info = map_domain_page(mfn) + offset;
   memory.copy(info, v.vcpu_info, VcpuInfo.SIZE);
   v.vcpu_info = info;
-  v.vcpu_info_mfn = <u32>mfn;
+  v.vcpu_info_mfn = mfn;
   // An event may have been noted in the old one: let the guest look at all.
   atomic.store<u8>(info + VcpuInfo.evtchn_upcall_pending, 1);
   atomic.store<u64>(info + VcpuInfo.evtchn_pending_sel, u64.MAX_VALUE);
@@ -101,11 +102,11 @@ function map_vcpu_info(v: Vcpu, mfn: u64, offset: u32): i64 {
 function register_vcpu_info(v: Vcpu, arg: u64): i64 {
   if (v.domain.is_ts) return -ERRNO.EOPNOTSUPP;
   if (copy_from_guest(scratch, arg, <u32>VcpuRegisterVcpuInfo.SIZE) != 0) return -ERRNO.EFAULT;
-  const mfn = load<u64>(scratch, VcpuRegisterVcpuInfo.mfn);
+  const gfn = load<u64>(scratch, VcpuRegisterVcpuInfo.mfn);
   const offset = load<u32>(scratch, VcpuRegisterVcpuInfo.offset);
   const d = v.domain;
   spin_lock(domain_lock(d));
-  const rc = map_vcpu_info(v, mfn, offset);
+  const rc = map_vcpu_info(v, gfn, offset);
   spin_unlock(domain_lock(d));
   if (rc == 0) update_vcpu_system_time(v);
   return rc;

@@ -6,7 +6,7 @@ import { M2P_STRICT_BIT } from "../mm/vm_assist";
 
 /** Types that 64-bit PV guests may set: 0 to 5 as bits of their own number, m2p_strict as a bit of ours. */
 const VALID: u32 = 0x3f;
-/** Types that HVM guests may set. */
+/** What HVM containers may set. */
 const HVM_VALID: u32 = 1 << VMASST_TYPE.runstate_update_flag;
 
 export function do_vm_assist(cmd: u32, type: u32): i64 {

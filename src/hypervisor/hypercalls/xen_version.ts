@@ -23,14 +23,15 @@ function features(d: Domain): u32 {
   if (d.is_hvm) {
     f |= 1 << XENFEAT.writable_page_tables;
     f |= 1 << XENFEAT.auto_translated_physmap;
-    f |= 1 << XENFEAT.hvm_callback_vector;
     f |= 1 << XENFEAT.hvm_safe_pvclock;
-    return f | (1 << XENFEAT.not_direct_mapped);
+    f |= 1 << XENFEAT.hvm_callback_vector;
+    f |= 1 << XENFEAT.not_direct_mapped;
+  } else {
+    f |= 1 << XENFEAT.mmu_pt_update_preserve_ad;
+    f |= 1 << XENFEAT.highmem_assist;
+    f |= 1 << XENFEAT.gnttab_map_avail_bits;
+    f |= 1 << XENFEAT.direct_mapped;
   }
-  f |= 1 << XENFEAT.mmu_pt_update_preserve_ad;
-  f |= 1 << XENFEAT.highmem_assist;
-  f |= 1 << XENFEAT.gnttab_map_avail_bits;
-  f |= 1 << XENFEAT.direct_mapped;
   if ((d.vm_assist >> VMASST_TYPE.pae_extended_cr3) & 1) f |= 1 << XENFEAT.pae_pgdir_above_4gb;
   if (d.privileged) f |= 1 << XENFEAT.dom0;
   return f;

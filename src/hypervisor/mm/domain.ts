@@ -4,15 +4,16 @@ import { Domain, is_null, Vcpu } from "../domain";
 import { panic } from "../log";
 import { spin_lock, spin_unlock } from "../spinlock";
 import {
-  count_info_of, mfn_to_page, mm_state_address, PGC_allocated, PGC_xen_heap, PGT_l4_page_table,
+  count_info_of, mfn_to_page, mm_state_address, page_to_mfn, PGC_allocated, PGC_xen_heap, PGT_l4_page_table,
   PGT_validated, PGT_writable_page, virt_to_mfn,
 } from "./frame";
 import { alloc_domheap_frames, claim_adjust, free_heap_frames } from "./heap";
 import { init_gdt } from "./descriptor";
 import { INVALID_M2P_ENTRY, set_gpfn_from_mfn } from "./m2p";
-import { list_link, put_page_alloc_ref } from "./page";
+import { get_page_from_gfn, p2m_create, p2m_destroy } from "./p2m";
+import { list_link, put_page, put_page_alloc_ref } from "./page";
 import { put_page_and_type_deferred } from "./old_table";
-import { get_page_and_type_from_mfn, get_table_from_mfn, put_page_and_type } from "./page_type";
+import { get_page_type, get_table_from_mfn, put_page_and_type } from "./page_type";
 import { fill_ro_mpt, zap_ro_mpt } from "./page_table";
 import { MmState } from "./state";
 import { generation_of } from "./tlbflush";
@@ -32,20 +33,22 @@ function page_alloc_lock(d: Domain): usize {
 export function domain_mm_create(d: Domain): i32 {
   const first = atomic.add<u32>(mm_state_address() + offsetof<MmState>("next_generation"), GENERATIONS);
   atomic.store<u32>(generation_of(d), first);
-  return 0;
+  return d.is_hvm && !p2m_create(d) ? -<i32>ERRNO.ENOMEM : 0;
 }
 
 /** The last reference is gone: nothing of the domain's memory is left but small structs. */
 export function domain_mm_destroy(d: Domain): void {
   if (d.tot_pages + d.xenheap_pages != 0) panic("a domain is freed while it has pages");
   claim_adjust(d, d.outstanding_pages);
+  p2m_destroy(d);
   xfree(d.e820);
   d.e820 = 0;
 }
 
-/** A new vCPU of a PV domain: Xen's part of the GDT. */
+/** A new vCPU: of a PV domain, Xen's part of the GDT; of an HVM container, what is below its page tables. */
 export function vcpu_mm_create(v: Vcpu): void {
-  init_gdt(v);
+  if (v.domain.is_hvm) store<u32>(v.cpu, v.domain.p2m, CpuState.p2m);
+  else init_gdt(v);
 }
 
 /**
@@ -101,9 +104,16 @@ export function unshare_xen_page(p: usize, d: Domain): void {
   put_page_alloc_ref(mfn_to_page(virt_to_mfn(p)));
 }
 
-/** A writable reference on a guest's page, for as long as the hypervisor writes to it. */
-export function get_page_and_type_writable(d: Domain, mfn: u64): bool {
-  return !is_null(get_page_and_type_from_mfn(mfn, PGT_writable_page, d));
+/**
+ * A writable reference on a guest's page that the guest names by frame number, for as long as the hypervisor writes to it.
+ * The frame, or 0.
+ */
+export function get_page_and_type_writable(d: Domain, gfn: u64): u32 {
+  const pg = get_page_from_gfn(d, gfn);
+  if (is_null(pg)) return 0;
+  if (get_page_type(pg, PGT_writable_page) == 0) return page_to_mfn(pg);
+  put_page(pg);
+  return 0;
 }
 
 /** Drops it. */

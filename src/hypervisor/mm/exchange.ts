@@ -7,9 +7,10 @@ import { copy_from_guest, copy_to_guest, guest_handle_okay } from "../guest";
 import { hypercall_create_continuation, hypercall_preempt_check } from "../hypercalls/continuation";
 import { current } from "../percpu";
 import { spin_lock, spin_unlock } from "../spinlock";
-import { count_info_of, mfn_to_page, mfn_valid, PGC_allocated } from "./frame";
+import { count_info_of, mfn_to_page, PGC_allocated } from "./frame";
 import { alloc_domheap_frames, free_heap_frames } from "./heap";
 import { set_gpfn_from_mfn, INVALID_M2P_ENTRY } from "./m2p";
+import { gfn_to_mfn } from "./p2m";
 import { list_link } from "./page";
 import { get_any_domain, xsm_target } from "./privilege";
 import { max_order } from "./reservation";
@@ -86,13 +87,13 @@ function take_chunk(d: Domain, at: u64, chunk_order: u32, order: u32): i32 {
   const word = mm_scratch(SCRATCH_WORD);
   for (let j: u64 = 0; j < 1 << <u64>chunk_order; j++) {
     if (copy_from_guest(word, at + (j << 3), 8) != 0) return -<i32>ERRNO.EFAULT;
-    const mfn = load<u64>(word);
+    const gfn = load<u64>(word);
     for (let k: u64 = 0; k < 1 << <u64>order; k++) {
-      if (!mfn_valid(mfn + k)) return -<i32>ERRNO.EINVAL;
-      const pg = mfn_to_page(<u32>(mfn + k));
-      const rc = steal_page(d, pg);
+      const mfn = gfn_to_mfn(d, gfn + k);
+      if (mfn == 0) return -<i32>ERRNO.EINVAL;
+      const rc = steal_page(d, mfn_to_page(mfn));
       if (rc != 0) return rc;
-      push(IN_LIST, <u32>(mfn + k));
+      push(IN_LIST, mfn);
     }
   }
   return 0;

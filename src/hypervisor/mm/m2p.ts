@@ -24,6 +24,12 @@ export function set_gpfn_from_mfn(mfn: u32, pfn: u64): void {
   atomic.store<u64>(<usize>mm().m2p + (<usize>mfn << 3), pfn);
 }
 
+// @ts-ignore: decorator
+@inline
+export function get_gpfn_from_mfn(mfn: u32): u64 {
+  return atomic.load<u64>(<usize>mm().m2p + (<usize>mfn << 3));
+}
+
 export function m2p_init(m2p: u32, size: u32): void {
   memory.fill(m2p, M2P_FILL, size);
 }

@@ -1,8 +1,8 @@
 // HYPERVISOR_memory_op (public/memory.h). What only translated domains (PVH, HVM) have is refused as Xen refuses it for
 // a PV domain.
 import {
-  AddToPhysmap, AddToPhysmapBatch, ArchSharedInfo, ERRNO, MachineInfo, MACHINE_INFO_ADDRESS, MemoryDomain,
-  MemoryReservation, RemoveFromPhysmap, ReservedDeviceMemoryMap, SharedInfo, VnumaTopologyInfo, XENMAPSPACE, XENMEM,
+  ArchSharedInfo, ERRNO, MachineInfo, MACHINE_INFO_ADDRESS, MemoryDomain, MemoryReservation, PodTarget, ReservedDeviceMemoryMap, SharedInfo,
+  VnumaTopologyInfo, XENMEM,
 } from "../abi";
 import { Domain, is_null } from "../domain";
 import { get_domain_by_id, put_domain } from "../domain_list";
@@ -11,22 +11,15 @@ import { current } from "../percpu";
 import { memory_exchange } from "./exchange";
 import { claim_set } from "./heap";
 import { machine_memory_map, machphys_mapping, machphys_mfn_list, memory_map, set_memory_map } from "./memory_map";
+import { paging_mode_translate } from "./p2m";
+import { add_to_physmap, add_to_physmap_batch, remove_from_physmap } from "./physmap";
 import { get_any_domain, xsm_target } from "./privilege";
 import { MEMOP_EXTENT_SHIFT, memory_reservation } from "./reservation";
 import { acquire_resource } from "./resource";
 import { mm_scratch, SCRATCH_ARG } from "./scratch";
 
-/** The domain that the u16 at the argument's start names; for PV domains `rc` is the answer once it is known. */
-function for_pv_domain(arg: u64, size: u32, rc: i64): i64 {
-  const a = mm_scratch(SCRATCH_ARG);
-  if (copy_from_guest(a, arg, size) != 0) return -ERRNO.EFAULT;
-  const d = get_any_domain(load<u16>(a));
-  if (is_null(d)) return -ERRNO.ESRCH;
-  put_domain(d);
-  return rc;
-}
-
 function maximum_gpfn(d: Domain): i64 {
+  if (paging_mode_translate(d)) return d.p2m_end == 0 ? 0 : <i64>(d.p2m_end - 1);
   if (d.shared_info == 0) return 0;
   const max_pfn = <i64>load<u64>(d.shared_info, SharedInfo.arch + ArchSharedInfo.max_pfn);
   return max_pfn == 0 ? 0 : max_pfn - 1;
@@ -94,18 +87,25 @@ function get_vnumainfo(arg: u64): i64 {
   return denied != 0 ? denied : -ERRNO.EOPNOTSUPP;
 }
 
-function add_to_physmap(arg: u64): i64 {
+/** Populate on demand: no domain has pages of that kind, nor a target for them that would differ from what it has. */
+function pod_target(op: u32, arg: u64): i64 {
   const a = mm_scratch(SCRATCH_ARG);
-  if (copy_from_guest(a, arg, <u32>AddToPhysmap.SIZE) != 0) return -ERRNO.EFAULT;
-  if (load<u32>(a, AddToPhysmap.space) == XENMAPSPACE.gmfn_foreign) return -ERRNO.ENOSYS;
-  return for_pv_domain(arg, <u32>AddToPhysmap.SIZE, -ERRNO.EACCES);
-}
-
-function add_to_physmap_batch(arg: u64): i64 {
-  const a = mm_scratch(SCRATCH_ARG);
-  if (copy_from_guest(a, arg, <u32>AddToPhysmapBatch.SIZE) != 0) return -ERRNO.EFAULT;
-  if (load<u16>(a, AddToPhysmapBatch.space) == XENMAPSPACE.gmfn_range) return -ERRNO.EOPNOTSUPP;
-  return for_pv_domain(arg, <u32>AddToPhysmapBatch.SIZE, -ERRNO.EACCES);
+  if (copy_from_guest(a, arg, <u32>PodTarget.SIZE) != 0) return -ERRNO.EFAULT;
+  const d = get_any_domain(load<u16>(a, PodTarget.domid));
+  if (is_null(d)) return -ERRNO.ESRCH;
+  let rc: i64 = 0;
+  if (!current.domain.privileged) rc = -ERRNO.EPERM;
+  else if (!paging_mode_translate(d)) rc = -ERRNO.EINVAL;
+  // One that has no pages yet would get a reserve to make them of.
+  else if (op == XENMEM.set_pod_target && d.tot_pages == 0 && load<u64>(a, PodTarget.target_pages) != 0) rc = -ERRNO.EOPNOTSUPP;
+  if (rc == 0) {
+    store<u64>(a, d.tot_pages, PodTarget.tot_pages);
+    store<u64>(a, 0, PodTarget.pod_cache_pages);
+    store<u64>(a, 0, PodTarget.pod_entries);
+    if (copy_to_guest(arg, a, <u32>PodTarget.SIZE) != 0) rc = -ERRNO.EFAULT;
+  }
+  put_domain(d);
+  return rc;
 }
 
 /** Xen's arch_memory_op compares the whole command, extents included. */
@@ -139,6 +139,8 @@ export function do_memory_op(cmd: u64, arg: u64): i64 {
     if (op != XENMEM.add_to_physmap && op != XENMEM.add_to_physmap_batch) return is_arch_op(op) ? -ERRNO.ENOSYS : -ERRNO.EINVAL;
     if (start > 0xffff) return -ERRNO.EDOM;
   }
+  // The machine's memory is no concern of a domain that sees none of it.
+  if (paging_mode_translate(current.domain) && (op == XENMEM.machine_memory_map || op == XENMEM.machphys_mapping)) return -ERRNO.ENOSYS;
   switch (op) {
     case XENMEM.maximum_ram_page: return load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.mem_frames);
     case XENMEM.current_reservation:
@@ -150,9 +152,11 @@ export function do_memory_op(cmd: u64, arg: u64): i64 {
     case XENMEM.memory_map: return memory_map(arg);
     case XENMEM.machine_memory_map: return machine_memory_map(arg);
     case XENMEM.set_memory_map: return set_memory_map(arg);
-    case XENMEM.add_to_physmap: return add_to_physmap(arg);
-    case XENMEM.add_to_physmap_batch: return add_to_physmap_batch(arg);
-    case XENMEM.remove_from_physmap: return for_pv_domain(arg, <u32>RemoveFromPhysmap.SIZE, -ERRNO.EACCES);
+    case XENMEM.add_to_physmap: return add_to_physmap(arg, start);
+    case XENMEM.add_to_physmap_batch: return add_to_physmap_batch(arg, start);
+    case XENMEM.remove_from_physmap: return remove_from_physmap(arg);
+    case XENMEM.set_pod_target:
+    case XENMEM.get_pod_target: return pod_target(op, arg);
     case XENMEM.get_sharing_freed_pages:
     case XENMEM.get_sharing_shared_pages: return 0;
     case XENMEM.claim_pages: return claim_pages(arg);

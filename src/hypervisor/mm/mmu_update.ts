@@ -116,7 +116,7 @@ export function do_mmu_update(ureqs: u64, ucount: u64, pdone: u64, uforeign: u64
   let i: u32 = 0;
   let flush = false;
   const pg_owner = get_pg_owner(foreigndom & 0xffff);
-  if (changetype<usize>(pt_owner) != changetype<usize>(d) && pt_owner.max_vcpus == 0) rc = -<i32>ERRNO.EINVAL;
+  if (changetype<usize>(pt_owner) != changetype<usize>(d) && (pt_owner.max_vcpus == 0 || pt_owner.is_hvm)) rc = -<i32>ERRNO.EINVAL;
   else if (is_null(pg_owner)) rc = -<i32>ERRNO.ESRCH;
   else {
     let at: usize = 0;

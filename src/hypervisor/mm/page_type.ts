@@ -17,7 +17,7 @@ import { hypercall_preempt_check } from "../hypercalls/continuation";
 import { panic } from "../log";
 import {
   page_to_mfn, PageInfo, PGT_count_mask, PGT_l1_page_table, PGT_l4_page_table, PGT_locked, PGT_none, PGT_partial, PGT_partial_put,
-  PGT_pinned, PGT_seg_desc_page, PGT_type_mask, PGT_validated, PGT_writable_page, type_info_of,
+  PGT_pinned, PGT_seg_desc_page, PGT_shared_page, PGT_type_mask, PGT_validated, PGT_writable_page, type_info_of,
 } from "./frame";
 import { get_page_light, get_page_from_mfn, put_page } from "./page";
 import { validate_seg_desc_page } from "./seg_desc";
@@ -52,6 +52,8 @@ export function get_type(pg: PageInfo, type: u32, preemptible: bool): i32 {
     nx = x + 1;
     if ((nx & PGT_count_mask) == 0) return INVALID;
     if ((x & PGT_count_mask) == 0) {
+      // An HVM container's page tables are its own affair, and writable.
+      if (type < PGT_shared_page && pg.owner.is_hvm) return INVALID;
       if ((x & PGT_type_mask) != type) nx = (nx & ~(PGT_type_mask | PGT_validated)) | type;
     } else if ((x & PGT_type_mask) != type) {
       return INVALID;

@@ -16,8 +16,8 @@ export function xsm_target(t: Domain): i32 {
 }
 
 /**
- * The domain that a page-table call's foreigndom names; null if there is none, or if the caller names itself other than
- * by DOMID_SELF. put_pg_owner when done.
+ * The domain that a page-table call's foreigndom names; null if there is none, if the caller names itself other than
+ * by DOMID_SELF, or if its frames are none that page tables can name. put_pg_owner when done.
  */
 export function get_pg_owner(domid: u32): Domain {
   const d = current.domain;
@@ -25,7 +25,10 @@ export function get_pg_owner(domid: u32): Domain {
   if (domid == d.domid) return changetype<Domain>(0);
   if (domid == DOMID_IO) return xen().dom_io;
   if (domid == DOMID_XEN) return xen().dom_xen;
-  return get_domain_by_id(domid);
+  const t = get_domain_by_id(domid);
+  if (is_null(t) || !t.is_hvm) return t;
+  put_domain(t);
+  return changetype<Domain>(0);
 }
 
 export function put_pg_owner(t: Domain): void {

@@ -6,6 +6,7 @@ import { get_domain_by_id, put_domain } from "../domain_list";
 import { copy_from_guest, copy_to_guest } from "../guest";
 import { gnttab_grow_table, shared_frame_mfn, status_frame_mfn, table_of, to_status_frames } from "../grant/table";
 import { current } from "../percpu";
+import { paging_mode_translate } from "./p2m";
 import { is_privileged_for } from "./privilege";
 import { mm_scratch, SCRATCH_ARG, SCRATCH_WORD } from "./scratch";
 
@@ -40,6 +41,8 @@ function acquire_grant_table(d: Domain, id: u32, frame: u32, n: u32, list: u64):
 /** `start`: always 0, as the call is never preempted. */
 export function acquire_resource(arg: u64, start: u64): i64 {
   const a = mm_scratch(SCRATCH_ARG);
+  // It would have them in its p2m.
+  if (paging_mode_translate(current.domain)) return -ERRNO.EACCES;
   if (copy_from_guest(a, arg, <u32>MemAcquireResource.SIZE) != 0) return -ERRNO.EFAULT;
   if (load<u32>(a, MemAcquireResource.pad) != 0) return -ERRNO.EINVAL;
   const frame = load<u64>(a, MemAcquireResource.frame);

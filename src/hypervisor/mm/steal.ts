@@ -7,14 +7,16 @@ import {
   count_info_of, page_to_mfn, PageInfo, PGC_allocated, PGC_count_mask, PGC_xen_heap, PGT_count_mask, PGT_locked,
   PGT_pinned, type_info_of,
 } from "./frame";
+import { paging_mode_translate } from "./p2m";
 import { get_page, list_unlink, put_page } from "./page";
 import { frame_lost_writable } from "./tlbflush";
 
 /**
  * Removes the page from `d`: no owner, no reference, no type, not in its list; d.tot_pages still counts it (the caller
- * gives the domain another, or corrects that). Fails if anything but the domain itself refers to it.
+ * gives the domain another, or corrects that). Fails if anything but the domain itself refers to it, or its p2m may.
  */
 export function steal_page(d: Domain, pg: PageInfo): i32 {
+  if (paging_mode_translate(d)) return -<i32>ERRNO.EOPNOTSUPP;
   if (!get_page(pg, d)) return -<i32>ERRNO.EINVAL;
   const at = count_info_of(pg);
   let x = atomic.load<u32>(at);

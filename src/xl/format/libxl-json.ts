@@ -101,7 +101,7 @@ function buildInfo(spec: DomainSpec, actual: Actual | undefined): Json {
     ramdisk: spec.ramdisk,
     bootloader: spec.bootloader,
     bootloader_args: some(spec.bootloader_args),
-    'type.pv': {},
+    [`type.${spec.type}`]: {},
     arch_arm: {},
     arch_x86: {},
   });

@@ -13,6 +13,7 @@ import {
   DomctlGetdomaininfo,
   DomctlGetpageframeinfo3,
   DomctlGetvcpuinfo,
+  DomctlHvmcontext,
   DomctlHypercallInit,
   DomctlMaxMem,
   DomctlMaxVcpus,
@@ -313,6 +314,37 @@ export class DomctlCalls {
         u.set('vcpu', vcpu).set('ctxt', at);
       },
       () => this.xen.memory.read(at, VcpuGuestContext.size),
+    );
+  }
+
+  /** Loads records of an HVM domain's state (abi/hvm/save.ts), from their header to END. The domain must be paused. */
+  setHvmContext(domid: number, records: Uint8Array): void {
+    this.op('sethvmcontext', domid, DomctlHvmcontext, (u, s) => {
+      const buffer = s.bytes(records.length);
+      this.xen.memory.write(buffer, records);
+      u.set('size', records.length).set('buffer', buffer);
+    });
+  }
+
+  /** All records of an HVM domain's state. */
+  getHvmContext(domid: number): Uint8Array {
+    const size = this.op(
+      'gethvmcontext',
+      domid,
+      DomctlHvmcontext,
+      () => {},
+      (u) => u.get('size'),
+    );
+    let buffer = 0;
+    return this.op(
+      'gethvmcontext',
+      domid,
+      DomctlHvmcontext,
+      (u, s) => {
+        buffer = s.bytes(size);
+        u.set('size', size).set('buffer', buffer);
+      },
+      (u) => this.xen.memory.read(buffer, u.get('size')),
     );
   }
 

@@ -1,6 +1,5 @@
 /** memory_op (public/memory.h). */
 import {
-  E820,
   E820Entry,
   ForeignMemoryMap,
   MachphysMfnList,
@@ -12,6 +11,15 @@ import {
 } from '../../../abi/memory.ts';
 import { HYPERCALL } from '../../../abi/xen.ts';
 import type { Hypercalls } from '../hypercalls.ts';
+
+/** One range of a memory map, in bytes; `type`: E820. */
+export interface MemoryRange {
+  readonly addr: number;
+  readonly size: number;
+  readonly type: number;
+}
+
+const split = (bytes: number) => ({ lo: bytes % 2 ** 32, hi: Math.floor(bytes / 2 ** 32) });
 
 /** Frames named in one call. */
 const BATCH = 16384;
@@ -25,7 +33,8 @@ export class MemoryCalls {
 
   /**
    * Gives the domain memory: an extent of 2^order frames at each pfn. Returns the first frame of each extent that was
-   * allocated; fewer than asked when memory (the domain's limit, or the machine's) ran out.
+   * allocated; fewer than asked when memory (the domain's limit, or the machine's) ran out. A domain whose frame numbers
+   * are translated (PVH) is given them at its own gfns, and of what is returned only the length means something.
    */
   populatePhysmap(domid: number, pfns: ArrayLike<number>, order = 0): Uint32Array {
     const mfns = new Uint32Array(pfns.length);
@@ -116,14 +125,22 @@ export class MemoryCalls {
     return this.ofDomain('maximum_reservation', domid);
   }
 
-  /** The memory map that the domain is told of (XENMEM_memory_map): RAM from 0 on. */
-  setMemoryMapLimit(domid: number, kib: number): void {
+  /** The memory map that the domain is told of (XENMEM_memory_map). */
+  setMemoryMap(domid: number, map: readonly MemoryRange[]): void {
     this.xen.scratch((s) => {
-      const entry = s.struct(E820Entry).set('type', E820.RAM);
-      const bytes = BigInt(kib) << 10n;
-      entry.set('size_lo', Number(bytes & 0xffff_ffffn)).set('size_hi', Number(bytes >> 32n));
+      const buffer = s.bytes(map.length * E820Entry.size);
+      map.forEach(({ addr, size, type }, i) => {
+        const [a, n] = [split(addr), split(size)];
+        this.xen.memory
+          .struct(buffer + i * E820Entry.size, E820Entry)
+          .set('addr_lo', a.lo)
+          .set('addr_hi', a.hi)
+          .set('size_lo', n.lo)
+          .set('size_hi', n.hi)
+          .set('type', type);
+      });
       const a = s.struct(ForeignMemoryMap).set('domid', domid);
-      a.nested('map', MemoryMap).set('nr_entries', 1).set('buffer', entry.address);
+      a.nested('map', MemoryMap).set('nr_entries', map.length).set('buffer', buffer);
       this.xen.call(`set_memory_map of domain ${domid}`, HYPERCALL.memory_op, XENMEM.set_memory_map, a.address);
     });
   }

@@ -1,16 +1,16 @@
 /**
  * Builds a 64-bit PV domain: gives it memory, puts kernel, RAM disk, p2m list, start_info and page tables into it and sets
- * its first vCPU (Xen: tools/libs/guest, "xg_dom"). The domain exists, is paused, and has its vCPUs and memory limit. On
- * failure the domain is left half-built, for the caller to destroy.
+ * its first vCPU (Xen: tools/libs/guest, "xg_dom").
  */
 import { CpuUserRegs, FLAT, VGCF } from '../../../abi/arch-x86.ts';
-import { GNTTAB_RESERVED, GrantEntryV1, GTF } from '../../../abi/grant_table.ts';
-import { XENMEM_resource, XENMEM_resource_grant_table_id } from '../../../abi/memory.ts';
+import { E820 } from '../../../abi/memory.ts';
 import { MAX_GUEST_CMDLINE, SharedInfo, SIF, StartInfo, VcpuInfo } from '../../../abi/xen.ts';
 import type { Hypercalls } from '../../kernel/hypercalls.ts';
 import { PAGE_SIZE } from '../../kernel/memory.ts';
 import { ToolstackError } from '../error.ts';
-import { type Kernel, KernelError } from '../kernel/kernel.ts';
+import { KernelError } from '../kernel/kernel.ts';
+import type { Builder, BuiltDomain, DomainBuild, DomainPlan } from './builder.ts';
+import { seedGrants } from './grants.ts';
 import { GuestFrames } from './guest-frames.ts';
 import { pvImage } from './pv-image.ts';
 import { type PvLayout, pvLayout } from './pv-layout.ts';
@@ -21,29 +21,8 @@ const RFLAGS_IF = 1 << 9;
 const DR6_RESET = 0xffff_0ff0;
 const DR7_RESET = 0x400;
 
-export interface PvBuild {
-  readonly kernel: Kernel;
-  /** For messages. */
-  readonly kernelName: string;
-  readonly ramdisk?: Uint8Array;
-  readonly cmdline: string;
-  readonly memoryMiB: number;
-  /** Event channels of the domain that the two daemons may bind. */
-  readonly storePort: number;
-  readonly consolePort: number;
-  /** Domains that serve them. */
-  readonly storeDomid: number;
-  readonly consoleDomid: number;
-}
-
-export interface PvDomain {
-  readonly pages: number;
-  readonly storeMfn: number;
-  readonly consoleMfn: number;
-}
-
 /** Checks all that can be checked before there is a domain, and says where things will lie. */
-export function planPv(b: Pick<PvBuild, 'kernel' | 'kernelName' | 'ramdisk' | 'cmdline' | 'memoryMiB'>) {
+export function planPv(b: Pick<DomainPlan, 'kernel' | 'kernelName' | 'ramdisk' | 'cmdline' | 'memoryMiB'>) {
   const cmdline = new TextEncoder().encode(b.cmdline);
   if (cmdline.length >= MAX_GUEST_CMDLINE) {
     throw new ToolstackError(
@@ -59,8 +38,16 @@ export function planPv(b: Pick<PvBuild, 'kernel' | 'kernelName' | 'ramdisk' | 'c
   }
 }
 
-/** In steps of some milliseconds, so that who has others to serve can do so in between. */
-export function* buildPv(xen: Hypercalls, domid: number, b: PvBuild): Generator<void, PvDomain> {
+export const pvBuilder: Builder = {
+  flags: 0,
+  emulationFlags: 0,
+  startMiB: (plan) => plan.memoryMiB,
+  check: planPv,
+  memoryMap: (b) => [{ addr: 0, size: (b.maxMemoryMiB ?? b.memoryMiB) * 2 ** 20, type: E820.RAM }],
+  build: buildPv,
+};
+
+export function* buildPv(xen: Hypercalls, domid: number, b: DomainBuild): Generator<void, BuiltDomain> {
   const { image, layout, cmdline } = planPv(b);
   xen.domctl.setAddressSize(domid, 64);
   const frames = GuestFrames.populate(xen, domid, layout.pages);
@@ -102,11 +89,9 @@ export function* buildPv(xen: Hypercalls, domid: number, b: PvBuild): Generator<
     c.set('ctrlreg', BigInt(mfnOf(layout.tables.root)) << 12n, 3);
     c.set('debugreg', DR6_RESET, 6).set('debugreg', DR7_RESET, 7);
   });
-  seedGrants(xen, domid, [
-    { ref: GNTTAB_RESERVED.CONSOLE, mfn: consoleMfn, to: b.consoleDomid },
-    { ref: GNTTAB_RESERVED.XENSTORE, mfn: storeMfn, to: b.storeDomid },
-  ]);
-  return { pages: layout.pages, storeMfn, consoleMfn };
+  const built = { storeGfn: storeMfn, consoleGfn: consoleMfn };
+  seedGrants(xen, domid, b, built);
+  return built;
 }
 
 function writeP2m(frames: GuestFrames, layout: PvLayout): void {
@@ -120,7 +105,7 @@ function writeStartInfo(
   xen: Hypercalls,
   frames: GuestFrames,
   layout: PvLayout,
-  b: PvBuild,
+  b: DomainBuild,
   cmdline: Uint8Array,
   sharedInfoFrame: bigint,
 ): void {
@@ -148,24 +133,4 @@ function initSharedInfo(xen: Hypercalls, domid: number, mfn: number): void {
   xen.memory.fill(address, PAGE_SIZE);
   const f = SharedInfo.fields.find((x) => x.name === 'vcpu_info')!;
   for (let i = 0; i < f.count; i++) xen.memory.struct(address + i * f.stride, VcpuInfo).set('evtchn_upcall_mask', 1);
-}
-
-/** Grants that let the two daemons map their pages (they may be in other domains than the toolstack). */
-function seedGrants(
-  xen: Hypercalls,
-  domid: number,
-  grants: readonly { readonly ref: number; readonly mfn: number; readonly to: number }[],
-): void {
-  const [frame] = xen.memoryOp.acquireResource(
-    domid,
-    XENMEM_resource.grant_table,
-    XENMEM_resource_grant_table_id.shared,
-    0,
-    1,
-  );
-  const table = xen.memory.foreignPage(domid, frame);
-  for (const { ref, mfn, to } of grants) {
-    const e = xen.memory.struct(table + ref * GrantEntryV1.size, GrantEntryV1);
-    e.set('frame', mfn).set('domid', to).set('flags', GTF.permit_access);
-  }
 }

@@ -30,7 +30,9 @@ export async function dumpCore(
   path: string,
   progress: Progress = () => {},
 ): Promise<number> {
-  const { domid } = domain;
+  const { domid, name, config } = domain;
+  if (config.type === 'pvh')
+    throw new ToolstackError(`no dump of ${name}: core dumps of PVH guests are not supported yet`);
   const part = `${path}.part`;
   xen.domctl.pauseDomain(domid);
   try {

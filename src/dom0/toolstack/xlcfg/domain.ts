@@ -29,7 +29,7 @@ export interface DomainFileOptions {
 export function parseDomainFile(source: string, { name, cwd }: DomainFileOptions): ParsedDomain {
   const r = new CfgReader(parseCfg(source, name));
   const spec: Record<string, unknown> = {};
-  checkType(r);
+  spec.type = guestType(r);
   for (const key of r.file.keys()) {
     const row = KEYS.get(key);
     if (row) row(r, key, spec);
@@ -57,8 +57,8 @@ export function parseDomainFile(source: string, { name, cwd }: DomainFileOptions
   }
 }
 
-/** `type=`, or `builder=` of older files; as xl, a beginning of the word will do. */
-function checkType(r: CfgReader): void {
+/** `type=`, or `builder=` of older files; as xl, a beginning of the word will do. `pv` if there is neither, as with xl. */
+function guestType(r: CfgReader): string {
   const types: Record<string, readonly string[]> = { type: ['hvm', 'pv', 'pvh'], builder: ['hvm', 'generic'] };
   const kinds = new Set<string>();
   for (const [key, words] of Object.entries(types)) {
@@ -68,10 +68,11 @@ function checkType(r: CfgReader): void {
     if (word === undefined) r.problem(key, `Invalid domain type ${value}.`);
     else {
       kinds.add(word === 'generic' ? 'pv' : word);
-      if (word !== 'pv' && word !== 'generic') r.problem(key, `${word} guests are ${SUPPORT}`);
+      if (word === 'hvm') r.problem(key, `${word} guests are ${SUPPORT}`);
     }
   }
   if (kinds.size > 1) r.problem('type', 'Contradicting "builder" and "type" options specified.');
+  return kinds.has('pvh') ? 'pvh' : 'pv';
 }
 
 /** `cmdline=`, or `root=` and `extra=`. */

@@ -1,5 +1,5 @@
 /**
- * Every key of xl.cfg(5), and what becomes of it for a PV guest: one row each. A key that is in no row is none of Xen's, and
+ * Every key of xl.cfg(5), and what becomes of it for a PV or PVH guest: one row each. A key that is in no row is none of Xen's, and
  * the user is told that it is ignored.
  */
 import type { DomainSpecInput } from '../spec.ts';
@@ -49,8 +49,16 @@ const unsupportedUnlessEmpty: KeyRow = (r, key) => {
   if (value.kind === 'string' || value.items.length > 0) r.problem(key, SUPPORT);
 };
 
-/** Xen's xl takes these for any guest; they mean nothing to a PV one. */
-const hvmOnly: KeyRow = (r, key) => r.warn(key, 'has no effect on a PV guest');
+/** Xen's xl takes these for any guest; they mean nothing to a PV or PVH one. */
+const hvmOnly: KeyRow = (r, key, spec) => r.warn(key, `has no effect on a ${spec.type === 'pvh' ? 'PVH' : 'PV'} guest`);
+
+/** A switch that a PVH guest has too: what it has here is `has`, anything else is not there. */
+const pvhSwitch =
+  (has: boolean): KeyRow =>
+  (r, key, spec) => {
+    if (spec.type !== 'pvh') hvmOnly(r, key, spec);
+    else if (r.boolean(key) === !has) r.problem(key, SUPPORT);
+  };
 
 const armOnly: KeyRow = (r, key) => r.problem(key, 'only for Arm guests, which are not supported');
 
@@ -116,9 +124,11 @@ export const KEYS: ReadonlyMap<string, KeyRow> = new Map([
   ...rows(unsupportedUnlessEmpty, 'virtio'),
   ...rows(armOnly, 'gic_version vuart device_tree dtdev tee nr_spis sve arm_sci trap_unmapped_accesses'),
   ...rows(pciOnly, 'pci_permissive pci_msitranslate pci_seize pci_power_mgmt rdm rdm_mem_boundary'),
-  ...rows(hvmOnly, 'bootloader_restrict bootloader_user pvshim pvshim_path pvshim_cmdline pvshim_extra'),
-  ...rows(hvmOnly, 'boot hdtype hap oos shadow_memory bios bios_path_override pae acpi acpi_s3 acpi_s4'),
-  ...rows(hvmOnly, 'acpi_laptop_slate apic nx hpet altp2mhvm altp2m_count nestedhvm hvm_pirq acpi_firmware'),
+  ...rows(pvhSwitch(false), 'pvshim nestedhvm altp2mhvm'),
+  ...rows(pvhSwitch(true), 'apic hap'),
+  ...rows(hvmOnly, 'bootloader_restrict bootloader_user pvshim_path pvshim_cmdline pvshim_extra'),
+  ...rows(hvmOnly, 'boot hdtype oos shadow_memory bios bios_path_override pae acpi acpi_s3 acpi_s4'),
+  ...rows(hvmOnly, 'acpi_laptop_slate nx hpet altp2m_count hvm_pirq acpi_firmware'),
   ...rows(hvmOnly, 'smbios_firmware smbios firmware_override ms_vm_genid vpt_align timer_mode mmio_hole'),
   ...rows(hvmOnly, 'xen_platform_pci xen_platform_pci_bar_uc viridian videoram stdvga vga vnclisten vncdisplay'),
   ...rows(hvmOnly, 'vncunused vncpasswd vncviewer keymap sdl opengl display xauthority nographic gfx_passthru'),

@@ -1,0 +1,490 @@
+/** Ring 0 in an HVM container: events through the IDT, syscall and back, control registers, the p2m, TLB contexts. */
+import { beforeEach, describe, expect, it } from 'vitest';
+import {
+  CpuState,
+  EVENT,
+  EXIT,
+  GPR,
+  IO_IN,
+  NPF_EXEC,
+  NPF_WRITE,
+  P2M_R,
+  P2M_W,
+  SEG,
+  VEC,
+} from '../../src/engine/state.ts';
+import { PTE, Sandbox } from './sandbox.ts';
+
+const { off } = CpuState;
+const CODE = 0x400000n;
+const USER = 0x500000n;
+const STACK = 0x600000n;
+const TABLES = 0x700000n;
+const DATA = 0x10000000n;
+const GDT = TABLES;
+const TSS = TABLES + 0x400n;
+const IDT = TABLES + 0x1000n;
+const KERNEL = PTE.P | PTE.RW;
+const KERNEL_CS = 0x10;
+const KERNEL_SS = 0x18;
+const USER_SS = 0x2b;
+const USER_CS = 0x33;
+const hlt = 0xf4;
+const HANDLER = CODE + 0x800n;
+
+let s: Sandbox;
+let leaf: (gfn: number) => number;
+
+const d64 = (at: bigint, v: bigint) =>
+  s.poke(
+    at,
+    [...Array(8)].map((_, i) => Number((v >> BigInt(8 * i)) & 0xffn)),
+  );
+const q = (at: bigint) => new DataView(s.peek(at, 8).buffer).getBigUint64(0, true);
+
+/** An interrupt gate to `rip`. */
+function gate(vector: number, rip: bigint, o: { type?: number; dpl?: number; ist?: number; cs?: number } = {}): void {
+  const { type = 14, dpl = 0, ist = 0, cs = KERNEL_CS } = o;
+  const low =
+    (rip & 0xffffn) |
+    (BigInt(cs) << 16n) |
+    (BigInt(ist) << 32n) |
+    (BigInt(type | (dpl << 5) | 0x80) << 40n) |
+    (((rip >> 16n) & 0xffffn) << 48n);
+  d64(IDT + BigInt(vector * 16), low);
+  d64(IDT + BigInt(vector * 16 + 8), rip >> 32n);
+}
+
+function setSel(seg: number, v: number): void {
+  s.view.setUint16(s.cpu + off.sel + seg * 2, v, true);
+}
+const sel = (seg: number) => s.view.getUint16(s.cpu + off.sel + seg * 2, true);
+
+function level(cpl: 0 | 3): void {
+  s.set32('cpl', cpl);
+  setSel(SEG.CS, cpl ? USER_CS : KERNEL_CS);
+  setSel(SEG.SS, cpl ? USER_SS : KERNEL_SS);
+  s.call('hvm_enter', s.cpu);
+}
+
+beforeEach(() => {
+  s = new Sandbox();
+  const root = s.allocate();
+  s.allocate();
+  leaf = (gfn) => {
+    const at = root * 4096 + (gfn >> 10) * 4;
+    if (!s.view.getUint32(at, true)) s.view.setUint32(at, s.allocate() * 4096, true);
+    return s.view.getUint32(at, true) + (gfn & 1023) * 4;
+  };
+  for (let gfn = 0; gfn < 16384; gfn++) s.view.setUint32(leaf(gfn), gfn * 4096 + (P2M_R | P2M_W), true);
+  s.map(CODE, KERNEL);
+  s.map(USER);
+  s.map(STACK, KERNEL);
+  s.map(STACK - 4096n, KERNEL);
+  s.map(TABLES, KERNEL);
+  s.map(IDT, KERNEL);
+  s.map(DATA);
+  s.set32('hvm', 1);
+  s.set32('p2m', root * 4096);
+  s.set64('guest_cr3', BigInt(s.root));
+  s.set64('cr4', 0x6a0n);
+  s.set64('cr0', 0x80050033n);
+  for (const [i, d] of [
+    0n,
+    0n,
+    0x00af9b000000ffffn,
+    0x00cf93000000ffffn,
+    0x00cffb000000ffffn,
+    0x00cff3000000ffffn,
+    0x00affb000000ffffn,
+  ].entries()) {
+    d64(GDT + BigInt(i * 8), d);
+  }
+  const tss = 0x0000890000000067n | ((TSS & 0xffffffn) << 16n) | (((TSS >> 24n) & 0xffn) << 56n);
+  d64(GDT + 0x40n, tss);
+  d64(GDT + 0x48n, TSS >> 32n);
+  d64(TSS + 4n, STACK);
+  d64(TSS + 36n, STACK - 0x800n);
+  s.set64('gdt_base', GDT);
+  s.set32('gdt_limit', 0x4f);
+  s.set64('idt_base', IDT);
+  s.set32('idt_limit', 0xfff);
+  s.set64('tr_base', TSS);
+  s.set32('tr_limit', 0x67);
+  s.setGpr(GPR.RSP, STACK + 0x100n);
+  level(0);
+});
+
+/** Kernel code, then hlt; the exit. */
+function run(code: number[], at = CODE): number {
+  s.poke(at, [...code, hlt]);
+  return s.run(at);
+}
+const exit = () => ({ reason: s.get32('exit_reason'), vector: s.get32('exit_vector'), error: s.get32('exit_error') });
+const inject = (vector: number, event: number, error?: number) =>
+  s.call('hvm_inject', s.cpu, vector, event, error === undefined ? 0 : 1, error ?? 0);
+const slots = (n: number) => [...Array(n)].map((_, i) => q(s.gpr(GPR.RSP) + BigInt(8 * i)));
+
+describe('events', () => {
+  it('an interrupt at CPL 0 stays on its stack, aligned', () => {
+    gate(0x30, HANDLER);
+    s.setGpr(GPR.RSP, STACK + 0x109n);
+    s.set64('rip', CODE + 5n);
+    expect(inject(0x30, EVENT.INTERRUPT)).toBe(1);
+    expect(s.gpr(GPR.RSP)).toBe(STACK + 0x100n - 40n);
+    expect(slots(5).filter((_, i) => i !== 2)).toEqual([
+      CODE + 5n,
+      BigInt(KERNEL_CS),
+      STACK + 0x109n,
+      BigInt(KERNEL_SS),
+    ]);
+    expect(slots(5)[2] & 0x200n).toBe(0x200n);
+    expect([s.get64('rip'), s.get64('rflags') & 0x200n, sel(SEG.SS)]).toEqual([HANDLER, 0n, KERNEL_SS]);
+  });
+  it('one at CPL 3 takes the stack of the TSS, and iretq comes back', () => {
+    gate(0x30, HANDLER);
+    level(3);
+    s.setGpr(GPR.RSP, 0x7000n);
+    s.set64('rip', USER + 3n);
+    expect(inject(0x30, EVENT.INTERRUPT)).toBe(1);
+    expect(s.gpr(GPR.RSP)).toBe(STACK - 40n);
+    expect(slots(5).filter((_, i) => i !== 2)).toEqual([USER + 3n, BigInt(USER_CS), 0x7000n, BigInt(USER_SS)]);
+    expect([s.get32('cpl'), sel(SEG.CS), sel(SEG.SS)]).toEqual([0, KERNEL_CS, 0]);
+    // iretq; the user's code then is hlt, which it must not execute.
+    s.poke(USER + 3n, [hlt]);
+    s.poke(HANDLER, [0x48, 0xcf]);
+    expect(s.run(HANDLER)).toBe(EXIT.EXCEPTION);
+    expect([exit().vector, s.get64('rip'), s.get32('cpl'), s.gpr(GPR.RSP)]).toEqual([VEC.GP, USER + 3n, 3, 0x7000n]);
+    expect([sel(SEG.CS), sel(SEG.SS), s.get64('rflags') & 0x200n]).toEqual([USER_CS, USER_SS, 0x200n]);
+  });
+  it('an exception pushes its error code; a trap gate leaves IF, and IST its own stack', () => {
+    gate(VEC.PF, HANDLER, { type: 15, ist: 1 });
+    s.set64('rip', CODE);
+    expect(inject(VEC.PF, EVENT.EXCEPTION, 0x7)).toBe(1);
+    expect(s.gpr(GPR.RSP)).toBe(STACK - 0x800n - 48n);
+    expect(slots(2)).toEqual([7n, CODE]);
+    expect(slots(4)[3] & (1n << 16n)).toBe(1n << 16n);
+    expect(s.get64('rflags') & 0x200n).toBe(0x200n);
+  });
+  it('int n from user mode needs a gate of DPL 3', () => {
+    gate(0x80, HANDLER, { dpl: 3 });
+    gate(0x81, HANDLER);
+    gate(VEC.GP, HANDLER + 16n);
+    level(3);
+    s.set64('rip', USER);
+    expect(inject(0x80, EVENT.SOFTWARE)).toBe(1);
+    expect(s.get64('rip')).toBe(HANDLER);
+    level(3);
+    expect(inject(0x81, EVENT.SOFTWARE)).toBe(1);
+    expect([s.get64('rip'), q(s.gpr(GPR.RSP))]).toEqual([HANDLER + 16n, BigInt(0x81 * 8 + 2)]);
+  });
+  it('a fault on the way is delivered instead; a second contributory one is #DF, and one in it a triple fault', () => {
+    gate(VEC.GP, HANDLER);
+    gate(VEC.DF, HANDLER + 32n, { ist: 1 });
+    // No gate 0x31: #GP(0x31 * 8 + IDT + EXT).
+    expect(inject(0x31, EVENT.INTERRUPT)).toBe(1);
+    expect([s.get64('rip'), q(s.gpr(GPR.RSP))]).toEqual([HANDLER, BigInt(0x31 * 8 + 3)]);
+    // #GP whose gate is no gate.
+    d64(IDT + BigInt(VEC.GP * 16), 0n);
+    expect(inject(VEC.GP, EVENT.EXCEPTION, 0)).toBe(1);
+    expect([s.get64('rip'), q(s.gpr(GPR.RSP))]).toEqual([HANDLER + 32n, 0n]);
+    d64(IDT + BigInt(VEC.DF * 16), 0n);
+    const before = s.get64('rip');
+    expect(inject(VEC.GP, EVENT.EXCEPTION, 0)).toBe(0);
+    expect([exit().reason, s.get64('rip')]).toEqual([EXIT.TRIPLE_FAULT, before]);
+  });
+  it('a stack that is not mapped: #PF while delivering, then #DF, on its IST', () => {
+    gate(VEC.PF, HANDLER);
+    gate(VEC.DF, HANDLER + 32n, { ist: 1 });
+    s.setGpr(GPR.RSP, 0x55550000n);
+    expect(inject(VEC.PF, EVENT.EXCEPTION, 2)).toBe(1);
+    expect([s.get64('rip'), s.get64('cr2')]).toEqual([HANDLER + 32n, 0x55550000n - 48n]);
+  });
+});
+
+describe('system calls', () => {
+  it('syscall and sysretq go there and back', () => {
+    s.set64('efer', 0xd01n);
+    s.set64('star', (0x23n << 48n) | (0x10n << 32n));
+    s.set64('lstar', HANDLER);
+    s.set64('sfmask', 0x40700n);
+    // Kernel: swapgs; swapgs; sysretq.
+    s.poke(HANDLER, [0x0f, 0x01, 0xf8, 0x0f, 0x01, 0xf8, 0x48, 0x0f, 0x07]);
+    level(3);
+    s.setGpr(GPR.RSP, 0x7000n);
+    // stc; syscall; hlt
+    expect(run([0xf9, 0x0f, 0x05], USER)).toBe(EXIT.EXCEPTION);
+    expect([s.get64('rip'), s.get32('cpl'), sel(SEG.CS), sel(SEG.SS)]).toEqual([USER + 3n, 3, USER_CS, USER_SS]);
+    expect([s.gpr(GPR.RCX), s.gpr(GPR.RSP)]).toEqual([USER + 3n, 0x7000n]);
+    expect(s.gpr(GPR.R11) & 0x201n).toBe(0x201n);
+  });
+  it('the kernel of a system call has the flags that SFMASK leaves', () => {
+    s.set64('efer', 0xd01n);
+    s.set64('star', (0x23n << 48n) | (0x10n << 32n));
+    s.set64('lstar', HANDLER);
+    s.set64('sfmask', 0x700n);
+    s.poke(HANDLER, [hlt]);
+    level(3);
+    expect(run([0x0f, 0x05], USER)).toBe(EXIT.HLT);
+    expect([s.get32('cpl'), sel(SEG.CS), sel(SEG.SS), s.get64('rflags') & 0x200n]).toEqual([
+      0,
+      KERNEL_CS,
+      KERNEL_SS,
+      0n,
+    ]);
+  });
+  it('swapgs changes the bases, at CPL 0 only', () => {
+    s.view.setBigUint64(s.cpu + off.segbase + SEG.GS * 8, 0x1111n, true);
+    s.set64('kernel_gs_base', 0x2222n);
+    expect(run([0x0f, 0x01, 0xf8])).toBe(EXIT.HLT);
+    expect([s.view.getBigUint64(s.cpu + off.segbase + SEG.GS * 8, true), s.get64('kernel_gs_base')]).toEqual([
+      0x2222n,
+      0x1111n,
+    ]);
+    level(3);
+    expect([run([0x0f, 0x01, 0xf8], USER), exit().vector]).toEqual([EXIT.EXCEPTION, VEC.GP]);
+  });
+});
+
+describe('exits', () => {
+  it.each([
+    ['in al, 0x42', [0xe4, 0x42], 0x42, 1 | IO_IN],
+    ['out 0xe9, al', [0xe6, 0xe9], 0xe9, 1],
+    ['in eax, dx', [0xed], 0xcf8, 4 | IO_IN],
+    ['out dx, ax', [0x66, 0xef], 0xcf8, 2],
+  ])('%s', (_, code, port, error) => {
+    s.setGpr(GPR.RDX, 0x1_0cf8n);
+    expect(run(code)).toBe(EXIT.IO);
+    expect([exit().vector, exit().error, s.get64('rip'), s.get32('exit_len')]).toEqual([
+      port,
+      error,
+      CODE,
+      code.length,
+    ]);
+  });
+  it('ports at CPL 3 go by the bitmap of the TSS', () => {
+    level(3);
+    s.poke(TSS + 102n, [0x68, 0]);
+    expect([run([0xe4, 0x42], USER), exit().vector]).toEqual([EXIT.EXCEPTION, VEC.GP]);
+    s.set32('tr_limit', 0x67 + 0x20);
+    expect(run([0xe4, 0x42], USER)).toBe(EXIT.IO);
+    s.poke(TSS + 0x68n + 8n, [4]);
+    expect([run([0xe4, 0x42], USER), exit().vector]).toEqual([EXIT.EXCEPTION, VEC.GP]);
+    s.set64('rflags', 0x3202n);
+    expect(run([0xe4, 0x42], USER)).toBe(EXIT.IO);
+  });
+  it('MSRs that are not the engine’s', () => {
+    s.setGpr(GPR.RCX, 0x80bn);
+    expect([run([0x0f, 0x30]), exit().error, s.get32('exit_len')]).toEqual([EXIT.MSR, 1, 2]);
+    expect([run([0x0f, 0x32]), exit().error, s.get64('rip')]).toEqual([EXIT.MSR, 0, CODE]);
+  });
+  it('MSRs that are', () => {
+    s.setGpr(GPR.RCX, 0xc0000082n);
+    s.setGpr(GPR.RAX, 0x81000000n);
+    s.setGpr(GPR.RDX, 0xffffffffn);
+    expect(run([0x0f, 0x30, 0x31, 0xc0, 0x31, 0xd2, 0x0f, 0x32])).toBe(EXIT.HLT);
+    expect([s.get64('lstar'), s.gpr(GPR.RAX), s.gpr(GPR.RDX)]).toEqual([0xffffffff81000000n, 0x81000000n, 0xffffffffn]);
+    s.setGpr(GPR.RDX, 0x12340000n);
+    expect([run([0x0f, 0x30]), exit().vector]).toEqual([EXIT.EXCEPTION, VEC.GP]);
+    level(3);
+    expect([run([0x0f, 0x32], USER), exit().vector]).toEqual([EXIT.EXCEPTION, VEC.GP]);
+  });
+  it('sti leaves at the next taken branch when an interrupt waits', () => {
+    expect([run([0xfa, 0xeb, 0x00, 0xfb, 0xeb, 0x00]), s.get64('rip')]).toEqual([EXIT.HLT, CODE + 7n]);
+    s.set32('irq_wanted', 1);
+    // cli; jmp; sti; jmp; hlt
+    expect([run([0xfa, 0xeb, 0x00, 0xfb, 0xeb, 0x00]), s.get64('rip')]).toEqual([EXIT.PREEMPT, CODE + 6n]);
+  });
+});
+
+describe('memory', () => {
+  const mov = [0x48, 0x89, 0x03];
+  const load = [0x48, 0x8b, 0x03];
+  it('the user’s rights: supervisor pages fault, and are not found in a TLB that the kernel filled', () => {
+    s.setGpr(GPR.RBX, TABLES);
+    expect(run(load)).toBe(EXIT.HLT);
+    level(3);
+    expect([run(load, USER), exit().vector, exit().error, s.get64('cr2')]).toEqual([EXIT.EXCEPTION, VEC.PF, 5, TABLES]);
+    level(0);
+    expect(run(load)).toBe(EXIT.HLT);
+  });
+  it('a page that the p2m does not have: NPF, with the guest-physical address', () => {
+    s.setGpr(GPR.RBX, DATA + 8n);
+    const frame = Number((s.view.getBigUint64(s.pte(DATA), true) >> 12n) & 0xfffffn);
+    s.view.setUint32(leaf(frame), 0, true);
+    s.call('tlb_flush_domain', 1);
+    expect([run(load), s.get64('exit_gpa'), exit().error]).toEqual([EXIT.NPF, BigInt(frame) << 12n, 0]);
+    expect([run(mov), s.get64('rip'), exit().error]).toEqual([EXIT.NPF, CODE, NPF_WRITE]);
+    // Read-only: reads go, writes do not.
+    s.view.setUint32(leaf(frame), frame * 4096 + P2M_R, true);
+    expect(run(load)).toBe(EXIT.HLT);
+    expect([run(mov), exit().error]).toEqual([EXIT.NPF, NPF_WRITE]);
+    // Far beyond the p2m.
+    s.view.setBigUint64(s.pte(DATA), 0x30_0000_0000n | KERNEL, true);
+    s.call('tlb_flush_domain', 1);
+    expect([run(load), s.get64('exit_gpa')]).toEqual([EXIT.NPF, 0x30_0000_0000n]);
+    s.setGpr(GPR.RAX, DATA);
+    expect([run([0xff, 0xe0]), exit().error]).toEqual([EXIT.NPF, NPF_EXEC]);
+  });
+  it('gfns are not machine frames', () => {
+    const frame = s.allocate();
+    s.view.setUint32(leaf(0x200000 - 1), frame * 4096 + (P2M_R | P2M_W), true);
+    s.view.setBigUint64(s.pte(DATA), (0x1fffffn << 12n) | KERNEL, true);
+    s.call('tlb_flush_domain', 1);
+    s.setGpr(GPR.RBX, DATA);
+    s.setGpr(GPR.RAX, 0xabcdn);
+    expect(run(mov)).toBe(EXIT.HLT);
+    expect(s.view.getBigUint64(frame * 4096, true)).toBe(0xabcdn);
+    // Accessed and dirty.
+    expect(s.view.getBigUint64(s.pte(DATA), true) & 0x60n).toBe(0x60n);
+  });
+  it('a reserved bit of an entry is a fault that says so', () => {
+    s.setGpr(GPR.RBX, DATA);
+    s.view.setBigUint64(s.pte(DATA), s.view.getBigUint64(s.pte(DATA), true) | (1n << 45n), true);
+    s.call('tlb_flush_domain', 1);
+    expect([run(load), exit().vector, exit().error]).toEqual([EXIT.EXCEPTION, VEC.PF, 9]);
+  });
+  it('CR0.WP decides whether the kernel writes to read-only pages', () => {
+    s.map(DATA, PTE.P);
+    s.setGpr(GPR.RBX, DATA);
+    expect([run(mov), exit().error]).toEqual([EXIT.EXCEPTION, 3]);
+    s.setGpr(GPR.RCX, 0x80040033n);
+    // mov cr0, rcx
+    expect(run([0x0f, 0x22, 0xc1, ...mov])).toBe(EXIT.HLT);
+  });
+  it('a stale translation stays until invlpg, of a large page wherever in it', () => {
+    // DATA's 2 MiB from one large page: its L2 entry lies in the table above.
+    const frame = 0x2000 / 2;
+    const table = findL2(DATA);
+    s.view.setBigUint64(table, (BigInt(frame) << 12n) | KERNEL | 0x80n, true);
+    s.call('tlb_flush_domain', 1);
+    s.setGpr(GPR.RBX, DATA + 0x5000n);
+    expect(run(load)).toBe(EXIT.HLT);
+    s.view.setBigUint64(table, 0n, true);
+    expect(run(load)).toBe(EXIT.HLT);
+    s.setGpr(GPR.RDX, DATA + 0x1ff000n);
+    expect([run([0x0f, 0x01, 0x3a, ...load]), exit().vector, s.get64('rip')]).toEqual([
+      EXIT.EXCEPTION,
+      VEC.PF,
+      CODE + 3n,
+    ]);
+  });
+  it('mov to cr3 forgets; with bit 63 and PCIDs it does not', () => {
+    s.setGpr(GPR.RBX, DATA);
+    s.setGpr(GPR.RCX, BigInt(s.root));
+    expect(run(load)).toBe(EXIT.HLT);
+    const entry = s.view.getBigUint64(s.pte(DATA), true);
+    s.view.setBigUint64(s.pte(DATA), 0n, true);
+    const toCr3 = [0x0f, 0x22, 0xd9];
+    expect([run([...toCr3, ...load]), exit().vector]).toEqual([EXIT.EXCEPTION, VEC.PF]);
+
+    s.view.setBigUint64(s.pte(DATA), entry, true);
+    s.setGpr(GPR.RAX, 0x206a0n);
+    // mov cr4, rax (PCIDE)
+    expect(run([0x0f, 0x22, 0xe0, ...load])).toBe(EXIT.HLT);
+    s.view.setBigUint64(s.pte(DATA), 0n, true);
+    s.setGpr(GPR.RCX, BigInt(s.root) | 5n);
+    expect([run([...toCr3, ...load]), exit().vector]).toEqual([EXIT.EXCEPTION, VEC.PF]);
+    // Back to PCID 0, which still has it.
+    s.setGpr(GPR.RCX, BigInt(s.root) | (1n << 63n));
+    expect(run([...toCr3, ...load])).toBe(EXIT.HLT);
+    // mov rax, cr3 gives what was loaded.
+    expect([run([0x0f, 0x20, 0xd8]), s.gpr(GPR.RAX)]).toEqual([EXIT.HLT, BigInt(s.root)]);
+    // invpcid, one PCID's: rdx -> descriptor
+    s.map(DATA + 4096n, KERNEL);
+    d64(DATA + 4096n, 0n);
+    d64(DATA + 4104n, 0n);
+    s.setGpr(GPR.RDX, DATA + 4096n);
+    s.setGpr(GPR.RCX, 1n);
+    expect([run([0x66, 0x0f, 0x38, 0x82, 0x0a, ...load]), exit().vector, s.get64('rip')]).toEqual([
+      EXIT.EXCEPTION,
+      VEC.PF,
+      CODE + 5n,
+    ]);
+  });
+  it('reserved bits of control registers are #GP', () => {
+    for (const [reg, v] of [
+      [0xe0, 0x306a0n | (1n << 22n)],
+      [0xd8, 1n << 45n],
+      [0xc0, 0x33n | (1n << 31n) | (1n << 32n)],
+    ] as const) {
+      s.setGpr(GPR.RAX, v);
+      expect([run([0x0f, 0x22, reg]), exit().vector]).toEqual([EXIT.EXCEPTION, VEC.GP]);
+    }
+  });
+});
+
+/** Address of the L2 entry of va. */
+function findL2(va: bigint): number {
+  let table = s.root;
+  for (const shift of [39n, 30n])
+    table = Number(s.view.getBigUint64(table + Number((va >> shift) & 511n) * 8, true) & 0xffffff000n);
+  return table + Number((va >> 21n) & 511n) * 8;
+}
+
+describe('tables', () => {
+  it('lgdt and lidt load what sgdt and sidt store', () => {
+    s.setGpr(GPR.RBX, DATA);
+    s.poke(DATA, [0x57, 0x02, ...[...Array(8)].map((_, i) => Number((0xffffffff82000000n >> BigInt(8 * i)) & 0xffn))]);
+    s.setGpr(GPR.RDX, DATA + 0x40n);
+    expect(run([0x0f, 0x01, 0x13, 0x0f, 0x01, 0x02])).toBe(EXIT.HLT);
+    expect(s.peek(DATA + 0x40n, 10)).toEqual(s.peek(DATA, 10));
+    expect(run([0x0f, 0x01, 0x1b, 0x0f, 0x01, 0x0a])).toBe(EXIT.HLT);
+    expect([s.get64('idt_base'), s.get32('idt_limit')]).toEqual([0xffffffff82000000n, 0x257]);
+  });
+  it('ltr takes the TSS and makes it busy', () => {
+    s.set64('tr_base', 0n);
+    s.setGpr(GPR.RAX, 0x40n);
+    expect(run([0x0f, 0x00, 0xd8])).toBe(EXIT.HLT);
+    expect([s.get64('tr_base'), s.get32('tr_limit'), sel(SEG.TR)]).toEqual([TSS, 0x67, 0x40]);
+    expect((q(GDT + 0x40n) >> 40n) & 15n).toBe(11n);
+    expect([run([0x0f, 0x00, 0xd8]), exit().vector, exit().error]).toEqual([EXIT.EXCEPTION, VEC.GP, 0x40]);
+  });
+  it('32-bit code without paging goes to long mode', () => {
+    // What PVH kernels do: cr4.PAE, cr3, EFER.LME, cr0.PG, far jump.
+    s.set64('cr0', 0x11n);
+    s.set64('cr4', 0n);
+    s.set64('efer', 0n);
+    s.set32('mode', 1);
+    setSel(SEG.CS, 0x20 & ~3);
+    d64(GDT + 0x20n, 0x00cf9b000000ffffn);
+    s.call('hvm_enter', s.cpu);
+    const frame = s.allocate();
+    s.map(BigInt(frame) << 12n, KERNEL, frame);
+    const at = BigInt(frame) << 12n;
+    const gdt = Number((s.view.getBigUint64(s.pte(GDT), true) >> 12n) & 0xfffffn);
+    s.map(BigInt(gdt) << 12n, KERNEL, gdt);
+    s.set64('gdt_base', BigInt(gdt) << 12n);
+    const imm = (v: number | bigint) => [...Array(4)].map((_, i) => Number((BigInt(v) >> BigInt(8 * i)) & 0xffn));
+    const code = [
+      0xb8,
+      ...imm(0x20),
+      0x0f,
+      0x22,
+      0xe0,
+      0xb8,
+      ...imm(s.root),
+      0x0f,
+      0x22,
+      0xd8,
+      0xb9,
+      ...imm(0xc0000080),
+      0x31,
+      0xd2,
+      0xb8,
+      ...imm(0x100),
+      0x0f,
+      0x30,
+      0xb8,
+      ...imm(0x80000011),
+      0x0f,
+      0x22,
+      0xc0,
+    ];
+    const target = at + BigInt(code.length + 7);
+    const bytes = [...code, 0xea, ...imm(target), KERNEL_CS, 0, 0x48, 0xb8, ...imm(0x1234), ...imm(1), hlt];
+    for (const [i, x] of bytes.entries()) s.u8[frame * 4096 + i] = x;
+    expect(s.run(at)).toBe(EXIT.HLT);
+    expect([s.get32('mode'), s.get64('efer'), s.gpr(GPR.RAX)]).toEqual([0, 0x500n, 0x1_0000_1234n]);
+  });
+});
