@@ -167,6 +167,7 @@ describe('a PVH domain', () => {
       'memory_op populate_physmap',
       'hvm_op set_param',
       'memory_op acquire_resource',
+      'domctl gethvmcontext',
       'domctl sethvmcontext',
       'event_channel_op bind_interdomain',
     ]);

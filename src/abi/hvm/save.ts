@@ -106,3 +106,21 @@ export const HvmHwCpu = struct('hvm_hw_cpu', [
 
 /** struct segment_register's attributes of 32-bit flat code and data, and of a busy TSS. */
 export const HVM_ARBYTES = { CODE32: 0xc9b, DATA32: 0xc93, TSS_BUSY: 0x8b } as const;
+
+export const HvmHwLapic = struct('hvm_hw_lapic', [
+  ['apic_base_msr', 'u64'],
+  /** Bit 0: by APIC_BASE; bit 1: by SVR. */
+  ['disabled', 'u32'],
+  ['timer_divisor', 'u32'],
+  ['tdt_msr', 'u64'],
+]);
+/** The APIC page, as far as it has registers. */
+export const HvmHwLapicRegs = struct('hvm_hw_lapic_regs', [['data', 'u8', 1024]]);
+export const HvmHwMtrr = struct('hvm_hw_mtrr', [
+  ['msr_pat_cr', 'u64'],
+  /** Base and mask of each variable range. */
+  ['msr_mtrr_var', 'u64', 16],
+  ['msr_mtrr_fixed', 'u64', 11],
+  ['msr_mtrr_cap', 'u64'],
+  ['msr_mtrr_def_type', 'u64'],
+]);
