@@ -24,6 +24,7 @@ import {
   EvtchnSend,
 } from '../../src/abi/event_channel.ts';
 import { HVMOP, HvmParam } from '../../src/abi/hvm/hvm_op.ts';
+import { HVM_SAVE, HvmHwMtrr, HvmSaveHeader } from '../../src/abi/hvm/save.ts';
 import {
   E820Entry,
   ForeignMemoryMap,
@@ -37,6 +38,29 @@ import { HYPERCALL, MMUEXT, MmuextOp, SharedInfo, VcpuInfo } from '../../src/abi
 import { type HypervisorPort, MachineMemory } from '../../src/dom0/kernel/memory.ts';
 
 const nameOf = (table: Record<string, number>, n: number) => Object.keys(table).find((k) => table[k] === n) ?? `${n}`;
+
+/** What a new domain's only vCPU has: a header, a record that nobody knows, and MTRRs. */
+function hvmContext(): Uint8Array {
+  const kinds: [number, number, number][] = [
+    [HVM_SAVE.HEADER, HvmSaveHeader.size, 0x11],
+    [HVM_SAVE.LAPIC, 24, 0x22],
+    [HVM_SAVE.MTRR, HvmHwMtrr.size, 0x33],
+    [HVM_SAVE.END, 0, 0],
+  ];
+  return Uint8Array.from(
+    kinds.flatMap(([typecode, length, fill]) => [
+      typecode,
+      0,
+      0,
+      0,
+      length,
+      length >> 8,
+      0,
+      0,
+      ...Array(length).fill(fill),
+    ]),
+  );
+}
 
 interface FakeDomain {
   readonly frames: Set<number>;
@@ -272,6 +296,17 @@ export class FakeXen implements HypervisorPort {
         const ctxt = c.nested('u', DomctlVcpucontext).get('ctxt');
         d.context = this.mem.read(ctxt, VcpuGuestContext.size);
         return d.hvm ? -ERRNO.EINVAL : 0;
+      }
+      case 'gethvmcontext': {
+        const u = c.nested('u', DomctlHvmcontext);
+        const context = hvmContext();
+        if (!d.hvm) return -ERRNO.EINVAL;
+        const room = u.get('size');
+        u.set('size', context.length);
+        if (u.get('buffer') === 0) return 0;
+        if (room < context.length) return -ERRNO.ENOSPC;
+        this.mem.write(u.get('buffer'), context);
+        return 0;
       }
       case 'sethvmcontext': {
         const u = c.nested('u', DomctlHvmcontext);

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { CDF } from '../../src/abi/domctl.ts';
 import { HVM_PARAM } from '../../src/abi/hvm/params.ts';
-import { HvmHwCpu, HvmSaveDescriptor, HvmSaveHeader } from '../../src/abi/hvm/save.ts';
+import { HvmHwCpu, HvmHwMtrr, HvmSaveDescriptor, HvmSaveHeader } from '../../src/abi/hvm/save.ts';
 import { HvmMemmapTableEntry, HvmModlistEntry, HvmStartInfo } from '../../src/abi/hvm/start_info.ts';
 import type { Struct } from '../../src/abi/layout.ts';
 import { Hypercalls } from '../../src/dom0/kernel/hypercalls.ts';
@@ -59,7 +59,8 @@ function build(o: Wanted = {}) {
   while (!step.done) step = steps.next();
   const d = fake.domains.get(domid)!;
   const read = (at: number, length: number) => fake.physical(domid, at, length);
-  const [headerAt, cpuAt] = [HvmSaveDescriptor.size, 2 * HvmSaveDescriptor.size + HvmSaveHeader.size];
+  const mtrrAt = 2 * HvmSaveDescriptor.size + HvmSaveHeader.size;
+  const cpuAt = mtrrAt + HvmHwMtrr.size + HvmSaveDescriptor.size;
   const cpu = view(d.hvmContext!, HvmHwCpu, cpuAt);
   const startInfo = view(read(cpu.get('rbx'), HvmStartInfo.size), HvmStartInfo);
   const memmap = Array.from({ length: startInfo.get('memmap_entries') }, (_, i) => {
@@ -67,7 +68,7 @@ function build(o: Wanted = {}) {
     const e = view(read(at, HvmMemmapTableEntry.size), HvmMemmapTableEntry);
     return [e.get('addr'), e.get('size'), e.get('type')];
   });
-  return { fake, xen, domid, d, built: step.value, read, cpu, headerAt, startInfo, memmap, b };
+  return { fake, xen, domid, d, built: step.value, read, cpu, mtrrAt, startInfo, memmap, b };
 }
 
 describe('memory of a PVH domain', () => {
@@ -139,7 +140,7 @@ describe('a built PVH domain', () => {
   });
 
   it('starts in flat 32-bit mode at the note’s address', () => {
-    const { d, cpu, headerAt } = build();
+    const { d, cpu, mtrrAt } = build();
     const records: [number, number][] = [];
     for (let at = 0; at < d.hvmContext!.length; ) {
       const r = view(d.hvmContext!, HvmSaveDescriptor, at);
@@ -149,11 +150,14 @@ describe('a built PVH domain', () => {
     }
     expect(records).toEqual([
       [1, 24],
+      [14, HvmHwMtrr.size],
       [2, HvmHwCpu.size],
       [0, 0],
     ]);
-    const header = view(d.hvmContext!, HvmSaveHeader, headerAt);
-    expect([header.get('magic'), header.get('version')]).toEqual([0x5438_1286, 1]);
+    // The hypervisor's own header, and MTRRs as they were but for being enabled.
+    expect(view(d.hvmContext!, HvmSaveHeader, HvmSaveDescriptor.size).get('magic')).toBe(0x1111_1111);
+    const mtrr = view(d.hvmContext!, HvmHwMtrr, mtrrAt);
+    expect([mtrr.get('msr_mtrr_def_type'), mtrr.big('msr_mtrr_cap')]).toEqual([0x806, 0x3333_3333_3333_3333n]);
     expect([cpu.get('rip'), cpu.get('rflags'), cpu.get('cr0'), cpu.get('cr4'), cpu.get('msr_efer')]).toEqual([
       0x10_0850, 2, 0x11, 0, 0,
     ]);

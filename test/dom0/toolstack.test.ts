@@ -5,6 +5,7 @@ import type { EventChannels } from '../../src/dom0/kernel/evtchn.ts';
 import { HypercallError } from '../../src/dom0/kernel/hypercalls.ts';
 import { createDom0Kernel } from '../../src/dom0/kernel/kernel.ts';
 import type { DomainConfig } from '../../src/dom0/toolstack/config.ts';
+import { dumpCore } from '../../src/dom0/toolstack/core/dump-core.ts';
 import { ToolstackError } from '../../src/dom0/toolstack/error.ts';
 import { supervise } from '../../src/dom0/toolstack/lifecycle.ts';
 import { Toolstack } from '../../src/dom0/toolstack/toolstack.ts';
@@ -145,6 +146,108 @@ describe('creating a domain', () => {
     fake.failAt = -1;
     expect(failed).toBe(calls);
     toolstack.create(config);
+  });
+});
+
+describe('a PVH domain', () => {
+  const pvh: DomainConfig = { ...config, name: 'lpvh', type: 'pvh', vcpus: 1 };
+
+  it('is made with the calls of xl create, in its order', () => {
+    toolstack.create(pvh);
+    const counted = fake.calls.filter((c, i) => c !== fake.calls[i - 1] && !c.startsWith('sysctl'));
+    expect(counted).toEqual([
+      'domctl createdomain',
+      'domctl max_vcpus',
+      'domctl setvcpuaffinity',
+      'domctl setnodeaffinity',
+      'domctl max_mem',
+      'memory_op set_memory_map',
+      'event_channel_op alloc_unbound',
+      'domctl settscinfo',
+      'memory_op populate_physmap',
+      'hvm_op set_param',
+      'memory_op acquire_resource',
+      'domctl gethvmcontext',
+      'domctl sethvmcontext',
+      'event_channel_op bind_interdomain',
+    ]);
+    const map = fake.domains.get(1)!.memoryMap;
+    expect(map.map(([address, , type]) => [address, type])).toEqual([
+      [0, 1],
+      [0xfc00_0000, 3],
+      [0xfeff_8000, 2],
+    ]);
+    expect([map[0][1], map[2][1]]).toEqual([8 << 20, 0x8000]);
+  });
+
+  it('has what xl writes into XenStore: its type, its rings by gfn, and no image', () => {
+    toolstack.create(pvh);
+    const lines = [...store.dump()];
+    for (const line of [
+      '/libxl/1/type = "pvh"   (n0)',
+      '/libxl/1/dm-version = "qemu_xen"   (n0)',
+      '/local/domain/1/store/ring-ref = "1044476"   (n0,r1)',
+      '/local/domain/1/console/ring-ref = "1044479"   (n0,r1)',
+      '/local/domain/1/memory/target = "8192"   (n0,r1)',
+      '/local/domain/1/memory/static-max = "8192"   (n0,r1)',
+      '/local/domain/1/memory/videoram = "0"   (n0,r1)',
+    ]) {
+      expect(lines).toContain(line);
+    }
+    expect(lines.filter((l) => l.startsWith(`/vm/${config.uuid}/image`))).toEqual([]);
+  });
+
+  it('has its rings served where its gfns lie', () => {
+    const { console } = toolstack.create(pvh);
+    const d = fake.domains.get(1)!;
+    expect(fake.usage.held).toBe(2);
+    // A byte that the guest writes into its console's ring arrives.
+    const page = new DataView(fake.memory.buffer, d.p2m.get(0xfefff)! * 4096, 4096);
+    page.setUint8(1024, 0x41);
+    page.setUint32(2048 + 1024 + 12, 1, true);
+    toolstack.consoles.event(1);
+    expect(new TextDecoder().decode(console.recent(10))).toBe('A');
+  });
+
+  it('gives everything back whichever call fails, and when it is destroyed', () => {
+    const before = fake.usage;
+    const first = toolstack.create(pvh);
+    const calls = fake.calls.length;
+    first.destroy();
+    expect(fake.usage).toEqual(before);
+    for (let i = 0; i < calls; i++) {
+      fake.calls.length = 0;
+      fake.failAt = i;
+      expect(() => toolstack.create(pvh), `call ${i}`).toThrow(HypercallError);
+      fake.failAt = -1;
+      expect(fake.usage, `after call ${i} had failed`).toEqual(before);
+    }
+  });
+
+  it('takes what it may have at most of the machine', () => {
+    expect(() => toolstack.create({ ...pvh, maxMemoryMiB: 64 })).toThrow(/memory = 64: the machine has/);
+    toolstack.create({ ...pvh, maxMemoryMiB: 12 });
+    expect(fake.domains.get(1)!.p2m.size).toBe(12 * 256 + 9);
+    expect(store.read('/local/domain/1/memory/target')).toBe('8192');
+    expect(store.read('/local/domain/1/memory/static-max')).toBe('12288');
+  });
+
+  it('has one vCPU, no dump and no gdb', async () => {
+    expect(() => toolstack.create({ ...pvh, vcpus: 2 })).toThrow('vcpus: PVH guests have one vCPU so far');
+    expect(() => toolstack.create({ ...pvh, maxVcpus: 2 })).toThrow('maxvcpus: PVH guests have one vCPU so far');
+    expect(fake.domains.has(1)).toBe(false);
+    const d = toolstack.create(pvh);
+    fake.calls.length = 0;
+    await expect(dumpCore(toolstack.xen, d, '/nowhere/core')).rejects.toThrow(
+      'no dump of lpvh: core dumps of PVH guests are not supported yet',
+    );
+    expect(fake.calls).toEqual([]);
+  });
+
+  it('needs a kernel that can be one', () => {
+    const kernel = tinyElf({ notes: linuxNotes({ PHYS32_ENTRY: undefined }) });
+    expect(() => toolstack.create({ ...pvh, kernel })).toThrow(/^\/boot\/vmlinuz cannot be started as a PVH guest/);
+    expect(fake.calls.filter((c) => c.startsWith('domctl'))).toEqual([]);
   });
 });
 

@@ -96,6 +96,41 @@ describe('a domain’s file', () => {
     expect(spec(`${base}builder="generic"`).spec.type).toBe('pv');
   });
 
+  it('may be of a PVH guest', () => {
+    const pvh = `${base}type="pvh"\n`;
+    expect(spec(`${pvh}memory=64\nvcpus=1`)).toEqual({
+      spec: { name: 'g', type: 'pvh', kernel: '/here/k', memory: 64, vcpus: 1, cmdline: '' },
+      warnings: [],
+    });
+    expect(spec(`type='pvh'\nname="g"\nbootloader="pygrub"\ndisk=['img,,xvda']`).spec).toMatchObject({
+      type: 'pvh',
+      bootloader: 'pygrub',
+    });
+    // The type may stand behind what depends on it.
+    expect(spec(`${base}bios="ovmf"\ntimer_mode=1\ntype="pvh"`).warnings).toEqual([
+      'g.cfg:3: bios: warning: has no effect on a PVH guest',
+      'g.cfg:4: timer_mode: warning: has no effect on a PVH guest',
+    ]);
+    expect(spec(`${pvh}hap=1\napic=1\npvshim=0\nnestedhvm=0`).warnings).toEqual([]);
+  });
+
+  it.each<[string, string]>([
+    ['vcpus=2', 'g.cfg:4: vcpus: PVH guests have one vCPU so far'],
+    ['maxvcpus=2', 'g.cfg:4: maxvcpus: PVH guests have one vCPU so far'],
+    ['pvshim=1', 'g.cfg:4: pvshim: not supported yet; see docs/SUPPORT.md'],
+    ['nestedhvm=1', 'g.cfg:4: nestedhvm: not supported yet'],
+    ['apic=0', 'g.cfg:4: apic: not supported yet'],
+    ['hap=0', 'g.cfg:4: hap: not supported yet'],
+    ['builder="hvm"', 'g.cfg:3: type: Contradicting'],
+    ['bootloader="pvgrub"', 'g.cfg:4: bootloader: "pvgrub" is not supported yet'],
+  ])('of a PVH guest is refused with %j', (line, message) => {
+    expect(() => spec(`${base}type="pvh"\n${line}`)).toThrow(message);
+  });
+
+  it('of a PVH guest needs a kernel too', () => {
+    expect(() => spec('name="g"\ntype="pvh"')).toThrow('g.cfg: kernel= is missing: a PVH guest needs one');
+  });
+
   it.each<[string, string]>([
     ['kernel="k"', 'g.cfg: Domain name must be specified.'],
     ['name="g"', 'g.cfg: kernel= is missing: a PV guest needs one'],
@@ -134,17 +169,18 @@ describe('a domain’s file', () => {
     expect(spec(`${base}vpmu=0\nvtpm=[]`).warnings).toEqual([]);
   });
 
-  it('may hold any key of the manual: none is dropped in silence', () => {
+  it.each(['pv', 'pvh'])('may hold any key of the manual: none is dropped in silence (%s)', (type) => {
+    const has = type === 'pvh' ? ['apic', 'hap'] : [];
     for (const key of KEYS.keys()) {
       for (const value of ['1', '"x"', '["x"]']) {
         let out: ReturnType<typeof spec>;
         try {
-          out = spec(`name="g"\nkernel="k"\n${key}=${value}\n`);
+          out = spec(`name="g"\nkernel="k"\n${key === 'type' ? '' : `type="${type}"\n`}${key}=${value}\n`);
         } catch {
           continue; // refused, with a reason
         }
         const used = key in out.spec || ['root', 'extra', 'builder'].includes(key);
-        const off = ['passthrough'].includes(key);
+        const off = ['passthrough', ...has].includes(key);
         expect(used || off || out.warnings.length > 0, `${key}=${value}`).toBe(true);
       }
     }

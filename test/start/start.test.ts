@@ -14,12 +14,13 @@ describe('options', () => {
   it('have defaults', () => {
     const options = parseOptions([]);
     expect(options).toMatchObject({ memory: 256, vcpus: 1, flavour: 'cloud', machineMemory: 4096, stats: false });
-    expect(options.kernel).toBeUndefined();
+    expect([options.kernel, options.type]).toEqual([undefined, 'pv']);
   });
 
   it('are read', () => {
     const args =
       '--kernel k --ramdisk=r --append a=b --memory 512 --vcpus 2 --machine-memory 1024 --name x --log-dir d --stats';
+    expect(parseOptions(['--type', 'pvh'])).toMatchObject({ type: 'pvh', vcpus: 1 });
     expect(parseOptions(args.split(' '))).toMatchObject({
       kernel: 'k',
       ramdisk: 'r',
@@ -41,6 +42,8 @@ describe('options', () => {
     ['--vcpus', '129'],
     ['--machine-memory', '64'],
     ['--flavour', 'vanilla'],
+    ['--type', 'hvm'],
+    ['--type', 'pvh', '--vcpus', '2'],
     ['--name', '../x'],
     ['--nonsense'],
     ['--kernel'],
@@ -50,7 +53,17 @@ describe('options', () => {
   });
 
   it('are all in the help', () => {
-    for (const name of ['kernel', 'ramdisk', 'append', 'memory', 'vcpus', 'machine-memory', 'stats', 'deterministic']) {
+    for (const name of [
+      'kernel',
+      'ramdisk',
+      'append',
+      'memory',
+      'vcpus',
+      'type',
+      'machine-memory',
+      'stats',
+      'deterministic',
+    ]) {
       expect(help()).toContain(`--${name}`);
     }
   });

@@ -15,7 +15,7 @@ import { acpiTables, rsdpTable } from './acpi/tables.ts';
 import type { Builder, BuiltDomain, DomainBuild, DomainPlan } from './builder.ts';
 import { seedGrants } from './grants.ts';
 import { GuestPhysmap } from './guest-physmap.ts';
-import { pvhEntryContext } from './hvm-context.ts';
+import { pvhContext } from './hvm-context.ts';
 import { pvhImage } from './pvh-image.ts';
 import { hvmStartInfo, pvhLayout } from './pvh-layout.ts';
 import { ACPI_ADDRESS, gfnRange, pvhMemoryMap, ramRanges, SPECIAL, SPECIAL_RANGE } from './pvh-map.ts';
@@ -81,7 +81,8 @@ export function* buildPvh(xen: Hypercalls, domid: number, b: DomainBuild): Gener
   for (const [name, value] of parameters(b)) xen.hvm.setParam(domid, name, value);
   const built = { storeGfn: SPECIAL.xenstore, consoleGfn: SPECIAL.console };
   seedGrants(xen, domid, b, built);
-  xen.domctl.setHvmContext(domid, pvhEntryContext(image.entry, layout.startInfo));
+  const context = pvhContext(xen.domctl.getHvmContext(domid), image.entry, layout.startInfo);
+  xen.domctl.setHvmContext(domid, context);
   return built;
 }
 

@@ -161,7 +161,7 @@ function madt(vcpus: number): Uint8Array {
 
 function xsdt(tables: readonly number[]): Uint8Array {
   return table('XSDT', REVISION.XSDT, HEADER + 8 * tables.length, (t) => {
-    tables.forEach((address, i) => t.u64(HEADER + 8 * i, address));
+    for (const [i, address] of tables.entries()) t.u64(HEADER + 8 * i, address);
   });
 }
 
