@@ -1,5 +1,5 @@
 // Long hypercalls: they look now and then whether something else is due, and go on later by being called again with what
-// is left: the guest's rip goes back to its syscall instruction, or the multicall entry is rewritten.
+// is left: the guest's rip goes back to its instruction, or the multicall entry is rewritten.
 import { CpuState, GPR, MulticallEntry } from "../abi";
 import { set_gpr } from "../domain";
 import { count_preempt_check, current, slot_kind } from "../percpu";
@@ -12,8 +12,9 @@ import { NOW } from "../time/clock";
 export const MCF_in_multicall: u32 = 1;
 export const MCF_call_preempted: u32 = 2;
 
-/** Length of `syscall`. */
+/** Length of the instruction that calls: `syscall`, or an HVM container's `vmcall` or `vmmcall`. */
 const SYSCALL_LENGTH: u64 = 2;
+const VMCALL_LENGTH: u64 = 3;
 
 /** Looks between two looks at the clock, which costs as much as a small piece of work. */
 const CLOCK_EVERY: u32 = 16;
@@ -46,7 +47,7 @@ export function hypercall_create_continuation(op: u32, a1: u64, a2: u64, a3: u64
     v.mc_flags |= MCF_call_preempted;
     return 0;
   }
-  store<u64>(v.cpu, load<u64>(v.cpu, CpuState.rip) - SYSCALL_LENGTH, CpuState.rip);
+  store<u64>(v.cpu, load<u64>(v.cpu, CpuState.rip) - (v.domain.is_hvm ? VMCALL_LENGTH : SYSCALL_LENGTH), CpuState.rip);
   set_gpr(v, GPR.RDI, a1);
   set_gpr(v, GPR.RSI, a2);
   set_gpr(v, GPR.RDX, a3);
