@@ -5,7 +5,7 @@
  * no lock be held.
  */
 import { GNTMAP } from '../../src/abi/grant_table.ts';
-import { CpuState } from '../../src/engine/state.ts';
+import { CpuState, P2M_R, P2M_ROOT_ENTRIES, P2M_W } from '../../src/engine/state.ts';
 import { MACHINE_INFO_ADDRESS, MachineInfo } from '../../src/machine/layout.ts';
 import { type FrameInfo, frameInfo, TYPE } from './frame-audit.ts';
 import { structOffset } from './struct-offset.ts';
@@ -13,6 +13,9 @@ import { structOffset } from './struct-offset.ts';
 const PAGE = 4096;
 const P = 1;
 const RW = 2;
+/** mm/p2m.ts. */
+const P2M_TYPE = { ram: 1, grantRw: 2, grantRo: 3 };
+const INVALID_M2P_ENTRY = 0xffff_ffff_ffff_ffffn;
 const XEN_SLOTS = [256, 272];
 
 const offsets = <const N extends readonly string[]>(file: string, name: string, fields: N) =>
@@ -30,6 +33,7 @@ const CPU = offsets('state.ts', 'PerCpu', ['current_lock', 'timer_lock', 'shoot_
 const PERCPU_STRIDE = 256;
 const DOMAIN_LOCKS = [
   'domain_lock',
+  'p2m_lock',
   'page_alloc_lock',
   'evtchn_lock',
   'shutdown_lock',
@@ -41,6 +45,9 @@ const D = offsets('domain.ts', 'Domain', [
   'domid',
   'next',
   'is_ts',
+  'is_hvm',
+  'is_dying',
+  'p2m',
   'privileged',
   'vcpu_table',
   'max_vcpus',
@@ -69,7 +76,7 @@ const GT = offsets('grant/table.ts', 'GrantTable', [
 ]);
 const ACTIVE = offsets('grant/table.ts', 'ActiveEntry', ['pin', 'domid', 'mfn']);
 const ACTIVE_SIZE = 32;
-const MM = offsets('mm/state.ts', 'MmState', ['heap_lock', 'xmalloc_lock']);
+const MM = offsets('mm/state.ts', 'MmState', ['heap_lock', 'xmalloc_lock', 'm2p']);
 
 /** Frames that the control domain's code has mapped with a reference (MachineMemory.foreignMap). */
 export type ForeignFrames = Iterable<number>;
@@ -80,7 +87,8 @@ interface GrantMapping {
   readonly ref: number;
   readonly flags: number;
   readonly mfn: number;
-  readonly ts: boolean;
+  /** The mapping has its references itself; a PV domain's page tables have them instead. */
+  readonly holds: boolean;
 }
 
 export class MachineAudit {
@@ -157,7 +165,7 @@ export class MachineAudit {
           ref: this.u32(at),
           flags,
           mfn: this.u32(at + 12),
-          ts: this.u32(d + D.is_ts) !== 0,
+          holds: this.u32(d + D.is_ts) !== 0 || this.u32(d + D.is_hvm) !== 0,
         });
       }
     }
@@ -190,7 +198,7 @@ export class MachineAudit {
     for (const m of mappings) {
       const typed = !(m.flags & GNTMAP.readonly);
       if (m.flags & GNTMAP.device_map) add(m.mfn, typed);
-      if (m.flags & GNTMAP.host_map && m.ts) add(m.mfn, typed);
+      if (m.flags & GNTMAP.host_map && m.holds) add(m.mfn, typed);
     }
     for (const [mfn, f] of info.entries())
       if (f) this.frameReferences(mfn, f, info, add, types, domidOf, granted, wrong);
@@ -205,6 +213,8 @@ export class MachineAudit {
         wrong.push(`mfn ${mfn} has ${f.typeCount} references of type ${f.type}, found ${types[mfn]}`);
     }
     this.checkPins(domains, mappings, wrong);
+    for (const d of domains)
+      if (this.u32(d + D.p2m) && !this.u32(d + D.is_dying)) this.checkP2m(d, info, mappings, wrong);
     return wrong.slice(0, 20);
   }
 
@@ -270,6 +280,56 @@ export class MachineAudit {
         if (target.type !== f.type - 1 && target.type !== f.type) wrong.push(`${what} of type ${target.type}`);
         if (target.type === f.type && low & RW) wrong.push(`${what}, linear and writable`);
       } else if (low & RW) wrong.push(`${what}, itself, writable`);
+    }
+  }
+
+  /**
+   * A p2m names the domain's own frames, each at the gfn that the M2P gives it and at no other, or frames that it has mapped
+   * by grants, as many times as there are mappings with these rights.
+   */
+  private checkP2m(
+    d: number,
+    info: readonly (FrameInfo | undefined)[],
+    mappings: readonly GrantMapping[],
+    wrong: string[],
+  ): void {
+    const m2p = this.u32(this.u32(MACHINE_INFO_ADDRESS + MachineInfo.off.heap_start) + MM.m2p);
+    const domid = this.u32(d + D.domid);
+    const places = new Map<number, number>();
+    const granted = new Map<string, number>();
+    for (const m of mappings) {
+      if (m.mapper !== d || !(m.flags & GNTMAP.host_map)) continue;
+      const key = `${m.mfn} ${m.flags & GNTMAP.readonly ? P2M_TYPE.grantRo : P2M_TYPE.grantRw}`;
+      granted.set(key, (granted.get(key) ?? 0) + 1);
+    }
+    for (let i = 0; i < P2M_ROOT_ENTRIES; i++) {
+      const leaf = this.u32(this.u32(d + D.p2m) + i * 4);
+      for (let j = 0; leaf && j < 1024; j++) {
+        const entry = this.u32(leaf + j * 4);
+        if (!entry) continue;
+        const mfn = entry >>> 12;
+        const type = (entry >>> 4) & 15;
+        const what = `gfn ${i * 1024 + j} of domain ${domid} names mfn ${mfn}`;
+        if ((entry & 3) !== (type === P2M_TYPE.grantRo ? P2M_R : P2M_R | P2M_W))
+          wrong.push(`${what} with other rights`);
+        if (type !== P2M_TYPE.ram) {
+          const left = (granted.get(`${mfn} ${type}`) ?? 0) - 1;
+          granted.set(`${mfn} ${type}`, left);
+          if (left < 0) wrong.push(`${what} by a grant that it has not mapped so`);
+          continue;
+        }
+        if (info[mfn]?.owner !== d || !info[mfn].allocated) wrong.push(`${what}, which it does not own`);
+        if (places.has(mfn)) wrong.push(`${what}, as gfn ${places.get(mfn)} does`);
+        places.set(mfn, i * 1024 + j);
+      }
+    }
+    for (const [key, left] of granted)
+      if (left > 0) wrong.push(`domain ${domid} has mapped ${key}, and it is not in its p2m`);
+    for (const [mfn, f] of info.entries()) {
+      if (f?.owner !== d) continue;
+      const gfn = this.view.getBigUint64(m2p + mfn * 8, true);
+      if (gfn !== INVALID_M2P_ENTRY ? places.get(mfn) !== Number(gfn) : places.has(mfn))
+        wrong.push(`mfn ${mfn} of domain ${domid} has gfn ${gfn} by the M2P and ${places.get(mfn)} by the p2m`);
     }
   }
 

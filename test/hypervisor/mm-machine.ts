@@ -4,8 +4,9 @@
  * hypercalls and page faults, made in ring 3 with its own page tables, and it is sent the results.
  */
 import { readFileSync } from 'node:fs';
-import { VcpuGuestContext } from '../../src/abi/arch-x86.ts';
+import { ArchDomainconfig, VcpuGuestContext, X86_EMU } from '../../src/abi/arch-x86.ts';
 import {
+  CDF,
   DOMCTL,
   Domctl,
   DomctlCreatedomain,
@@ -24,7 +25,7 @@ import {
 import { SCHEDOP } from '../../src/abi/sched.ts';
 import { SYSCTL, Sysctl, SysctlPhysinfo, XEN_SYSCTL_INTERFACE_VERSION } from '../../src/abi/sysctl.ts';
 import { DOMID, HYPERCALL, MmuextOp, MmuUpdate } from '../../src/abi/xen.ts';
-import { CpuState, EXIT, GPR } from '../../src/engine/state.ts';
+import { CpuState, EXIT, GPR, P2M_R, P2M_W } from '../../src/engine/state.ts';
 import { MACHINE_INFO_ADDRESS, MACHINE_MAGIC, MachineInfo } from '../../src/machine/layout.ts';
 
 export const PAGE = 4096;
@@ -161,7 +162,7 @@ export class MmMachine {
       run: (cpu) => this.run(Number(cpu)),
       guest_read: (cpu, va, to, n) => this.guestCopy(Number(cpu), BigInt(va), Number(to), Number(n), false),
       guest_write: (cpu, va, from, n) => this.guestCopy(Number(cpu), BigInt(va), Number(from), Number(n), true),
-      guest_translate: (cpu, va, write) => this.walk(this.cr3(Number(cpu)), BigInt(va), Boolean(write)),
+      guest_translate: (cpu, va, write) => this.translate(Number(cpu), BigInt(va), Boolean(write)),
       rflags_get: (cpu) => this.view.getBigUint64(Number(cpu) + CpuState.off.rflags, true),
       rflags_set: (cpu, v) => {
         this.view.setBigUint64(Number(cpu) + CpuState.off.rflags, BigInt(v), true);
@@ -199,9 +200,24 @@ export class MmMachine {
     return Number(table | (va & 0xfffn));
   }
 
+  /** The same of a vCPU's linear address; an HVM container's has its paging off, so that it is a guest-physical one. */
+  private translate(cpu: number, va: bigint, write: boolean): number {
+    const root = this.view.getUint32(cpu + CpuState.off.p2m, true);
+    if (!root) return this.walk(this.cr3(cpu), va, write);
+    const entry = this.p2mEntry(root, va >> 12n);
+    return entry & (write ? P2M_W : P2M_R) ? (entry & 0xffff_f000) + Number(va & 0xfffn) : 0;
+  }
+
+  /** What the p2m with this root says of a gfn, 0: nothing. */
+  p2mEntry(root: number, gfn: bigint): number {
+    if (gfn >> 21n) return 0;
+    const leaf = this.view.getUint32(root + Number(gfn >> 10n) * 4, true);
+    return leaf ? this.view.getUint32(leaf + Number(gfn & 1023n) * 4, true) : 0;
+  }
+
   private guestCopy(cpu: number, va: bigint, host: number, n: number, write: boolean): number {
     for (let i = 0; i < n; i++) {
-      const at = this.walk(this.cr3(cpu), va + BigInt(i), write);
+      const at = this.translate(cpu, va + BigInt(i), write);
       if (!at) return n - i;
       if (write) this.bytes[at] = this.bytes[host + i];
       else this.bytes[host + i] = this.bytes[at];
@@ -251,8 +267,8 @@ export class MmMachine {
     if (rc !== 0) throw new Error(`${what}: ${rc}`);
   }
 
-  /** A PV domain with one vCPU and no memory, whose grant table may have either version. */
-  createDomain(maxPages: number): number {
+  /** A domain with one vCPU and no memory, whose grant table may have either version; PV, or an HVM container. */
+  createDomain(maxPages: number, hvm = false): number {
     const off = DomctlCreatedomain.off;
     const { rc, at } = this.domctl(DOMCTL.createdomain, 0, (u) => {
       this.view.setUint32(u + off.max_vcpus, 1, true);
@@ -260,6 +276,9 @@ export class MmMachine {
       this.view.setInt32(u + off.max_grant_frames, 4, true);
       this.view.setInt32(u + off.max_maptrack_frames, 4, true);
       this.view.setUint32(u + off.grant_opts, 2, true);
+      if (!hvm) return;
+      this.view.setUint32(u + off.flags, CDF.hvm | CDF.hap, true);
+      this.view.setUint32(u + off.arch + ArchDomainconfig.off.emulation_flags, X86_EMU.LAPIC, true);
     });
     this.must('createdomain', rc);
     const domid = this.view.getUint16(at + Domctl.off.domain, true);
@@ -419,9 +438,10 @@ export class MmMachine {
 
   private issueCall(cpu: number): number {
     this.callRip = this.view.getBigUint64(cpu + CpuState.off.rip, true);
-    this.view.setUint32(cpu + CpuState.off.exit_len, 2, true);
+    const hvm = this.view.getUint32(cpu + CpuState.off.p2m, true) !== 0;
+    this.view.setUint32(cpu + CpuState.off.exit_len, hvm ? 3 : 2, true);
     if (this.busy) this.dom0.kick_all();
-    return EXIT.SYSCALL;
+    return hvm ? EXIT.VMCALL : EXIT.SYSCALL;
   }
 
   private makeCall(cpu: number, call: GuestCall): number {

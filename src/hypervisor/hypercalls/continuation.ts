@@ -1,5 +1,5 @@
 // Long hypercalls: they look now and then whether something else is due, and go on later by being called again with what
-// is left: the guest's rip goes back to its syscall instruction, or the multicall entry is rewritten.
+// is left: the guest's rip goes back to its instruction, or the multicall entry is rewritten.
 import { CpuState, GPR, MulticallEntry } from "../abi";
 import { set_gpr } from "../domain";
 import { count_preempt_check, current, slot_kind } from "../percpu";
@@ -12,7 +12,7 @@ import { NOW } from "../time/clock";
 export const MCF_in_multicall: u32 = 1;
 export const MCF_call_preempted: u32 = 2;
 
-/** Length of `syscall`, and of `vmcall` and `vmmcall`. */
+/** Length of the instruction that calls: `syscall`, or an HVM container's `vmcall` or `vmmcall`. */
 const SYSCALL_LENGTH: u64 = 2;
 const VMCALL_LENGTH: u64 = 3;
 

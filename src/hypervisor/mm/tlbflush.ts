@@ -200,15 +200,12 @@ export function code_from_frame(mfn: u32): void {
 
 /**
  * Flushes the domain's translations on this pCPU. Dormant contexts are not touched: the generation has them flushed
- * when they are switched to; so is the active one, at once.
+ * when they are switched to; so is the active one, at once. (Those of an HVM container are: its generations are its own.)
  */
 export function flush_tlb_local(d: Domain): void {
   note_downgrade(d);
   if (slot_kind != 0) return;
-  if (d.is_hvm) {
-    tlb_flush_domain(d.domid);
-    if (changetype<usize>(current.domain) == changetype<usize>(d)) hvm_enter(current.cpu);
-  } else if (changetype<usize>(current.domain) == changetype<usize>(d)) switch_root(current);
+  if (changetype<usize>(current.domain) == changetype<usize>(d) && !d.is_hvm) switch_root(current);
   else tlb_flush_domain(d.domid);
 }
 
