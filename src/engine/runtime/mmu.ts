@@ -440,7 +440,7 @@ export function rendezvous(cpu: usize, what: u32, mfn: u32): void {
 /** Records why the last walk failed; 0. */
 export function fault(cpu: usize, va: u64): u32 {
   if (walk_error & WALK_NPF) {
-    store<u64>(cpu, walk_page, CpuState.exit_gpa);
+    store<u64>(cpu, walk_page | (va & 0xfff), CpuState.exit_gpa);
     store<u32>(cpu, walk_error & ~WALK_NPF, CpuState.exit_error);
     store<u32>(cpu, 0, CpuState.exit_has_error);
     store<u32>(cpu, EXIT.NPF, CpuState.exit_reason);
