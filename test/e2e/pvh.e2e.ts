@@ -7,7 +7,7 @@ import { XlClient } from './xl-client.ts';
 
 /** What a healthy kernel does not print. */
 const TROUBLE =
-  /WARNING|\bBUG\b|Call Trace|Oops|general protection|rcu.*stall|soft lockup|page allocation failure|ACPI (BIOS )?Error/;
+  /WARNING|\bBUG\b|Call Trace|Oops|general protection|rcu.*stall|soft lockup|page allocation failure|ACPI (BIOS )?Error|BIOS bug/;
 const PROMPT = /guest:~# /;
 
 describe.each(['cloud', 'generic'])("Debian's %s kernel as a PVH guest", (flavour) => {
