@@ -322,7 +322,7 @@ describe('memory', () => {
     // Far beyond the p2m.
     s.view.setBigUint64(s.pte(DATA), 0x30_0000_0000n | KERNEL, true);
     s.call('tlb_flush_domain', 1);
-    expect([run(load), s.get64('exit_gpa')]).toEqual([EXIT.NPF, 0x30_0000_0000n]);
+    expect([run(load), s.get64('exit_gpa')]).toEqual([EXIT.NPF, 0x30_0000_0008n]);
     s.setGpr(GPR.RAX, DATA);
     expect([run([0xff, 0xe0]), exit().error]).toEqual([EXIT.NPF, NPF_EXEC]);
   });
@@ -366,7 +366,11 @@ describe('memory', () => {
     s.setGpr(GPR.RDX, other + (1n << shift));
     expect(run([0x0f, 0x01, 0x3a, ...load])).toBe(EXIT.HLT);
     s.setGpr(GPR.RDX, other);
-    expect([run([0x0f, 0x01, 0x3a, ...load]), exit().vector, s.get64('rip')]).toEqual([EXIT.EXCEPTION, VEC.PF, CODE + 3n]);
+    expect([run([0x0f, 0x01, 0x3a, ...load]), exit().vector, s.get64('rip')]).toEqual([
+      EXIT.EXCEPTION,
+      VEC.PF,
+      CODE + 3n,
+    ]);
   });
   it('mov to cr3 forgets; with bit 63 and PCIDs it does not', () => {
     s.setGpr(GPR.RBX, DATA);
