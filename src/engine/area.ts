@@ -22,6 +22,8 @@ export const TlbContext = struct('TlbContext', [
   ['used', 'u32'],
   /** Which 2 MiB of linear addresses may have translations from large pages: bit (va >> 21) & 63. */
   ['large', 'u64'],
+  /** The same of 1 GiB: bit (va >> 30) & 63. */
+  ['huge', 'u64'],
   /** It may hold translations. */
   ['dirty', 'u32'],
   ['pad', 'u32'],

@@ -313,7 +313,7 @@ describe('memory', () => {
     const frame = Number((s.view.getBigUint64(s.pte(DATA), true) >> 12n) & 0xfffffn);
     s.view.setUint32(leaf(frame), 0, true);
     s.call('tlb_flush_domain', 1);
-    expect([run(load), s.get64('exit_gpa'), exit().error]).toEqual([EXIT.NPF, BigInt(frame) << 12n, 0]);
+    expect([run(load), s.get64('exit_gpa'), exit().error]).toEqual([EXIT.NPF, (BigInt(frame) << 12n) | 8n, 0]);
     expect([run(mov), s.get64('rip'), exit().error]).toEqual([EXIT.NPF, CODE, NPF_WRITE]);
     // Read-only: reads go, writes do not.
     s.view.setUint32(leaf(frame), frame * 4096 + P2M_R, true);
@@ -322,7 +322,7 @@ describe('memory', () => {
     // Far beyond the p2m.
     s.view.setBigUint64(s.pte(DATA), 0x30_0000_0000n | KERNEL, true);
     s.call('tlb_flush_domain', 1);
-    expect([run(load), s.get64('exit_gpa')]).toEqual([EXIT.NPF, 0x30_0000_0000n]);
+    expect([run(load), s.get64('exit_gpa')]).toEqual([EXIT.NPF, 0x30_0000_0008n]);
     s.setGpr(GPR.RAX, DATA);
     expect([run([0xff, 0xe0]), exit().error]).toEqual([EXIT.NPF, NPF_EXEC]);
   });
@@ -352,17 +352,20 @@ describe('memory', () => {
     // mov cr0, rcx
     expect(run([0x0f, 0x22, 0xc1, ...mov])).toBe(EXIT.HLT);
   });
-  it('a stale translation stays until invlpg, of a large page wherever in it', () => {
-    // DATA's 2 MiB from one large page: its L2 entry lies in the table above.
-    const frame = 0x2000 / 2;
-    const table = findL2(DATA);
-    s.view.setBigUint64(table, (BigInt(frame) << 12n) | KERNEL | 0x80n, true);
+  it.each([
+    ['2 MiB', 21n, DATA + 0x5000n, DATA + 0x1ff000n],
+    ['1 GiB', 30n, 0x40005000n, 0x7ffff000n],
+  ])('a stale translation stays until invlpg, of a page of %s wherever in it', (_, shift, va, other) => {
+    const entry = entryOf(va, shift);
+    s.view.setBigUint64(entry, (0x200000n & ~((1n << shift) - 1n)) | KERNEL | 0x80n, true);
     s.call('tlb_flush_domain', 1);
-    s.setGpr(GPR.RBX, DATA + 0x5000n);
+    s.setGpr(GPR.RBX, va);
     expect(run(load)).toBe(EXIT.HLT);
-    s.view.setBigUint64(table, 0n, true);
-    expect(run(load)).toBe(EXIT.HLT);
-    s.setGpr(GPR.RDX, DATA + 0x1ff000n);
+    s.view.setBigUint64(entry, 0n, true);
+    // Of a page elsewhere nothing else goes.
+    s.setGpr(GPR.RDX, other + (1n << shift));
+    expect(run([0x0f, 0x01, 0x3a, ...load])).toBe(EXIT.HLT);
+    s.setGpr(GPR.RDX, other);
     expect([run([0x0f, 0x01, 0x3a, ...load]), exit().vector, s.get64('rip')]).toEqual([
       EXIT.EXCEPTION,
       VEC.PF,
@@ -414,12 +417,14 @@ describe('memory', () => {
   });
 });
 
-/** Address of the L2 entry of va. */
-function findL2(va: bigint): number {
+/** Address of va's entry in the table whose entries stand for 2^shift bytes; tables above are made as needed. */
+function entryOf(va: bigint, shift: bigint): number {
   let table = s.root;
-  for (const shift of [39n, 30n])
-    table = Number(s.view.getBigUint64(table + Number((va >> shift) & 511n) * 8, true) & 0xffffff000n);
-  return table + Number((va >> 21n) & 511n) * 8;
+  for (const at of [39n, 30n]) {
+    if (at === shift) break;
+    table = Number(s.view.getBigUint64(table + Number((va >> at) & 511n) * 8, true) & 0xffffff000n);
+  }
+  return table + Number((va >> shift) & 511n) * 8;
 }
 
 describe('tables', () => {

@@ -5,6 +5,7 @@
 import type { Struct } from '../../src/abi/layout.ts';
 import { MemoryReservation, XENMEM } from '../../src/abi/memory.ts';
 import { HYPERCALL } from '../../src/abi/xen.ts';
+import { CpuState } from '../../src/engine/state.ts';
 import { MACHINE_INFO_ADDRESS, MachineInfo } from '../../src/machine/layout.ts';
 import { domainField } from './domain-field.ts';
 import { MachineAudit } from './machine-audit.ts';
@@ -60,9 +61,12 @@ export class HvmGuest {
     return this.m.view.getBigUint64(this.m.view.getUint32(heap + M2P, true) + mfn * 8, true);
   }
 
-  /** Makes vCPU 0 runnable, as the builder's context would. */
+  /** Makes vCPU 0 runnable, in 64-bit mode and ring 0: as if its kernel had come so far. */
   start(): void {
     const vcpu = this.m.view.getUint32(this.field('vcpu_table'), true);
+    const cpu = this.m.view.getUint32(vcpu + CPU, true);
+    this.m.view.setUint32(cpu + CpuState.off.mode, 0, true);
+    this.m.view.setUint32(cpu + CpuState.off.cpl, 0, true);
     this.m.view.setUint32(vcpu + IS_INITIALISED, 1, true);
     this.m.view.setUint32(vcpu + PAUSE_FLAGS, 0, true);
     this.m.unpause(this.domid);
@@ -105,6 +109,7 @@ export class HvmGuest {
   }
 }
 
+const CPU = structOffset('domain.ts', 'Vcpu', 'cpu');
 const IS_INITIALISED = structOffset('domain.ts', 'Vcpu', 'is_initialised');
 const PAUSE_FLAGS = structOffset('domain.ts', 'Vcpu', 'pause_flags');
 const M2P = structOffset('mm/state.ts', 'MmState', 'm2p');

@@ -119,6 +119,7 @@ function clear_context(i: u32): void {
   if (!load<u32>(c, TlbContext.dirty)) return;
   store<u32>(c, i == load<u32>(area, AreaHeader.current) ? 1 : 0, TlbContext.dirty);
   store<u64>(c, 0, TlbContext.large);
+  store<u64>(c, 0, TlbContext.huge);
   const tlb = load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES;
   let page: u64 = 0;
   for (let e = tlb; e < tlb + TLB_BYTES; e += <u32>TlbEntry.SIZE) {
@@ -221,10 +222,8 @@ export function tlb_flush_page(domain: u32, va: u64): void {
   for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
     const c = contexts + i * <u32>TlbContext.SIZE;
     if (load<u32>(c, TlbContext.root) == 0 || load<u32>(c, TlbContext.domain) != domain) continue;
-    if ((load<u64>(c, TlbContext.large) >> ((va >> 21) & 63)) & 1) {
-      flush_large(i, va);
-      continue;
-    }
+    if ((load<u64>(c, TlbContext.huge) >> ((va >> 30) & 63)) & 1) flush_large(i, va, 30);
+    else if ((load<u64>(c, TlbContext.large) >> ((va >> 21) & 63)) & 1) flush_large(i, va, 21);
     const e = load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES + tlb_slot(va);
     if (load<u64>(e, TlbEntry.rtag) == (va & ~0xfff)) {
       store<u64>(e, no_page(va & ~0xfff), TlbEntry.rtag);
@@ -234,28 +233,30 @@ export function tlb_flush_page(domain: u32, va: u64): void {
   }
 }
 
-/** The page may be part of a large one, all of whose translations go. */
-function flush_large(context: u32, va: u64): void {
-  if (load<u64>(context_at(context), TlbContext.large) == u64.MAX_VALUE) {
-    clear_context(context);
-    return;
+/** The page may be part of one of 2^shift bytes, all of whose translations go. */
+function flush_large(context: u32, va: u64, shift: u32): void {
+  const tlb = load<u32>(area, AreaHeader.tlbs) + context * TLB_BYTES;
+  for (let e = tlb; e < tlb + TLB_BYTES; e += <u32>TlbEntry.SIZE) {
+    const tag = load<u64>(e, TlbEntry.rtag);
+    if ((tag ^ va) >> shift != 0 || is_no_page(tag)) continue;
+    store<u64>(e, no_page(tag), TlbEntry.rtag);
+    store<u64>(e, no_page(tag), TlbEntry.wtag);
   }
-  const from = va & ~0x1f_ffff;
-  for (let page = from; page < from + 0x20_0000; page += 4096) {
-    const e = load<u32>(area, AreaHeader.tlbs) + context * TLB_BYTES + tlb_slot(page);
-    if (load<u64>(e, TlbEntry.rtag) == page) {
-      store<u64>(e, no_page(page), TlbEntry.rtag);
-      store<u64>(e, no_page(page), TlbEntry.wtag);
-    }
-    forget_exec(context, page);
+  const xtlb = load<u32>(area, AreaHeader.xtlbs) + context * XTLB_BYTES;
+  for (let e = xtlb; e < xtlb + XTLB_BYTES; e += <u32>XtlbEntry.SIZE) {
+    const tag = load<u64>(e, XtlbEntry.tag);
+    if ((tag ^ va) >> shift != 0 || tag == TLB_INVALID) continue;
+    store<u64>(e, TLB_INVALID, XtlbEntry.tag);
+    forget_jumps(context, tag);
   }
 }
 
-/** A page of `bytes` at `va` is going to be found in the active context: invlpg must find all of it. */
+/** A page of 2^shift bytes at `va` is going to be found in the active context: invlpg must find all of it. */
 @inline function note_large(va: u64, shift: u32): void {
   if (shift == 12) return;
   const c = context_at(load<u32>(area, AreaHeader.current));
-  store<u64>(c, shift == 21 ? load<u64>(c, TlbContext.large) | ((<u64>1) << ((va >> 21) & 63)) : u64.MAX_VALUE, TlbContext.large);
+  if (shift == 21) store<u64>(c, load<u64>(c, TlbContext.large) | ((<u64>1) << ((va >> 21) & 63)), TlbContext.large);
+  else store<u64>(c, load<u64>(c, TlbContext.huge) | ((<u64>1) << ((va >> 30) & 63)), TlbContext.huge);
 }
 
 /**

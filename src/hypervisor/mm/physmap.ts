@@ -9,8 +9,7 @@ import { hypercall_create_continuation, hypercall_preempt_check } from "../hyper
 import { mfn_to_page, page_to_mfn, PageInfo } from "./frame";
 import { get_gpfn_from_mfn } from "./m2p";
 import {
-  get_page_from_gfn, guest_physmap_remove_page, guest_remove_page, is_special_page, p2m_add, p2m_entry, P2M_FLUSH, P2M_GFNS, p2m_ram_rw, p2m_remove,
-  paging_mode_translate,
+  get_page_from_gfn, guest_physmap_remove_page, guest_remove_page, p2m_add, p2m_entry, P2M_FLUSH, P2M_GFNS, p2m_ram_rw, paging_mode_translate,
 } from "./p2m";
 import { get_page, put_page } from "./page";
 import { get_any_domain, xsm_target } from "./privilege";
@@ -36,7 +35,6 @@ function find_page(d: Domain, space: u32, idx: u64): PageInfo {
 function make_room(d: Domain, gfn: u64, pg: PageInfo): i32 {
   const old = p2m_entry(d, gfn);
   if (old == 0 || old >> 12 == page_to_mfn(pg)) return 0;
-  if (is_special_page(mfn_to_page(old >> 12))) return p2m_remove(d, gfn, old >> 12, p2m_ram_rw, false);
   return guest_remove_page(d, gfn);
 }
 

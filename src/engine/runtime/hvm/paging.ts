@@ -27,11 +27,11 @@ const CR0_WP: u64 = 0x1_0000;
   return leaf ? atomic.load<u32>(leaf + ((<u32>gfn & 1023) << 2)) : 0;
 }
 
-/** The leaf of a walk: guest-physical page `gpa` with the guest's rights. */
-function leaf(cpu: usize, gpa: u64, rights: u64, access: u32, shift: u32): bool {
+/** The leaf of a walk for `va`: guest-physical page `gpa` with the guest's rights. */
+function leaf(cpu: usize, gpa: u64, va: u64, rights: u64, access: u32, shift: u32): bool {
   const m = p2m_entry(cpu, gpa);
   if (!(m & P2M_R) || (access == WRITE && !(m & P2M_W))) {
-    walk_missed(gpa, access == WRITE ? NPF_WRITE : access == EXEC ? NPF_EXEC : 0);
+    walk_missed(gpa | (va & 0xfff), access == WRITE ? NPF_WRITE : access == EXEC ? NPF_EXEC : 0);
     return false;
   }
   walk_done(m & ~0xfff, m & P2M_W ? rights : rights & ~RW, shift);
@@ -41,7 +41,7 @@ function leaf(cpu: usize, gpa: u64, rights: u64, access: u32, shift: u32): bool 
 /** As mmu.ts walk_tables, for a vCPU in an HVM container. */
 export function hvm_walk(cpu: usize, va: u64, access: u32, user: bool): bool {
   const cr0 = load<u64>(cpu, CpuState.cr0);
-  if (!(cr0 & CR0_PG)) return leaf(cpu, va & 0xffff_f000, RW | US | D, access, 12);
+  if (!(cr0 & CR0_PG)) return leaf(cpu, va & 0xffff_f000, va, RW | US | D, access, 12);
   const nxe = (load<u64>(cpu, CpuState.efer) & 0x800) != 0;
   const base: u32 = (user ? 4 : 0) | (access == WRITE ? 2 : 0) | (access == EXEC && nxe ? 16 : 0);
   let rights: u64 = RW | US;
@@ -91,7 +91,7 @@ export function hvm_walk(cpu: usize, va: u64, access: u32, user: bool): bool {
         return false;
       }
       const gpa = ((e & ADDR & ~span) | (va & span)) & ~0xfff;
-      return leaf(cpu, gpa, rights | ((e | bits) & D), access, shift);
+      return leaf(cpu, gpa, va, rights | ((e | bits) & D), access, shift);
     }
     table = e & ADDR;
     shift -= 9;
