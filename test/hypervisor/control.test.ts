@@ -53,7 +53,7 @@ describe('xen_version', () => {
     expect(version(XENVER.extraversion, at)).toBe(0);
     expect(text(at, 16)).toBe('.7');
     expect(version(XENVER.capabilities, at)).toBe(0);
-    expect(text(at, 1024)).toBe('xen-3.0-x86_64 ');
+    expect(text(at, 1024)).toBe('xen-3.0-x86_64 hvm-3.0-x86_64 ');
     expect(version(XENVER.compile_info, at)).toBe(0);
     expect(text(at + CompileInfo.off.compile_by, 16)).toBe('xenolith');
     expect(version(XENVER.platform_parameters, at)).toBe(0);
@@ -264,7 +264,7 @@ describe('sysctl', () => {
     expect(u32(read(u32(first + SysctlReadconsole.off.index)) + SysctlReadconsole.off.count)).toBe(0);
   });
 
-  test('the CPU policy: x86-64-v2, and nothing for HVM', () => {
+  test('the CPU policies: x86-64-v2, and for HVM what ring 0 has', () => {
     const policy = (index: number) => {
       const leaves = t.m.arg(CpuidLeaf.size * 32);
       const { rc, u } = sysctl(SYSCTL.get_cpu_policy, (u) => {
@@ -275,11 +275,18 @@ describe('sysctl', () => {
       const n = rc === 0 ? u32(u + SysctlCpuPolicy.off.nr_leaves) : 0;
       return { rc, leaves: Array.from({ length: n }, (_, i) => leaves + i * CpuidLeaf.size) };
     };
-    expect(policy(CPU_POLICY.hvm_max).rc).toBe(-ERRNO.EOPNOTSUPP);
-    const one = policy(CPU_POLICY.pv_default).leaves.find((l) => u32(l) === 1)!;
+    const one = (index: number) => policy(index).leaves.find((l) => u32(l) === 1)!;
     // SSE3 SSSE3 CX16 SSE4.1 SSE4.2 POPCNT
     const v2 = 0x0098_2201;
-    expect(u32(one + CpuidLeaf.off.c) & v2).toBe(v2);
+    // PCID and x2APIC; PSE, MTRR, PGE.
+    const ring0 = 0x0022_0000;
+    const paging = 0x0000_3008;
+    for (const index of [CPU_POLICY.pv_default, CPU_POLICY.hvm_default]) {
+      const hvm = index === CPU_POLICY.hvm_default;
+      expect(u32(one(index) + CpuidLeaf.off.c) & v2).toBe(v2);
+      expect(u32(one(index) + CpuidLeaf.off.c) & ring0).toBe(hvm ? ring0 : 0);
+      expect(u32(one(index) + CpuidLeaf.off.d) & paging).toBe(hvm ? paging : 0);
+    }
   });
 
   test('what is not there is ENOSYS', () => {

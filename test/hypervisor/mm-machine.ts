@@ -84,6 +84,8 @@ export class MmMachine {
   /** Calls of the engine's TLB functions since the list was last emptied, as text. */
   readonly tlbCalls: string[] = [];
   readonly log: string[] = [];
+  /** Events that HVM vCPUs were given: vector, EVENT, has an error code, error code. */
+  readonly injected: number[][] = [];
   readonly dom0: Wasm;
   private readonly pcpu: Wasm;
   /** Something else is due on the pCPU whenever the guest makes a hypercall: long ones stop as early as they can. */
@@ -167,6 +169,10 @@ export class MmMachine {
       rflags_set: (cpu, v) => {
         this.view.setBigUint64(Number(cpu) + CpuState.off.rflags, BigInt(v), true);
         return 0;
+      },
+      hvm_inject: (_cpu, vector, event, hasError, error) => {
+        this.injected.push([vector, event, hasError, error].map(Number));
+        return 1;
       },
       tlb_switch: (cpu, root) => {
         this.view.setBigUint64(Number(cpu) + CpuState.off.cr3, BigInt(root), true);
