@@ -18,6 +18,7 @@ import {
   HVM_FILE_VERSION,
   HVM_SAVE,
   HvmHwCpu,
+  HvmHwCpuXsave,
   HvmHwLapic,
   HvmHwLapicRegs,
   HvmHwMtrr,
@@ -290,6 +291,7 @@ describe('contexts', () => {
       HVM_SAVE.LAPIC,
       HVM_SAVE.LAPIC_REGS,
       HVM_SAVE.MTRR,
+      HVM_SAVE.CPU_XSAVE,
       HVM_SAVE.END,
     ]);
     const buffer = m.arg(size);
@@ -325,6 +327,11 @@ describe('contexts', () => {
     expect(lapic(LAPIC + 1)).toBe(-ERRNO.EINVAL);
     expect(partial(HVM_SAVE.LAPIC_REGS, HvmHwLapicRegs.size).rc).toBe(0);
     expect(partial(3, 64).rc).toBe(-ERRNO.EINVAL);
+    const xsave = (fields: Fields) => context([HEADER, [HVM_SAVE.CPU_XSAVE, HvmHwCpuXsave, fields], END]).rc;
+    expect(xsave({ xcr0: 3, xcr0_accum: 3 })).toBe(0);
+    expect(xsave({ xcr0: 2 })).toBe(-ERRNO.EINVAL);
+    expect(xsave({ xcr0: 7 })).toBe(-ERRNO.EINVAL);
+    expect(xsave({ xcr0: 3, xstate_bv: 4 })).toBe(-ERRNO.EINVAL);
   });
 });
 
@@ -579,12 +586,16 @@ describe('other ways out of guest code', () => {
     run(function* () {
       yield* leave({ exit: EXIT.EXCEPTION, vector: VEC.GP, error: 0x18 });
       yield* leave({ exit: EXIT.EXCEPTION, vector: VEC.UD });
+      yield* leave({ exit: EXIT.EXCEPTION, vector: VEC.DB });
+      yield* leave({ exit: EXIT.PRIVILEGED });
       const rip = yield* leave({ exit: EXIT.SOFTINT, vector: 0x80, length: 2, rip: 0x2000n });
       expect(rip).toBe(0x2002n);
     });
     expect(injected()).toEqual([
       [VEC.GP, EVENT.EXCEPTION, 1, 0x18],
       [VEC.UD, EVENT.EXCEPTION, 0, 0],
+      [VEC.DB, EVENT.EXCEPTION, 0, 0],
+      GP,
       [0x80, EVENT.SOFTWARE, 0, 0],
     ]);
   });

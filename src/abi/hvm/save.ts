@@ -7,7 +7,7 @@ export const HvmSaveDescriptor = struct('hvm_save_descriptor', [
   ['instance', 'u16'],
   ['length', 'u32'],
 ]);
-export const HVM_SAVE = { END: 0, HEADER: 1, CPU: 2, LAPIC: 5, LAPIC_REGS: 6, MTRR: 14 } as const;
+export const HVM_SAVE = { END: 0, HEADER: 1, CPU: 2, LAPIC: 5, LAPIC_REGS: 6, MTRR: 14, CPU_XSAVE: 16 } as const;
 export const HVM_FILE_MAGIC = 0x54381286;
 export const HVM_FILE_VERSION = 1;
 
@@ -123,4 +123,14 @@ export const HvmHwMtrr = struct('hvm_hw_mtrr', [
   ['msr_mtrr_fixed', 'u64', 11],
   ['msr_mtrr_cap', 'u64'],
   ['msr_mtrr_def_type', 'u64'],
+]);
+/** XCR0 and an XSAVE image of x87 and SSE state (in Xen as long as the largest state that XCR0 had). */
+export const HvmHwCpuXsave = struct('hvm_hw_cpu_xsave', [
+  ['xfeature_mask', 'u64'],
+  ['xcr0', 'u64'],
+  ['xcr0_accum', 'u64'],
+  ['fpu_sse', 'u8', 512],
+  ['xstate_bv', 'u64'],
+  ['xcomp_bv', 'u64'],
+  ['reserved', 'u64', 6],
 ]);

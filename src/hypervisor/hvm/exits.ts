@@ -8,7 +8,7 @@ import { do_sched_op } from "../hypercalls/sched_op";
 import { vcpu_down } from "../hypercalls/vcpu_op";
 import { scratch } from "../percpu";
 import { CpuidResult, do_guest_cpuid } from "../traps/cpuid";
-import { rendezvous } from "../traps/traps";
+import { debug_exception, rendezvous } from "../traps/traps";
 import { hvm_nested_page_fault } from "./emulate";
 import { hvm_hypercall } from "./hypercall";
 import { hvm_deliver, hvm_inject_gp, hvm_triple_fault } from "./inject";
@@ -61,6 +61,10 @@ export function hvm_handle_exit(v: Vcpu, reason: u32): void {
     case EXIT.NPF:
       hvm_nested_page_fault(v);
       break;
+    case EXIT.PRIVILEGED:
+      // ins and outs, which the engine has not for HVM.
+      hvm_inject_gp(v);
+      break;
     case EXIT.RENDEZVOUS:
       rendezvous(v, load<u32>(cpu, CpuState.exit_vector), load<u32>(cpu, CpuState.exit_error));
       break;
@@ -76,6 +80,10 @@ export function hvm_handle_exit(v: Vcpu, reason: u32): void {
 function hvm_exception(v: Vcpu): void {
   const cpu = v.cpu;
   const vector = load<u32>(cpu, CpuState.exit_vector);
+  if (vector == VEC.DB) {
+    debug_exception(v);
+    return;
+  }
   const has_error: u32 = load<u32>(cpu, CpuState.exit_has_error) != 0 ? 1 : 0;
   hvm_deliver(v, vector, EVENT.EXCEPTION, has_error, load<u32>(cpu, CpuState.exit_error));
 }

@@ -1,7 +1,7 @@
 // The context of an HVM domain: domctl gethvmcontext, sethvmcontext and gethvmcontext_partial (public/hvm/save.h). A list of
 // records: a header, then for each kind one a vCPU, and an end. What it holds of vCPUs is in save_cpu.ts and save_lapic.ts.
 import {
-  DomctlHvmcontext, DomctlHvmcontextPartial, ERRNO, HVM_FILE_MAGIC, HVM_FILE_VERSION, HVM_SAVE, HvmHwCpu, HvmHwLapic, HvmHwLapicRegs,
+  DomctlHvmcontext, DomctlHvmcontextPartial, ERRNO, HVM_FILE_MAGIC, HVM_FILE_VERSION, HVM_SAVE, HvmHwCpu, HvmHwCpuXsave, HvmHwLapic, HvmHwLapicRegs,
   HvmHwMtrr, HvmSaveDescriptor, HvmSaveHeader,
 } from "../abi";
 import { Domain, VPF_down, Vcpu, domain_vcpu, is_null } from "../domain";
@@ -12,7 +12,7 @@ import { vcpu_sleep_nosync } from "../sched/sched";
 import { xen } from "../state";
 import { CpuidResult, domain_cpuid } from "../traps/cpuid";
 import { scratch } from "../percpu";
-import { load_cpu, save_cpu } from "./save_cpu";
+import { load_cpu, load_xsave, save_cpu, save_xsave } from "./save_cpu";
 import { load_lapic, load_lapic_regs, load_mtrr, save_lapic, save_lapic_regs, save_mtrr } from "./save_lapic";
 
 /** More is no context. */
@@ -21,13 +21,14 @@ const DESCRIPTOR: u32 = <u32>HvmSaveDescriptor.SIZE;
 const CPUID_AT: u32 = 1280;
 
 /** Kinds of vCPU records in the order of their type codes. */
-const KINDS: u32 = 4;
+const KINDS: u32 = 5;
 function kind(i: u32): u32 {
   switch (i) {
     case 0: return HVM_SAVE.CPU;
     case 1: return HVM_SAVE.LAPIC;
     case 2: return HVM_SAVE.LAPIC_REGS;
-    default: return HVM_SAVE.MTRR;
+    case 3: return HVM_SAVE.MTRR;
+    default: return HVM_SAVE.CPU_XSAVE;
   }
 }
 
@@ -39,6 +40,7 @@ function size_of(type: u32): u32 {
     case HVM_SAVE.LAPIC: return <u32>HvmHwLapic.SIZE;
     case HVM_SAVE.LAPIC_REGS: return <u32>HvmHwLapicRegs.SIZE;
     case HVM_SAVE.MTRR: return <u32>HvmHwMtrr.SIZE;
+    case HVM_SAVE.CPU_XSAVE: return <u32>HvmHwCpuXsave.SIZE;
     default: return 0;
   }
 }
@@ -70,6 +72,9 @@ function save_record(type: u32, v: Vcpu, at: usize): void {
     case HVM_SAVE.MTRR:
       save_mtrr(v, at);
       break;
+    case HVM_SAVE.CPU_XSAVE:
+      save_xsave(v, at);
+      break;
   }
 }
 
@@ -78,7 +83,8 @@ function load_record(type: u32, v: Vcpu, at: usize): i64 {
     case HVM_SAVE.CPU: return load_cpu(v, at);
     case HVM_SAVE.LAPIC: return load_lapic(v, at);
     case HVM_SAVE.LAPIC_REGS: return load_lapic_regs(v, at);
-    default: return load_mtrr(v, at);
+    case HVM_SAVE.MTRR: return load_mtrr(v, at);
+    default: return load_xsave(v, at);
   }
 }
 

@@ -1,11 +1,12 @@
 // A vCPU's registers as a record of kind CPU (struct hvm_hw_cpu), both ways. What is loaded must be something that the engine can run: 64-bit
 // code, or flat 32-bit code without paging.
-import { CpuState, ERRNO, GPR, HVM_ARBYTES, HvmHwCpu, SEG } from "../abi";
+import { CpuState, ERRNO, GPR, HVM_ARBYTES, HvmHwCpu, HvmHwCpuXsave, SEG } from "../abi";
 import { VPF_down, Vcpu, get_gpr, set_gpr } from "../domain";
 import { rflags_get, rflags_set, watch_update } from "../engine";
 import { fpu_init, fpu_load_image, fpu_store_image } from "../fpu";
 import { NOW } from "../time/clock";
 import { tsc_at, update_domain_wallclock, update_vcpu_system_time } from "../time/time_info";
+import { XCR0_MASK } from "../traps/cpuid";
 import { get_base, get_sel, is_canonical, set_base, set_sel } from "../traps/segments";
 
 const CR0_PE: u64 = 1 << 0;
@@ -229,4 +230,25 @@ export function save_cpu(v: Vcpu, c: usize): void {
   store<u64>(c, load<u64>(cpu + CpuState.dr + 24), HvmHwCpu.dr3);
   store<u64>(c, load<u64>(cpu + CpuState.dr + 48), HvmHwCpu.dr6);
   store<u64>(c, load<u64>(cpu + CpuState.dr + 56), HvmHwCpu.dr7);
+}
+
+/** XCR0 with the state that it names. */
+export function save_xsave(v: Vcpu, at: usize): void {
+  const xcr0 = load<u64>(v.cpu, CpuState.xcr0);
+  store<u64>(at, XCR0_MASK, HvmHwCpuXsave.xfeature_mask);
+  store<u64>(at, xcr0, HvmHwCpuXsave.xcr0);
+  store<u64>(at, xcr0, HvmHwCpuXsave.xcr0_accum);
+  fpu_store_image(v.cpu, at + HvmHwCpuXsave.fpu_sse);
+  store<u64>(at, XCR0_MASK, HvmHwCpuXsave.xstate_bv);
+}
+
+export function load_xsave(v: Vcpu, at: usize): i64 {
+  const xcr0 = load<u64>(at, HvmHwCpuXsave.xcr0);
+  const bv = load<u64>(at, HvmHwCpuXsave.xstate_bv);
+  if (!(xcr0 & 1) || (xcr0 | bv | load<u64>(at, HvmHwCpuXsave.xcr0_accum)) & ~XCR0_MASK) return -ERRNO.EINVAL;
+  if (load<u64>(at, HvmHwCpuXsave.xcomp_bv) != 0) return -ERRNO.EOPNOTSUPP;
+  store<u64>(v.cpu, xcr0, CpuState.xcr0);
+  // An image of less adds nothing to what the record of kind CPU has.
+  if (bv == XCR0_MASK) fpu_load_image(v.cpu, at + HvmHwCpuXsave.fpu_sse);
+  return 0;
 }

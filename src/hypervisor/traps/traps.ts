@@ -77,7 +77,7 @@ export function rendezvous(v: Vcpu, what: u32, mfn: u32): void {
 }
 
 /** #DB, with its reason in dr6: a debugger's, or the guest's own. */
-function debug_exception(v: Vcpu): void {
+export function debug_exception(v: Vcpu): void {
   if (debugger_watches_steps(v) || debugger_watches_data(v)) domain_pause_for_debugger(v, VEC.DB);
   else if (v.domain.is_hvm) hvm_inject_hw_exception(v, VEC.DB, 0, 0);
   else pv_inject_hw_exception(VEC.DB, 0);
