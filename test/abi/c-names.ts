@@ -51,6 +51,10 @@ export const C_FIELD: Record<string, string | null> = {
   'PhysdevPciDeviceAdd.physfn_bus': 'physfn.bus',
   'PhysdevPciDeviceAdd.physfn_devfn': 'physfn.devfn',
   'PhysdevDbgpOp.pci': 'u.pci',
+  'HvmHwCpuXsave.fpu_sse': 'save_area.fpu_sse',
+  'HvmHwCpuXsave.xstate_bv': 'save_area.xsave_hdr.xstate_bv',
+  'HvmHwCpuXsave.xcomp_bv': 'save_area.xsave_hdr.xcomp_bv',
+  'HvmHwCpuXsave.reserved': 'save_area.xsave_hdr.reserved',
 };
 
 /** What stands before each name of a table of constants in C. A table that is not here is not compared. */
