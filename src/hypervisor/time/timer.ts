@@ -6,6 +6,8 @@ import { slot } from "../percpu";
 import { pcpu_kick } from "../sched/kick";
 import { timer_function } from "./timer_functions";
 
+/** One that was killed: it cannot be armed any more. */
+const TIMER_DEAD: u32 = 0;
 export const TIMER_SINGLESHOT: u32 = 1;
 export const TIMER_PERIODIC: u32 = 2;
 export const TIMER_POLL: u32 = 3;
@@ -136,6 +138,10 @@ export function init_timer(t: Timer, kind: u32, data: usize, arg: u32, cpu: u32)
 /** (Re)arms the timer for system time `expires`. */
 export function set_timer(t: Timer, expires: u64): void {
   const p = lock_timer(t);
+  if (t.kind == TIMER_DEAD) {
+    spin_unlock(lock_of(p));
+    return;
+  }
   if (t.active) heap_remove(p, t);
   t.expires = expires;
   heap_insert(p, t);
@@ -157,6 +163,8 @@ export function stop_timer(t: Timer): void {
 export function kill_timer(t: Timer): void {
   const p = lock_timer(t);
   if (t.active) heap_remove(p, t);
+  // Its function, if it runs just now, may want to arm it again.
+  t.kind = TIMER_DEAD;
   spin_unlock(lock_of(p));
   if (p.slot != slot) {
     while (atomic.load<usize>(changetype<usize>(p) + offsetof<PerCpu>("timer_running")) == changetype<usize>(t)) stop_if_panicked();
