@@ -26,12 +26,15 @@ import {
   HvmSaveHeader,
 } from '../../src/abi/hvm/save.ts';
 import type { Struct } from '../../src/abi/layout.ts';
+import { XENMEM } from '../../src/abi/memory.ts';
 import { SCHEDOP } from '../../src/abi/sched.ts';
 import { HYPERCALL, SharedInfo, VcpuInfo } from '../../src/abi/xen.ts';
 import { CpuState, EVENT, EXIT, GPR, IO_IN, NPF_EXEC, NPF_WRITE, VEC } from '../../src/engine/state.ts';
+import { domainField } from './domain-field.ts';
 import { DomainState } from './domain-state.ts';
 import { ARG_GFN, auditMachine, type Fields, gpa, HvmGuest, putStruct } from './hvm-guest.ts';
 import { type GuestScript, MmMachine, PAGE, SELF } from './mm-machine.ts';
+import { structOffset } from './struct-offset.ts';
 
 const CODE_GFN = 22;
 const LAPIC = 0xfee0_0000;
@@ -93,10 +96,10 @@ function run<T>(script: () => Steps<T>): T {
 }
 
 describe('createdomain', () => {
-  const create = (flags: number, emulation: number) => {
-    const { rc, at } = m.domctl(DOMCTL.createdomain, 0, (u) => {
+  const create = (flags: number, emulation: number, id = 0, vcpus = 2) => {
+    const { rc, at } = m.domctl(DOMCTL.createdomain, id, (u) => {
       m.view.setUint32(u + DomctlCreatedomain.off.flags, flags, true);
-      m.view.setUint32(u + DomctlCreatedomain.off.max_vcpus, 2, true);
+      m.view.setUint32(u + DomctlCreatedomain.off.max_vcpus, vcpus, true);
       m.view.setUint32(u + DomctlCreatedomain.off.max_evtchn_port, 1023, true);
       m.view.setUint32(u + DomctlCreatedomain.off.grant_opts, 1, true);
       m.view.setUint32(u + DomctlCreatedomain.off.arch + ArchDomainconfig.off.emulation_flags, emulation, true);
@@ -122,6 +125,21 @@ describe('createdomain', () => {
     for (let i = 0; i < 4; i++) m.destroyDomain(new HvmGuest(m, 16).domid);
     expect(m.freeFrames()).toBe(free);
     expect(auditMachine(m)).toEqual([]);
+  });
+  test('has TLB contexts of its own, though it has the id of one that is gone', () => {
+    const { rc, domid } = create(CDF.hvm | CDF.hap, X86_EMU.LAPIC, 0, 1);
+    expect(rc).toBe(0);
+    const generation = () => {
+      expect(m.domctl(DOMCTL.max_vcpus, domid, (u) => m.view.setUint32(u, 1, true)).rc).toBe(0);
+      const vcpu = m.view.getUint32(m.view.getUint32(domainField(m.memory, domid, 'vcpu_table'), true), true);
+      const cpu = m.view.getUint32(vcpu + structOffset('domain.ts', 'Vcpu', 'cpu'), true);
+      return m.view.getUint32(cpu + CpuState.off.asid_generation, true);
+    };
+    const first = generation();
+    m.destroyDomain(domid);
+    expect(create(CDF.hvm | CDF.hap, X86_EMU.LAPIC, domid, 1)).toEqual({ rc: 0, domid });
+    // A context may go through as many generations while it lives.
+    expect(generation() - first).toBeGreaterThan(1000);
   });
 });
 
@@ -472,6 +490,17 @@ describe('accesses where no memory is', () => {
       expect(yield* access([0x88, 0x03], 0xe000_0000, NPF_WRITE)).toBe(2);
     });
     expect(new DomainState(m, g.domid).shutdown).toBe(false);
+  });
+  test('in 32-bit code addresses end at 4 GiB', () => {
+    const list = m.list([0xfffff]);
+    expect(m.reservation(XENMEM.populate_physmap, g.domid, list, 1, 0)).toBe(1);
+    m.bytes.set([0x8b, 0x03], g.mfn(0xfffff) * PAGE + 0xffe);
+    run(function* () {
+      yield* leave({ exit: EXIT.CPUID, length: 2 });
+      m.view.setUint32(m.runningCpu + CpuState.off.mode, 1, true);
+      setField('exit_gpa', 0xe000_0000n);
+      expect(yield* leave({ exit: EXIT.NPF, error: 0, rip: 0xffff_fffen })).toBe(0n);
+    });
   });
   test.each([
     ['another instruction', [0x0f, 0x6f, 0x03], 0],

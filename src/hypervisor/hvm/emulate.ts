@@ -209,5 +209,5 @@ export function hvm_nested_page_fault(v: Vcpu): void {
     return;
   }
   execute(v, gpa, m);
-  store<u64>(cpu, rip + m.len, CpuState.rip);
+  store<u64>(cpu, long ? rip + m.len : (rip + m.len) & 0xffff_ffff, CpuState.rip);
 }

@@ -1,6 +1,7 @@
 // An HVM vCPU beside its CpuState and local APIC, and the state it has before a context is loaded (hvm/save.ts).
 import { CpuState } from "../abi";
 import { Vcpu } from "../domain";
+import { generation_of } from "../mm/tlbflush";
 import { xfree, xzalloc } from "../mm/xmalloc";
 import { mtrr_reset } from "./mtrr";
 import { vlapic_destroy, vlapic_init } from "./vlapic";
@@ -43,6 +44,8 @@ export function hvm_vcpu_initialise(v: Vcpu): bool {
   const cpu = v.cpu;
   store<u32>(cpu, 1, CpuState.hvm);
   store<u32>(cpu, v.vcpu_id, CpuState.asid);
+  // No generation of an earlier domain's with the same id: its translations may still be in TLBs.
+  store<u32>(cpu, atomic.load<u32>(generation_of(v.domain)), CpuState.asid_generation);
   store<u32>(cpu, 0, CpuState.cpl);
   store<u32>(cpu, 1, CpuState.mode);
   store<u64>(cpu, CR0_RESET, CpuState.cr0);
