@@ -451,6 +451,35 @@ describe('the local APIC', () => {
       yield* wrmsr(x2(0x380), 0n);
     });
   });
+
+  test('a vCPU that is paused has no ticks', () => {
+    const mmio = [0x89, 0x0b];
+    const write = function* (reg: number, x: number): Steps<bigint> {
+      m.bytes.set(mmio, g.mfn(CODE_GFN) * PAGE);
+      setField('exit_gpa', BigInt(LAPIC + reg));
+      return yield* leave({ exit: EXIT.NPF, error: NPF_WRITE, rip: gpa(CODE_GFN), regs: { [GPR.RCX]: BigInt(x) } });
+    };
+    const ticks = () => injected().filter(([vector]) => vector === 0x40).length;
+    run(function* () {
+      yield* leave({ exit: EXIT.CPUID, length: 2 });
+      yield* write(0xf0, 0x1ff);
+      yield* write(0x320, 0x20040);
+      yield* write(0x380, 100_000); // 2 ms
+    });
+    expect(m.domctlPause(g.domid)).toBe(0);
+    // The pCPU sleeps until the first, and then for good.
+    expect(() => m.guest(function* () {} as () => GuestScript)).toThrow(/did not end/);
+    expect(ticks()).toBe(0);
+    m.unpause(g.domid);
+    m.guest(function* () {
+      for (let i = 0; i < 3; i++) {
+        setField('rflags', IF | 2n);
+        yield* leave({ exit: EXIT.HLT });
+        yield* write(0xb0, 0);
+      }
+    } as () => GuestScript);
+    expect(ticks()).toBeGreaterThan(1);
+  });
 });
 
 describe('accesses where no memory is', () => {

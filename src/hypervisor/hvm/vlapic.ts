@@ -82,6 +82,8 @@ export class Vlapic {
   pending_esr: u32;
   /** An IRR bit may be set (atomic): set behind it, and cleared before it is looked for in vain. */
   irr_pending: u32;
+  /** The periodic timer was not armed again, as the vCPU is paused (atomic). */
+  timer_stalled: u32;
 }
 
 // @ts-ignore: decorator

@@ -1,5 +1,5 @@
 // The timer of a local APIC: one-shot and periodic; its bus runs at 100 MHz, as Xen's (APIC_BUS_CYCLE_NS).
-import { Vcpu } from "../domain";
+import { Domain, Vcpu } from "../domain";
 import { NOW } from "../time/clock";
 import { TIMER_VLAPIC, init_timer, kill_timer, migrate_timer, set_timer, stop_timer } from "../time/timer";
 import { APIC_LVTT, APIC_TDCR, APIC_TMICT, LVT_MASKED, Vlapic, vcpu_vlapic, vlapic_get_reg, vlapic_set_irq, vlapic_set_reg } from "./vlapic";
@@ -58,15 +58,43 @@ export function vlapic_set_tdcr(l: Vlapic, x: u32): void {
   l.timer_divisor = 1 << ((((bits & 3) | ((bits & 8) >> 1)) + 1) & 7);
 }
 
+// @ts-ignore: decorator
+@inline
+function stalled_of(l: Vlapic): usize {
+  return changetype<usize>(l) + offsetof<Vlapic>("timer_stalled");
+}
+
+function is_paused(v: Vcpu): bool {
+  const counts = atomic.load<u32>(changetype<usize>(v) + offsetof<Vcpu>("pause_count")) |
+    atomic.load<u32>(changetype<usize>(v.domain) + offsetof<Domain>("pause_count"));
+  return counts != 0;
+}
+
+/** The next tick; what was missed is not made up for: it falls on the grid. */
+function arm_again(l: Vlapic, now: u64): void {
+  const period = period_of(l);
+  const last = now - ((now - l.timer_last_update) % period);
+  l.timer_last_update = last;
+  set_timer(l.timer, last + period);
+}
+
 export function vlapic_timer_fired(v: Vcpu, now: u64): void {
   const l = vcpu_vlapic(v);
   const lvtt = vlapic_get_reg(l, APIC_LVTT);
   if (vlapic_get_reg(l, APIC_TMICT) == 0) return;
   if (!(lvtt & LVT_MASKED)) vlapic_set_irq(v, lvtt & 0xff, false);
   if (!periodic(l)) return;
-  // What was missed is not made up for: the next falls on the grid.
-  const period = period_of(l);
-  const last = now - ((now - l.timer_last_update) % period);
-  l.timer_last_update = last;
-  set_timer(l.timer, last + period);
+  // A vCPU that stands still, perhaps for good, needs no ticks.
+  if (is_paused(v)) {
+    atomic.store<u32>(stalled_of(l), 1);
+    if (is_paused(v) || atomic.xchg<u32>(stalled_of(l), 0) == 0) return;
+  }
+  arm_again(l, now);
+}
+
+/** The vCPU runs again. */
+export function vlapic_timer_resume(v: Vcpu, now: u64): void {
+  const l = vcpu_vlapic(v);
+  if (atomic.load<u32>(stalled_of(l)) == 0 || atomic.xchg<u32>(stalled_of(l), 0) == 0) return;
+  if (periodic(l) && vlapic_get_reg(l, APIC_TMICT) != 0) arm_again(l, now);
 }

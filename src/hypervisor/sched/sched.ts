@@ -3,6 +3,7 @@
 // come here but to be poked.
 import { CpuState } from "../abi";
 import { hvm_enter } from "../engine";
+import { vlapic_timer_resume } from "../hvm/vlapic_timer";
 import { current, set_current } from "../percpu";
 import { Domain, RUNSTATE_blocked, RUNSTATE_offline, RUNSTATE_runnable, RUNSTATE_running, VPF_blocked, VPF_blocked_in_poll, Vcpu, domain_vcpu } from "../domain";
 import { Hypervisor, PerCpu, SOFTIRQ_SCHEDULE, percpu_of, raise_softirq, this_cpu, xen } from "../state";
@@ -171,6 +172,7 @@ function switched_in(v: Vcpu, moved: bool, now: u64): void {
     // Its own translations on this pCPU are from the last time it was here.
     if (moved) store<u32>(v.cpu, load<u32>(v.cpu, CpuState.asid_generation) + 1, CpuState.asid_generation);
     hvm_enter(v.cpu);
+    vlapic_timer_resume(v, now);
   } else update_cr3(v);
   update_vcpu_system_time(v);
   v.runstate_pending = update_runstate_area(v) ? 0 : 1;
