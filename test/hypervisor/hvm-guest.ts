@@ -61,10 +61,17 @@ export class HvmGuest {
     return this.m.view.getBigUint64(this.m.view.getUint32(heap + M2P, true) + mfn * 8, true);
   }
 
+  /** Addresses of vCPU 0 and of its CpuState. */
+  get vcpu(): number {
+    return this.m.view.getUint32(this.field('vcpu_table'), true);
+  }
+  get cpu(): number {
+    return this.m.view.getUint32(this.vcpu + CPU, true);
+  }
+
   /** Makes vCPU 0 runnable, in 64-bit mode and ring 0: as if its kernel had come so far. */
   start(): void {
-    const vcpu = this.m.view.getUint32(this.field('vcpu_table'), true);
-    const cpu = this.m.view.getUint32(vcpu + CPU, true);
+    const { vcpu, cpu } = this;
     this.m.view.setUint32(cpu + CpuState.off.mode, 0, true);
     this.m.view.setUint32(cpu + CpuState.off.cpl, 0, true);
     this.m.view.setUint32(vcpu + IS_INITIALISED, 1, true);

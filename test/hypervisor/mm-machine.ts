@@ -77,6 +77,15 @@ export interface GuestExit {
 }
 export type GuestScript = Generator<GuestCall | GuestFault | GuestExit, void, bigint>;
 
+/** An engine, and where in machine memory it has its parts. */
+export interface Processor {
+  readonly area: number;
+  readonly areaSize: number;
+  readonly owners: number;
+  readonly heap: number;
+  engine(memory: WebAssembly.Memory): object;
+}
+
 export class MmMachine {
   readonly memory: WebAssembly.Memory;
   readonly view: DataView;
@@ -103,7 +112,8 @@ export class MmMachine {
     return this.running;
   }
 
-  constructor(frames = 8192) {
+  /** `processor`: what runs guest code, if not this class (engine-machine.ts). */
+  constructor(frames = 8192, processor?: Processor) {
     this.memory = new WebAssembly.Memory({ initial: (frames * PAGE) / 65536, maximum: 65536, shared: true });
     this.view = new DataView(this.memory.buffer);
     this.bytes = new Uint8Array(this.memory.buffer);
@@ -112,10 +122,10 @@ export class MmMachine {
       mem_frames: frames,
       pcpus: 1,
       slots: 2,
-      area_base: AREA,
-      code_owners: OWNERS,
-      area_size: PAGE,
-      heap_start: HEAP,
+      area_base: processor?.area ?? AREA,
+      code_owners: processor?.owners ?? OWNERS,
+      area_size: processor?.areaSize ?? PAGE,
+      heap_start: processor?.heap ?? HEAP,
       tsc_khz: 1_000_000,
       check_locks: 1,
     };
@@ -125,11 +135,11 @@ export class MmMachine {
     this.dom0 = this.instance(module);
     this.dom0.boot(1);
     this.dom0.cpu_init(1, 1);
-    this.pcpu = this.instance(module);
+    this.pcpu = this.instance(module, processor?.engine(this.memory));
     this.pcpu.cpu_init(0, 0);
   }
 
-  private instance(module: WebAssembly.Module): Wasm {
+  private instance(module: WebAssembly.Module, engine: object = this.engine()): Wasm {
     const text = (p: number, n: number) => Buffer.from(this.bytes.slice(p, p + n)).toString();
     const imports = {
       env: {
@@ -141,11 +151,7 @@ export class MmMachine {
       host: {
         now: () => performance.now() * 1e6,
         wall: () => 1e18,
-        // A script that waits for a timer gets it; with nothing to run, or not soon, the test goes on.
-        wait: (addr: number, expected: number, timeout: number) => {
-          if (!this.script || timeout < 0 || timeout > 1e8) this.stop();
-          else Atomics.wait(new Int32Array(this.memory.buffer), addr >>> 2, expected, timeout / 1e6);
-        },
+        wait: (addr: number, expected: number, timeout: number) => this.idle(addr >>> 2, expected, timeout),
         notify: () => {},
         log: (p: number, n: number) => void this.log.push(text(p, n)),
         panic: (p: number, n: number) => {
@@ -153,7 +159,7 @@ export class MmMachine {
         },
         random: () => 0n,
       },
-      engine: this.engine(),
+      engine,
     };
     return new WebAssembly.Instance(module, imports as never).exports as unknown as Wasm;
   }
@@ -231,7 +237,14 @@ export class MmMachine {
     return 0;
   }
 
-  private stop(): void {
+  /** Nothing is to be run for `timeout` ns. A script that waits for a timer gets it; with nothing to run, or not soon, the test goes on. */
+  protected idle(word: number, expected: number, timeout: number): void {
+    if (!this.script || timeout < 0 || timeout > 1e8) this.stop();
+    else Atomics.wait(new Int32Array(this.memory.buffer), word, expected, timeout / 1e6);
+  }
+
+  /** The pCPU's loop ends. */
+  protected stop(): void {
     this.view.setUint32(MACHINE_INFO_ADDRESS + MachineInfo.off.stop, 1, true);
   }
 
@@ -428,8 +441,13 @@ export class MmMachine {
   }
 
   /** Has the guest that the pCPU runs block, so that the pCPU is idle. */
-  private park(): void {
+  protected park(): void {
     this.awaits = 'nothing';
+    this.go();
+  }
+
+  /** The pCPU's loop, until it is stopped. */
+  protected go(): void {
     this.view.setUint32(MACHINE_INFO_ADDRESS + MachineInfo.off.stop, 0, true);
     this.pcpu.pcpu_main();
   }

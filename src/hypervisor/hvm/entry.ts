@@ -10,7 +10,7 @@ import { announce_entry } from "../shootdown";
 import { PerCpu } from "../state";
 import { count_exception, count_exit, count_run, time_exit, time_guest, time_stamp, timing } from "../stats";
 import { update_secondary_time } from "../time/time_info";
-import { fuel_for } from "../traps/fuel";
+import { FUEL_PER_INSN, fuel_for } from "../traps/fuel";
 import { hvm_handle_exit } from "./exits";
 import { hvm_intr_assist } from "./irq";
 
@@ -48,7 +48,13 @@ export function hvm_run_vcpu(p: PerCpu, v: Vcpu, now: u64): void {
     let time: u64 = timing() ? time_stamp() : 0;
     const reason = run(cpu);
     atomic.store<u32>(in_guest, 0);
-    const after = load<u64>(cpu, CpuState.icount);
+    let after = load<u64>(cpu, CpuState.icount);
+    if (after == before && reason != EXIT.PREEMPT && reason != EXIT.RENDEZVOUS) {
+      // As one instruction: exceptions that lead to exceptions, on a stack of the IST, would else go on for ever.
+      after += 1;
+      store<u64>(cpu, after, CpuState.icount);
+      store<i32>(cpu, load<i32>(cpu, CpuState.fuel) - FUEL_PER_INSN, CpuState.fuel);
+    }
     p.icount += after - before;
     before = after;
     count_exit(reason);

@@ -8,7 +8,7 @@ import { sched_deadline } from "../sched/sched";
 import { PerCpu, xen } from "../state";
 
 /** Bytes of fuel one guest instruction costs (a decoded record). */
-const FUEL_PER_INSN: u64 = 32;
+export const FUEL_PER_INSN: i32 = 32;
 /** Instructions a run may take: V8 replaces a loop's baseline code only when it is entered again. */
 const MAX_INSNS: u64 = 1_000_000;
 const MIN_INSNS: u64 = 2_000;
@@ -33,7 +33,7 @@ export function fuel_for(p: PerCpu, v: Vcpu, now: u64): i32 {
     if (insns > MAX_INSNS) insns = MAX_INSNS;
     if (insns < MIN_INSNS) insns = MIN_INSNS;
   }
-  return <i32>(insns * FUEL_PER_INSN);
+  return <i32>insns * FUEL_PER_INSN;
 }
 
 function median(a: u32, b: u32, c: u32): u32 {
