@@ -4,12 +4,13 @@
  * machine goes on, nobody else's memory has changed, and every reference and frame comes back.
  */
 import { expect, test } from 'vitest';
-import { GNTMAP, GnttabMapGrantRef, GTF } from '../../src/abi/grant_table.ts';
+import { GNTMAP, GNTTABOP, GnttabMapGrantRef, GnttabUnmapGrantRef, GTF } from '../../src/abi/grant_table.ts';
+import { AddToPhysmap, MemoryReservation, RemoveFromPhysmap, XENMEM } from '../../src/abi/memory.ts';
 import { HYPERCALL } from '../../src/abi/xen.ts';
 import { CpuState } from '../../src/engine/state.ts';
 import { EngineMachine } from './engine-machine.ts';
-import { auditMachine, gpa, HvmGuest, putStruct } from './hvm-guest.ts';
-import { makeGuest, PAGE, type TestGuest } from './mm-machine.ts';
+import { auditMachine, type Fields, gpa, HvmGuest, putStruct } from './hvm-guest.ts';
+import { makeGuest, PAGE, SELF, type TestGuest } from './mm-machine.ts';
 
 const SEEDS = 100;
 /** Entries of guest code each gets. */
@@ -25,6 +26,8 @@ const [L4, L3, L2, L1, GDT, IDT, TSS, STACK, CODE, HANDLERS, ARGS] = [8, 9, 10, 
 const CODE_PAGES = 2;
 /** Type of a domain's own page (mm/p2m.ts). */
 const P2M_RAM = 0x10;
+/** Where structures lie in the page of arguments. */
+const AT = { map: 0x400, unmap: 0x440, reservation: 0x480, add: 0x4c0, remove: 0x500, list: 0x800 };
 const LAPIC = 0xfee0_0000n;
 
 type Random = (n: number) => number;
@@ -69,11 +72,14 @@ class Hostile {
   readonly g: HvmGuest;
   private readonly m: EngineMachine;
   private readonly rnd: Random;
+  /** It soon breaks its own tables and state; others live longer. */
+  private readonly wild: boolean;
   private readonly pv: TestGuest;
 
   constructor(m: EngineMachine, rnd: Random, pv: TestGuest) {
     this.m = m;
     this.rnd = rnd;
+    this.wild = rnd(2) === 0;
     this.pv = pv;
     this.g = new HvmGuest(m, PAGES);
   }
@@ -141,8 +147,8 @@ class Hostile {
     this.set(L3, 0, gpa(L2) | 7n);
     this.set(L3, 24, 0xc000_0087n);
     this.set(L2, 0, gpa(L1) | 7n);
-    for (let n = r(4); n > 0; n--) this.set(L1, r(512) * 8, this.table(r(PAGES)));
-    if (r(6) === 0) this.set([L4, L3, L2][r(3)], r(4) * 8, this.table([L3, L2, L1, r(PAGES)][r(4)]));
+    for (let n = this.wild ? r(4) : 0; n > 0; n--) this.set(L1, r(512) * 8, this.table(r(PAGES)));
+    if (this.wild && r(6) === 0) this.set([L4, L3, L2][r(3)], r(4) * 8, this.table([L3, L2, L1, r(PAGES)][r(4)]));
     const tss = gpa(TSS);
     const gdt = [
       0n,
@@ -157,26 +163,28 @@ class Hostile {
       0n,
     ];
     for (const [i, d] of gdt.entries()) this.set(GDT, i * 8, d);
-    for (let n = r(3); n > 0; n--) this.set(GDT, r(16) * 8, this.number() ^ gdt[r(10)]);
-    for (let i = 0; i < 16; i++) this.set(TSS, 4 + i * 8, r(6) ? gpa(STACK + r(4), 0xff0) : this.number());
+    for (let n = this.wild ? r(3) : 0; n > 0; n--) this.set(GDT, r(16) * 8, this.number() ^ gdt[r(10)]);
+    for (let i = 0; i < 16; i++)
+      this.set(TSS, 4 + i * 8, !this.wild || r(6) ? gpa(STACK + r(4), 0xff0) : this.number());
     for (let v = 0; v < 256; v++) {
       const at = gpa(HANDLERS, r(32) * 64);
-      const attributes = r(12) ? (r(3) ? 0x8e : 0xef) : r(256);
+      const attributes = !this.wild || r(12) ? (r(3) ? 0x8e : 0xef) : r(256);
       const low = (at & 0xffffn) | (0x10n << 16n) | (BigInt(r(3) ? 0 : r(8)) << 32n) | (BigInt(attributes) << 40n);
       this.set(IDT, v * 16, low | (((at >> 16n) & 0xffffn) << 48n));
       this.set(IDT, v * 16 + 8, 0n);
     }
-    for (let n = r(20); n > 0; n--) this.set(IDT, r(512) * 8, this.number());
-    for (let i = 0; i < 32; i++)
+    for (let n = this.wild ? r(20) : 0; n > 0; n--) this.set(IDT, r(512) * 8, this.number());
+    // Back, or better not, as the instruction would fault again: somewhere else.
+    for (let i = 0; i < 32; i++) {
+      const end = gpa(HANDLERS, (i + 1) * 64);
+      const jump = [0xe9, ...bytes(gpa(CODE, r(CODE_PAGES * PAGE)) - end, 4)];
       this.fill(
         HANDLERS,
         i * 64,
         (i + 1) * 64,
-        [
-          [0x48, 0xcf],
-          [0x48, 0x83, 0xc4, 8, 0x48, 0xcf],
-        ][r(2)],
+        this.any(jump, jump, jump, [0x48, 0xcf], [0x48, 0x83, 0xc4, 8, 0x48, 0xcf]),
       );
+    }
     for (let p = 0; p < CODE_PAGES; p++)
       this.fill(CODE + p, 0, p === CODE_PAGES - 1 ? PAGE : PAGE, [0xe9, ...bytes(BigInt(-p * PAGE - PAGE), 4)]);
     this.args();
@@ -186,17 +194,40 @@ class Hostile {
   private args(): void {
     const { rnd: r } = this;
     for (let i = 0; i < 512; i++) this.set(ARGS, i * 8, r(3) ? BigInt(r(24)) : this.number());
-    const host_addr = gpa(r(PAGES + 60));
+    const put = (at: number, type: Parameters<typeof putStruct>[2], fields: Fields) =>
+      putStruct(this.m.view, this.host(ARGS) + at, type, fields);
+    const gfn = () => r(PAGES + 40);
+    const host_addr = gpa(r(3) ? 100 + r(4) : gfn());
     const flags = GNTMAP.host_map | (r(2) ? GNTMAP.readonly : 0);
-    if (r(2))
-      putStruct(this.m.view, this.host(ARGS), GnttabMapGrantRef, {
-        host_addr,
-        flags,
-        ref: 8 + r(3),
-        dom: this.pv.domid,
-      });
-    else this.m.view.setUint16(this.host(ARGS), 0x7ff0, true);
-    if (r(3) === 0) this.m.view.setUint16(this.host(ARGS), 0x7ff0, true);
+    if (r(3)) this.m.view.setUint16(this.host(ARGS), SELF, true);
+    put(AT.map, GnttabMapGrantRef, { host_addr, flags, ref: 8 + r(3), dom: this.pv.domid });
+    put(AT.unmap, GnttabUnmapGrantRef, { host_addr, handle: r(4) });
+    const list = { extent_start: gpa(ARGS, AT.list), nr_extents: r(5), extent_order: r(8) ? 0 : r(4), domid: SELF };
+    put(AT.reservation, MemoryReservation, list);
+    put(AT.add, AddToPhysmap, { domid: SELF, size: r(4), space: r(6), idx: r(3) ? r(4) : gfn(), gpfn: gfn() });
+    put(AT.remove, RemoveFromPhysmap, { domid: SELF, gpfn: gfn() });
+    for (let n = 0; n < 8; n++) this.set(ARGS, AT.list + n * 8, BigInt(gfn()));
+  }
+
+  /** A hypercall with arguments that may be right. */
+  private sensible(): [op: number, ...args: bigint[]] {
+    const { rnd: r } = this;
+    const at = (offset: number) => gpa(ARGS, offset);
+    switch (r(7)) {
+      case 0:
+      case 1:
+        return [HYPERCALL.grant_table_op, BigInt(GNTTABOP.map_grant_ref), at(AT.map), 1n];
+      case 2:
+        return [HYPERCALL.grant_table_op, BigInt(GNTTABOP.unmap_grant_ref), at(AT.unmap), 1n];
+      case 3:
+        return [HYPERCALL.memory_op, BigInt(XENMEM.add_to_physmap), at(AT.add)];
+      case 4:
+        return [HYPERCALL.memory_op, BigInt(XENMEM.remove_from_physmap), at(AT.remove)];
+      default: {
+        const cmd = [XENMEM.increase_reservation, XENMEM.decrease_reservation, XENMEM.populate_physmap][r(3)];
+        return [HYPERCALL.memory_op, BigInt(cmd), at(AT.reservation)];
+      }
+    }
   }
 
   /** Random code from `from` to `to` in a page, and at its end `last`. */
@@ -224,7 +255,9 @@ class Hostile {
 
   private snippet(): number[] {
     const { rnd: r } = this;
-    switch (r(16)) {
+    let kind = r(16);
+    if (!this.wild && [0, 2, 3, 4, 5, 13, 14, 15].includes(kind) && r(8)) kind = 8;
+    switch (kind) {
       case 0: {
         const n = [0, 2, 3, 4, 8][r(5)];
         const v = [this.number(), 0x8005_0033n ^ (1n << BigInt(r(32))), gpa(L4), 0x6a0n ^ (1n << BigInt(r(20)))][r(4)];
@@ -283,12 +316,13 @@ class Hostile {
       case 8:
       case 9:
       case 10: {
-        const args = [7, 6, 2, 10, 8].flatMap((n, i) =>
-          this.load(n, r(3) ? [BigInt(r(28)), gpa(ARGS), BigInt(r(3)), 0n, 0n][i] : this.number()),
-        );
         // sched_op ends it all too often.
-        const op = r(40) ? (r(8) ? OPS[r(OPS.length)] : r(64)) : HYPERCALL.sched_op;
-        return [...args, 0xb8, ...bytes(BigInt(op), 4), 0x0f, 0x01, r(2) ? 0xc1 : 0xd9];
+        const any = r(40) ? (r(8) ? OPS[r(OPS.length)] : r(64)) : HYPERCALL.sched_op;
+        const [op, ...args] = r(2) ? this.sensible() : [any, BigInt(r(28)), gpa(ARGS), BigInt(r(3))];
+        return [
+          ...[7, 6, 2, 10, 8].flatMap((n, i) => this.load(n, r(20) ? (args[i] ?? 0n) : this.number())),
+          ...[0xb8, ...bytes(BigInt(op), 4), 0x0f, 0x01, r(2) ? 0xc1 : 0xd9],
+        ];
       }
       case 11:
       case 12: {
@@ -308,7 +342,7 @@ class Hostile {
           [0x48, 0x0f, 0xbf, 0x08],
           [0x66, 0x89, 0x08],
           [0x48, 0x8b, 0x08],
-          ...(r(12)
+          ...(!this.wild || r(12)
             ? []
             : [
                 [0x01, 0x08],
@@ -353,6 +387,11 @@ class Hostile {
     this.m.bytes.set([0x0f, 0x0b], this.host(CODE));
   }
 
+  /** All but once in n times, and always if it is not wild. */
+  private sane(n: number): boolean {
+    return !this.wild || this.rnd(n) !== 0;
+  }
+
   /** Registers and control state; the vCPU may run. */
   begin(): void {
     const { rnd: r, m } = this;
@@ -361,23 +400,24 @@ class Hostile {
     const set = (name: keyof typeof off, v: bigint) =>
       m.view.setBigUint64(cpu + off[name], BigInt.asUintN(64, v), true);
     const set32 = (name: keyof typeof off, v: number) => m.view.setUint32(cpu + off[name], v, true);
-    for (let i = 0; i < 16; i++) m.view.setBigUint64(cpu + off.gpr + i * 8, this.number(), true);
+    for (let i = 0; i < 16; i++)
+      m.view.setBigUint64(cpu + off.gpr + i * 8, this.wild ? this.number() : gpa(STACK, 0xf00), true);
     m.view.setBigUint64(cpu + off.gpr + 32, gpa(STACK, 0xf00), true);
-    const user = r(3) === 0;
+    const user = r(this.wild ? 3 : 8) === 0;
     set32('cpl', user ? 3 : 0);
-    set('cr0', r(5) ? 0x8005_0033n : 0x8000_0001n | (BigInt(r(1 << 6)) << 1n));
-    set('cr4', r(5) ? 0x706a0n : 0x20n | (BigInt(r(0x800)) & 0x7fcn));
-    set('efer', r(5) ? 0xd01n : 0x500n);
-    set('guest_cr3', r(30) ? gpa(L4) : gpa(r(PAGES + 10)));
-    set('gdt_base', r(30) ? gpa(GDT) : this.number());
-    set32('gdt_limit', r(30) ? 0x4f : r(0x10000));
-    set('idt_base', r(30) ? gpa(IDT) : this.number());
-    set32('idt_limit', r(30) ? 0xfff : r(0x10000));
-    set('tr_base', r(30) ? gpa(TSS) : this.number());
-    set32('tr_limit', r(30) ? 0x67 : r(0x10000));
+    set('cr0', this.sane(5) ? 0x8005_0033n : 0x8000_0001n | (BigInt(r(1 << 6)) << 1n));
+    set('cr4', this.sane(5) ? 0x706a0n : 0x20n | (BigInt(r(0x800)) & 0x7fcn));
+    set('efer', this.sane(5) ? 0xd01n : 0x500n);
+    set('guest_cr3', this.sane(30) ? gpa(L4) : gpa(r(PAGES + 10)));
+    set('gdt_base', this.sane(30) ? gpa(GDT) : this.number());
+    set32('gdt_limit', this.sane(30) ? 0x4f : r(0x10000));
+    set('idt_base', this.sane(30) ? gpa(IDT) : this.number());
+    set32('idt_limit', this.sane(30) ? 0xfff : r(0x10000));
+    set('tr_base', this.sane(30) ? gpa(TSS) : this.number());
+    set32('tr_limit', this.sane(30) ? 0x67 : r(0x10000));
     set('star', 0x0023_0010_0000_0000n);
     set('lstar', r(3) ? gpa(HANDLERS) : this.number());
-    set('rflags', 0x2n | (r(2) ? 0x200n : 0n) | (r(8) ? 0n : 0x100n) | (BigInt(r(4)) << 12n));
+    set('rflags', 0x2n | (r(2) ? 0x200n : 0n) | (this.sane(8) ? 0n : 0x100n) | (BigInt(r(4)) << 12n));
     set('rip', gpa(CODE, 0));
     const sel = [0x2b, user ? 0x33 : 0x10, user ? 0x2b : 0x18, 0x2b, 0, 0, 0, 0];
     for (const [i, s] of sel.entries()) m.view.setUint16(cpu + off.sel + i * 2, s, true);
@@ -414,6 +454,7 @@ test('nothing that an HVM container does harms anyone else', { timeout: 60_000 }
   const memory = () => Buffer.concat(others.map((mfn) => m.bytes.subarray(mfn * PAGE, (mfn + 1) * PAGE)));
   const before = memory();
   const free = m.freeFrames();
+  let mapped = 0;
   for (let seed = 1; seed <= SEEDS; seed++) {
     const what = `seed ${seed}`;
     const t = new Hostile(m, random(seed), pv);
@@ -427,6 +468,7 @@ test('nothing that an HVM container does harms anyone else', { timeout: 60_000 }
     }
     // Not so that the guest runs once more.
     m.domctlPause(t.g.domid);
+    if (t.g.field('maps_foreign')) mapped++;
     if (seed % AUDIT === 0) expect(auditMachine(m), what).toEqual([]);
     m.destroyDomain(t.g.domid);
     expect(m.freeFrames(), what).toBe(free);
@@ -434,4 +476,5 @@ test('nothing that an HVM container does harms anyone else', { timeout: 60_000 }
   }
   // They live long enough to try something.
   expect(m.entries).toBeGreaterThan(SEEDS * 20);
+  expect(mapped).toBeGreaterThan(SEEDS / 10);
 });
