@@ -295,6 +295,14 @@ describe('exits', () => {
     // cli; jmp; sti; jmp; hlt
     expect([run([0xfa, 0xeb, 0x00, 0xfb, 0xeb, 0x00]), s.get64('rip')]).toEqual([EXIT.PREEMPT, CODE + 6n]);
   });
+  it('so does mov to cr8, if it lowers the priority', () => {
+    const code = [0x44, 0x0f, 0x22, 0xc0];
+    s.set32('irq_wanted', 1);
+    s.setGpr(GPR.RAX, 5n);
+    expect([run(code), s.get64('cr8')]).toEqual([EXIT.HLT, 5n]);
+    s.setGpr(GPR.RAX, 4n);
+    expect([run(code), s.get64('rip'), s.get64('cr8')]).toEqual([EXIT.PREEMPT, CODE + 4n, 4n]);
+  });
 });
 
 describe('memory', () => {

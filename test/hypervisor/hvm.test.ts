@@ -396,6 +396,22 @@ describe('the local APIC', () => {
         expect([reg, yield* wrmsr(x2(reg), bad)]).toEqual([reg, false]);
     });
   });
+  test('looks again when the guest has lowered its task priority by CR8', () => {
+    run(function* () {
+      const wanted = () => m.view.getUint32(m.runningCpu + CpuState.off.irq_wanted, true);
+      yield* enable();
+      setField('rflags', IF | 2n);
+      setField('cr8', 5n);
+      expect(yield* wrmsr(x2(0x3f0), 0x41n)).toBe(true);
+      expect([wanted(), injected()]).toEqual([1, []]);
+      setField('cr8', 3n);
+      yield* leave({ exit: EXIT.PREEMPT });
+      expect([wanted(), injected()]).toEqual([0, [[0x41, EVENT.INTERRUPT, 0, 0]]]);
+      // What waits for the end of another waits for an exit.
+      expect(yield* wrmsr(x2(0x3f0), 0x42n)).toBe(true);
+      expect([wanted(), injected()]).toEqual([0, []]);
+    });
+  });
   test('delivers by priority when the guest takes interrupts', () => {
     run(function* () {
       yield* enable();

@@ -5,7 +5,7 @@ import { Vcpu } from "../domain";
 import { vcpu_kick } from "../sched/sched";
 import { hvm_deliver } from "./inject";
 import { hvm_vcpu } from "./vcpu";
-import { vlapic_ack_pending_irq, vlapic_has_pending_irq, vlapic_set_irq } from "./vlapic";
+import { vlapic_ack_pending_irq, vlapic_has_pending_irq, vlapic_set_irq, vlapic_waits_for_tpr } from "./vlapic";
 
 /** Where an interrupt comes from, in bits 8 and up of what hvm_vcpu_has_pending_irq gives; its vector is below. */
 const SOURCE_NMI: u32 = 0x100;
@@ -39,7 +39,7 @@ export function hvm_intr_assist(v: Vcpu): void {
   const pending = hvm_vcpu_has_pending_irq(v);
   const wanted = v.cpu + CpuState.irq_wanted;
   if (pending == 0) {
-    if (load<u32>(wanted) != 0) store<u32>(wanted, 0);
+    store<u32>(wanted, vlapic_waits_for_tpr(v) ? 1 : 0);
     return;
   }
   if (pending >= SOURCE_VECTOR && !interrupts_enabled(v)) {

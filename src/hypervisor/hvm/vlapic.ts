@@ -253,6 +253,13 @@ export function vlapic_has_pending_irq(v: Vcpu): i32 {
   return (<u32>irr & 0xf0) > (vlapic_get_ppr(l) & 0xf0) ? irr : -1;
 }
 
+/** Does one wait for nothing but a lower task priority, which the guest sets without leaving guest code (CR8)? */
+export function vlapic_waits_for_tpr(v: Vcpu): bool {
+  const l = vcpu_vlapic(v);
+  if (atomic.load<u32>(changetype<usize>(l) + offsetof<Vlapic>("irr_pending")) == 0 || !vlapic_enabled(l)) return false;
+  return (find_highest(l, APIC_IRR) & ~15) > max(find_highest(l, APIC_ISR) & ~15, 0);
+}
+
 /** It has been delivered: in service from now on. */
 export function vlapic_ack_pending_irq(v: Vcpu, vector: u32): void {
   const l = vcpu_vlapic(v);

@@ -3,7 +3,7 @@ import { CpuState, EXIT, GPR, SEG, VEC } from '../../../../build/abi/engine';
 import { canonical } from '../mmu';
 import { system_value } from '../percpu';
 import { fail } from '../segment';
-import { undefined_opcode } from './events';
+import { look_for_interrupts, undefined_opcode } from './events';
 import { watch_update } from '../watch';
 import { flush_all, flush_page, flush_pcid, hvm_enter, pcid_of } from './contexts';
 import { system_read } from './memory';
@@ -41,6 +41,7 @@ export function hvm_set_cr(cpu: usize, n: u32, v: u64): u32 {
     case 4: return set_cr4(cpu, v);
     case 8:
       if (v & ~0xf) return fail(cpu, VEC.GP, 0);
+      if (v < load<u64>(cpu, CpuState.cr8)) look_for_interrupts(cpu);
       store<u64>(cpu, v, CpuState.cr8);
       return 1;
     default: return undefined_opcode(cpu);

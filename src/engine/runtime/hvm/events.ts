@@ -26,7 +26,7 @@ const RSP: usize = CpuState.gpr + 8 * GPR.RSP;
 const TSS_RSP0: u64 = 4;
 const TSS_IST1: u64 = 36;
 
-/** IF may have been set: if an interrupt waits for that, guest code is left at the next taken branch. */
+/** IF may have been set, or CR8 lowered: if an interrupt waits for that, guest code is left at the next taken branch. */
 export function look_for_interrupts(cpu: usize): void {
   if (load<u32>(cpu, CpuState.irq_wanted) != 0) atomic.store<u32>(cpu, PENDING, CpuState.pending);
 }
