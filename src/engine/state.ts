@@ -165,7 +165,9 @@ export const TlbEntry = struct('TlbEntry', [
   /** host address = (u32)linear + addend (mod 2^32). */
   ['addend', 'u32'],
   ['mfn', 'u32'],
-  ['pad', 'u64'],
+  /** Non-zero: from a global page, which stays when CR3 is loaded. */
+  ['global', 'u32'],
+  ['pad', 'u32'],
 ]);
 
 /** One execute-TLB entry, its tag a page address or TLB_INVALID. `code` is the machine address of the frame's offset table (u32[4096], record address or 0). */

@@ -405,6 +405,51 @@ describe('memory', () => {
       CODE + 5n,
     ]);
   });
+  it('what is global stays when CR3 is loaded, and goes to new address spaces; invlpg and CR4.PGE forget it everywhere', () => {
+    const entry = s.view.getBigUint64(s.pte(DATA), true);
+    const global = entry | 0x100n;
+    const toCr3 = [0x0f, 0x22, 0xd9];
+    s.set64('cr4', 0x206a0n);
+    s.setGpr(GPR.RBX, DATA);
+    const fill = (e: bigint) => {
+      s.view.setBigUint64(s.pte(DATA), e, true);
+      s.call('tlb_flush_domain', 1);
+      expect(run([...load, ...mov])).toBe(EXIT.HLT);
+      s.view.setBigUint64(s.pte(DATA), 0n, true);
+    };
+    const faults = (code: number[]) => run([...code, ...load]) === EXIT.EXCEPTION && exit().vector === VEC.PF;
+    s.setGpr(GPR.RCX, BigInt(s.root));
+    fill(global);
+    expect(faults(toCr3)).toBe(false);
+    // A PCID that has no context yet; also to write.
+    s.setGpr(GPR.RCX, BigInt(s.root) | 7n);
+    expect(faults(toCr3)).toBe(false);
+    expect(run(mov)).toBe(EXIT.HLT);
+    s.setGpr(GPR.RDX, DATA);
+    expect(faults([0x0f, 0x01, 0x3a])).toBe(true);
+    s.setGpr(GPR.RCX, BigInt(s.root) | (1n << 63n));
+    expect(faults(toCr3)).toBe(true);
+    // The frame of a global page with write tags in two contexts: when code is decoded there, both are gone.
+    fill(global);
+    s.setGpr(GPR.RCX, BigInt(s.root) | 9n);
+    expect(faults(toCr3)).toBe(false);
+    const frame = Number((entry >> 12n) & 0xfffffn);
+    s.call('code_protect', frame);
+    for (const pcid of [9n, 0n]) {
+      s.setGpr(GPR.RCX, BigInt(s.root) | pcid | (1n << 63n));
+      expect([run([...toCr3, ...mov]), exit().vector]).toEqual([EXIT.EXCEPTION, VEC.PF]);
+    }
+    // Not global: not in a new address space.
+    fill(entry);
+    s.setGpr(GPR.RCX, BigInt(s.root) | 11n);
+    expect(faults(toCr3)).toBe(true);
+    // Without PGE nothing is.
+    s.set64('cr4', 0x20620n);
+    s.setGpr(GPR.RCX, BigInt(s.root));
+    expect(run(toCr3)).toBe(EXIT.HLT);
+    fill(global);
+    expect(faults(toCr3)).toBe(true);
+  });
   it('reserved bits of control registers are #GP', () => {
     for (const [reg, v] of [
       [0xe0, 0x306a0n | (1n << 22n)],

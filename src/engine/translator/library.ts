@@ -33,6 +33,8 @@ export interface Translation extends Part {
   tables: readonly WebAssembly.Global<'i32'>[];
   /** Runs in which it was not used, since it was last: 0 if it is used in this one. */
   age: number;
+  /** An earlier run made it. */
+  readonly restored: boolean;
   /** When it was last seen to run, by the count of samples. */
   used: number;
   /** Pages that it stands in. */

@@ -26,6 +26,8 @@ const OFTEN = 32;
 const TRANSITIONS = 64;
 const SPARSE = 128;
 const RECENT = 64;
+/** So many times as many where an earlier run made what stands: it went by the same, and each of its runs would go on otherwise. */
+const SETTLED = 8;
 /** Most hot places of one translation. */
 const MAX_HOT = 12;
 /** Table slots added at once. */
@@ -71,11 +73,11 @@ class Heat {
   private transitions = 0;
   private last = 0;
 
-  /** One more, at time `now`: do they ask for a translation in the place of several? */
-  transition(now: number): boolean {
+  /** One more, at time `now`: do they ask for a translation in the place of several, which are settled or not? */
+  transition(now: number, settled: boolean): boolean {
     this.transitions = Math.max(0, this.transitions - (now - this.last) / SPARSE) + 1;
     this.last = now;
-    return this.transitions >= TRANSITIONS;
+    return this.transitions >= (settled ? TRANSITIONS * SETTLED : TRANSITIONS);
   }
   merged(): void {
     this.transitions = 0;
@@ -168,7 +170,7 @@ export class Translator {
     }
     t.used = this.stats.samples;
     const heat = this.heatOf(at.page);
-    if (heat.transition(this.stats.samples) && this.merge(cpu, at.page)) heat.merged();
+    if (heat.transition(this.stats.samples, t.restored) && this.merge(cpu, at.page)) heat.merged();
   }
 
   /**
@@ -317,6 +319,7 @@ export class Translator {
       ...UNUSED,
       age: 0,
       used,
+      restored: false,
     };
     this.library.add(t);
     this.account(t);
@@ -414,7 +417,7 @@ export class Translator {
   /** Take over what an earlier run has saved. */
   restore(saved: Uint8Array): void {
     const all = decodeSaved(saved).map(
-      (t): Translation => ({ ...t, module: undefined, ...UNUSED, age: t.age + 1, used: 0 }),
+      (t): Translation => ({ ...t, module: undefined, ...UNUSED, age: t.age + 1, used: 0, restored: true }),
     );
     this.restored = all;
     // What was used lately is to be found first.

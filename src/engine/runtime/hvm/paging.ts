@@ -12,12 +12,14 @@ const US: u64 = 4;
 const A: u64 = 0x20;
 const D: u64 = 0x40;
 const PS: u64 = 0x80;
+const G: u64 = 0x100;
 const NX: u64 = 0x8000000000000000;
 const ADDR: u64 = 0x000ffffffffff000;
 /** Address bits beyond the 40 that CPUID tells of are reserved. */
 const RESERVED: u64 = 0x000fff0000000000;
 export const CR0_PG: u64 = 0x8000_0000;
 const CR0_WP: u64 = 0x1_0000;
+const CR4_PGE: u64 = 0x80;
 
 /** The p2m's word for a guest-physical address, 0: none. */
 @inline export function p2m_entry(cpu: usize, gpa: u64): u32 {
@@ -91,7 +93,8 @@ export function hvm_walk(cpu: usize, va: u64, access: u32, user: bool): bool {
         return false;
       }
       const gpa = ((e & ADDR & ~span) | (va & span)) & ~0xfff;
-      return leaf(cpu, gpa, va, rights | ((e | bits) & D), access, shift);
+      const global: u64 = load<u64>(cpu, CpuState.cr4) & CR4_PGE ? e & G : 0;
+      return leaf(cpu, gpa, va, rights | ((e | bits) & D) | global, access, shift);
     }
     table = e & ADDR;
     shift -= 9;
