@@ -17,6 +17,8 @@ export interface Translation extends Part {
   readonly hot: readonly number[];
   /** It could be larger: code that it leads to at places known beforehand was left out, or has translations of its own. */
   readonly open: boolean;
+  /** It has jumps to computed places, returns aside. */
+  readonly computed: boolean;
   /** Page offsets of the entries. */
   readonly entries: readonly number[];
   /** Parts in other pages, so many pages on. */
