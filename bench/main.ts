@@ -180,10 +180,10 @@ async function measure(o: ReturnType<typeof options>, dir: string): Promise<Resu
 const DEVICE_SECONDS = 2;
 
 async function measureDeviceLines(o: ReturnType<typeof options>, dir: string): Promise<DeviceResult[]> {
-  const { devices, runs, quick, only, pcpus } = o;
+  const { devices, runs, quick, only, pcpus, type } = o;
   if (devices.length === 0) return [];
   return await measureDevices(devices, dir, {
-    ...{ runs, only, seconds: quick ? 1 : DEVICE_SECONDS },
+    ...{ runs, only, type, seconds: quick ? 1 : DEVICE_SECONDS },
     hostOptions: pcpus === undefined ? [] : [`--pcpus=${pcpus}`],
     say: (line) => console.error(line),
   });
