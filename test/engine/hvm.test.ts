@@ -178,6 +178,16 @@ describe('events', () => {
     expect(inject(0x81, EVENT.SOFTWARE)).toBe(1);
     expect([s.get64('rip'), q(s.gpr(GPR.RSP))]).toEqual([HANDLER + 16n, BigInt(0x81 * 8 + 2)]);
   });
+  it('int n returns behind it, and faults at it', () => {
+    gate(0x80, HANDLER, { dpl: 3 });
+    gate(VEC.GP, HANDLER + 16n);
+    level(3);
+    expect([run([0xcd, 0x80], USER), s.get64('rip')]).toEqual([EXIT.SOFTINT, USER]);
+    expect([inject(0x80, EVENT.SOFTWARE), slots(1)[0]]).toEqual([1, USER + 2n]);
+    level(3);
+    expect([run([0xcd, 0x81], USER), inject(0x81, EVENT.SOFTWARE)]).toEqual([EXIT.SOFTINT, 1]);
+    expect(slots(2)).toEqual([BigInt(0x81 * 8 + 2), USER]);
+  });
   it('a fault on the way is delivered instead; a second contributory one is #DF, and one in it a triple fault', () => {
     gate(VEC.GP, HANDLER);
     gate(VEC.DF, HANDLER + 32n, { ist: 1 });

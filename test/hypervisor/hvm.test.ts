@@ -588,8 +588,9 @@ describe('other ways out of guest code', () => {
       yield* leave({ exit: EXIT.EXCEPTION, vector: VEC.UD });
       yield* leave({ exit: EXIT.EXCEPTION, vector: VEC.DB });
       yield* leave({ exit: EXIT.PRIVILEGED });
+      // The engine moves rip when it delivers the event.
       const rip = yield* leave({ exit: EXIT.SOFTINT, vector: 0x80, length: 2, rip: 0x2000n });
-      expect(rip).toBe(0x2002n);
+      expect(rip).toBe(0x2000n);
     });
     expect(injected()).toEqual([
       [VEC.GP, EVENT.EXCEPTION, 1, 0x18],

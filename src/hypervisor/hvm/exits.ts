@@ -88,17 +88,15 @@ function hvm_exception(v: Vcpu): void {
   hvm_deliver(v, vector, EVENT.EXCEPTION, has_error, load<u32>(cpu, CpuState.exit_error));
 }
 
-/** int n, int3, into. */
+/** int n, int3, into: the engine goes past it if it is delivered. */
 function soft_interrupt(v: Vcpu): void {
   const vector = load<u32>(v.cpu, CpuState.exit_vector);
-  const rip = load<u64>(v.cpu, CpuState.rip);
-  advance(v);
   if (vector == VEC.BP && debugger_watches(v)) {
+    advance(v);
     domain_pause_for_debugger(v, VEC.BP);
     return;
   }
-  // If it could not be delivered the domain is stopped, at the instruction.
-  if (!hvm_deliver(v, vector, EVENT.SOFTWARE, 0, 0)) store<u64>(v.cpu, rip, CpuState.rip);
+  hvm_deliver(v, vector, EVENT.SOFTWARE, 0, 0);
 }
 
 /** The vCPU waits for an interrupt; one that takes none wants to stop. rip is behind the instruction. */

@@ -4,7 +4,7 @@
  */
 import { CpuState, EVENT, EXIT, GPR, NON_CANONICAL, PENDING, RFLAGS, SEG, VEC } from '../../../../build/abi/engine';
 import { rflags_get, rflags_set } from '../flags';
-import { canonical, raise } from '../mmu';
+import { canonical, raise, wrap } from '../mmu';
 import { system_value } from '../percpu';
 import { CONFORMING, dpl, fail, find, is_null, load_code, load_null, set_mode } from '../segment';
 import { set_cpl } from './contexts';
@@ -35,6 +35,11 @@ export function look_for_interrupts(cpu: usize): void {
 function failed(cpu: usize, vector: u32, error: u32, ext: u32): bool {
   fail(cpu, vector, error | ext);
   return false;
+}
+
+/** Address behind the instruction that left guest code. */
+function next_rip(cpu: usize): u64 {
+  return wrap(cpu, load<u64>(cpu, CpuState.rip) + load<u32>(cpu, CpuState.exit_len));
 }
 
 /** Delivers the event; false with what stopped it recorded, nothing changed. */
@@ -86,7 +91,7 @@ function deliver(cpu: usize, vector: u32, event: u32, has_error: u32, error: u32
   const flags = rflags_get(cpu);
   let i: u32 = 0;
   if (has_error) frame_put(i++, error);
-  frame_put(i++, load<u64>(cpu, CpuState.rip));
+  frame_put(i++, event == EVENT.SOFTWARE ? next_rip(cpu) : load<u64>(cpu, CpuState.rip));
   frame_put(i++, load<u16>(cpu + (SEG.CS << 1), CpuState.sel));
   // A fault's instruction is executed again without its breakpoint.
   frame_put(i++, event == EVENT.EXCEPTION && is_fault(vector) ? flags | RFLAGS.RF : flags);
@@ -113,7 +118,7 @@ function contributory(vector: u32): bool {
   return vector == VEC.DE || (vector >= VEC.TS && vector <= VEC.GP);
 }
 
-/** Of `event` (EVENT.*): 1 when it is delivered; 0 with exit_reason NPF, RENDEZVOUS (to be asked for again) or TRIPLE_FAULT, nothing changed. */
+/** Of `event` (EVENT.*; SOFTWARE: by the instruction at rip, of exit_len bytes): 1 when it is delivered; 0 with exit_reason NPF, RENDEZVOUS (to be asked for again) or TRIPLE_FAULT, nothing changed. */
 export function hvm_inject(cpu: usize, vector: u32, event: u32, has_error: u32, error: u32): u32 {
   while (!deliver(cpu, vector, event, has_error, error)) {
     if (load<u32>(cpu, CpuState.exit_reason) != EXIT.EXCEPTION) return 0;
