@@ -455,6 +455,33 @@ describe('tables', () => {
     expect((q(GDT + 0x40n) >> 40n) & 15n).toBe(11n);
     expect([run([0x0f, 0x00, 0xd8]), exit().vector, exit().error]).toEqual([EXIT.EXCEPTION, VEC.GP, 0x40]);
   });
+  it('a descriptor may lie across the end of a page, whose next frame is another', () => {
+    s.map(DATA + 4096n, KERNEL, s.allocate() + 1);
+    const at = DATA + 0xffcn;
+    d64(at, 0x00af9b000000ffffn);
+    s.set64('ldt_base', at);
+    s.set32('ldt_ents', 1);
+    s.setGpr(GPR.RCX, 4n);
+    // lar eax, cx
+    expect([run([0x0f, 0x02, 0xc1]), s.gpr(GPR.RAX)]).toEqual([EXIT.HLT, 0xaf9b00n]);
+    d64(at, 0x0000890010000067n);
+    d64(at + 8n, 0n);
+    s.set64('gdt_base', at - 0x40n);
+    s.setGpr(GPR.RAX, 0x40n);
+    // ltr ax
+    expect([run([0x0f, 0x00, 0xd8]), s.get64('tr_base'), q(at)]).toEqual([EXIT.HLT, 0x1000n, 0x00008b0010000067n]);
+  });
+  it('a table that is mapped read-only is not marked: #PF, and nothing loaded', () => {
+    d64(GDT + 0x28n, 0x00cff2000000ffffn);
+    s.map(GDT, PTE.P, Number((s.view.getBigUint64(s.pte(GDT), true) >> 12n) & 0xfffffn));
+    s.setGpr(GPR.RAX, 0x2bn);
+    // mov es, ax
+    expect([run([0x8e, 0xc0]), exit().vector, exit().error]).toEqual([EXIT.EXCEPTION, VEC.PF, 3]);
+    expect([s.get64('cr2') >> 12n, s.get64('rip')]).toEqual([GDT >> 12n, CODE]);
+    // Marked already, it is loaded.
+    s.setGpr(GPR.RAX, 0x18n);
+    expect([run([0x8e, 0xc0]), sel(SEG.ES)]).toEqual([EXIT.HLT, 0x18]);
+  });
   it('32-bit code without paging goes to long mode', () => {
     // What PVH kernels do: cr4.PAE, cr3, EFER.LME, cr0.PG, far jump.
     s.set64('cr0', 0x11n);

@@ -620,7 +620,7 @@ export function probe_exec(cpu: usize, rip: u64): u32 {
 }
 
 /**
- * Machine address of the descriptor that `sel` names in the LDT, which is read as the CPU does it: with supervisor rights.
+ * Machine address of the descriptor that `sel` names in a PV guest's LDT, which is read as the CPU does it: with supervisor rights.
  * The table lies in the guest kernel's half, so its L4 is not always the active one. 0: #PF or #GP recorded if `raising`.
  */
 export function ldt_entry(cpu: usize, sel: u32, raising: bool): u32 {
@@ -630,9 +630,7 @@ export function ldt_entry(cpu: usize, sel: u32, raising: bool): u32 {
     if (raising) raise(cpu, VEC.GP, 1, sel & 0xfffc);
     return 0;
   }
-  if (load<u32>(cpu, CpuState.hvm) != 0) {
-    if (hvm_walk(cpu, va, READ, false)) return <u32>walk_page | (<u32>va & 0xfff);
-  } else if (!root) walk_failed(0);
+  if (!root) walk_failed(0);
   else if (walk_tables(cpu, root, va, READ, false, true)) return <u32>walk_page | (<u32>va & 0xfff);
   return raising ? fault(cpu, va) : 0;
 }

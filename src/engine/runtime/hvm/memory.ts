@@ -6,11 +6,11 @@ import { hvm_walk } from './paging';
 
 /** Machine address of a byte to read, or 0 with the fault recorded. The TLB is the user's at CPL 3. */
 export function system_address(cpu: usize, va: u64): u32 {
-  if (load<u32>(cpu, CpuState.cpl) != 3) return lookup_read(cpu, va);
   if (!canonical(va)) {
     raise(cpu, VEC.GP, 1, 0);
     return 0;
   }
+  if (load<u32>(cpu, CpuState.cpl) != 3) return lookup_read(cpu, va);
   return hvm_walk(cpu, va, READ, false) ? <u32>walk_page | (<u32>va & 0xfff) : fault(cpu, va);
 }
 
