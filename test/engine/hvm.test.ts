@@ -208,7 +208,19 @@ describe('events', () => {
     gate(VEC.DF, HANDLER + 32n, { ist: 1 });
     s.setGpr(GPR.RSP, 0x55550000n);
     expect(inject(VEC.PF, EVENT.EXCEPTION, 2)).toBe(1);
-    expect([s.get64('rip'), s.get64('cr2')]).toEqual([HANDLER + 32n, 0x55550000n - 48n]);
+    expect([s.get64('rip'), s.get64('cr2')]).toEqual([HANDLER + 32n, 0x55550000n - 8n]);
+    // Only its lower page is missing.
+    s.setGpr(GPR.RSP, STACK - 4096n + 24n);
+    expect(inject(VEC.PF, EVENT.EXCEPTION, 2)).toBe(1);
+    expect([s.get64('rip'), s.get64('cr2')]).toEqual([HANDLER + 32n, STACK - 4096n - 8n]);
+  });
+  it('a TSS that does not reach to the stack pointer is #TS', () => {
+    gate(0x30, HANDLER, { ist: 1 });
+    gate(VEC.TS, HANDLER + 16n);
+    s.set32('tr_limit', 42);
+    setSel(SEG.TR, 0x40);
+    expect(inject(0x30, EVENT.INTERRUPT)).toBe(1);
+    expect([s.get64('rip'), slots(1)[0]]).toEqual([HANDLER + 16n, 0x41n]);
   });
 });
 
@@ -281,6 +293,12 @@ describe('exits', () => {
     s.poke(TSS + 0x68n + 8n, [4]);
     expect([run([0xe4, 0x42], USER), exit().vector]).toEqual([EXIT.EXCEPTION, VEC.GP]);
     s.set64('rflags', 0x3202n);
+    expect(run([0xe4, 0x42], USER)).toBe(EXIT.IO);
+    // Two bytes of it are read, whatever lies behind.
+    s.set64('rflags', 0x202n);
+    s.map(DATA, KERNEL);
+    s.set64('tr_base', DATA + 0xf80n);
+    s.poke(DATA + 0xf80n + 102n, [0x76, 0]);
     expect(run([0xe4, 0x42], USER)).toBe(EXIT.IO);
   });
   it('MSRs that are not the engine’s', () => {

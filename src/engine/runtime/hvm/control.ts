@@ -250,10 +250,10 @@ export function hvm_io_okay(cpu: usize, port: u32, bytes: u32): u32 {
   const limit = <u64>load<u32>(cpu, CpuState.tr_limit);
   const base = load<u64>(cpu, CpuState.tr_base);
   if (limit < TSS_IOPB + 1) return fail(cpu, VEC.GP, 0);
-  if (!system_read(cpu, base + TSS_IOPB)) return 0;
-  const at = (system_value & 0xffff) + (port >> 3);
+  if (!system_read(cpu, base + TSS_IOPB, 2)) return 0;
+  const at = system_value + (port >> 3);
   if (at + 1 > limit) return fail(cpu, VEC.GP, 0);
-  if (!system_read(cpu, base + at)) return 0;
+  if (!system_read(cpu, base + at, 2)) return 0;
   const mask = <u64>((1 << bytes) - 1) << (port & 7);
   return system_value & mask ? fail(cpu, VEC.GP, 0) : 1;
 }

@@ -75,7 +75,9 @@ function deliver(cpu: usize, vector: u32, event: u32, has_error: u32, error: u32
   let rsp = old_rsp;
   const ist = (gate >> 32) & 7;
   if (ist != 0 || to != cpl) {
-    if (!system_read(cpu, load<u64>(cpu, CpuState.tr_base) + (ist != 0 ? TSS_IST1 + ((ist - 1) << 3) : TSS_RSP0 + (<u64>to << 3)))) return false;
+    const slot = ist != 0 ? TSS_IST1 + ((ist - 1) << 3) : TSS_RSP0 + (<u64>to << 3);
+    if (slot + 7 > load<u32>(cpu, CpuState.tr_limit)) return failed(cpu, VEC.TS, load<u16>(cpu + (SEG.TR << 1), CpuState.sel) & 0xfffc, ext);
+    if (!system_read(cpu, load<u64>(cpu, CpuState.tr_base) + slot)) return false;
     rsp = system_value;
     if (!canonical(rsp)) return failed(cpu, VEC.SS, 0, ext);
   }
