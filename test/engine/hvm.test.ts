@@ -255,6 +255,30 @@ describe('system calls', () => {
       0n,
     ]);
   });
+  it('a single step ends with the flags that syscall and sysret load', () => {
+    s.set64('efer', 0xd01n);
+    s.set64('star', (0x23n << 48n) | (0x10n << 32n));
+    s.set64('lstar', HANDLER);
+    s.set64('sfmask', 0x700n);
+    level(3);
+    s.set64('rflags', 0x302n);
+    expect([run([0x0f, 0x05], USER), s.get64('rip'), s.get32('cpl')]).toEqual([EXIT.PREEMPT, HANDLER, 0]);
+    s.set64('sfmask', 0n);
+    level(3);
+    s.set64('rflags', 0x302n);
+    expect([run([0x0f, 0x05], USER), exit().vector, s.get64('rip')]).toEqual([EXIT.EXCEPTION, VEC.DB, HANDLER]);
+    // sysretq from a kernel that is stepped
+    s.setGpr(GPR.R11, 0x202n);
+    expect([run([0x48, 0x0f, 0x07]), s.get64('rip'), s.get32('cpl')]).toEqual([EXIT.PREEMPT, USER + 2n, 3]);
+  });
+  it('RF that iret loads does not outlive its instruction', () => {
+    gate(VEC.PF, HANDLER);
+    s.set64('rip', CODE + 0x100n);
+    s.poke(CODE + 0x100n, [hlt]);
+    s.poke(HANDLER, [0x58, 0x48, 0xcf]);
+    inject(VEC.PF, EVENT.EXCEPTION, 0);
+    expect([s.run(HANDLER), s.get64('rip'), s.get64('rflags') & 0x10000n]).toEqual([EXIT.HLT, CODE + 0x101n, 0n]);
+  });
   it('swapgs changes the bases, at CPL 0 only', () => {
     s.view.setBigUint64(s.cpu + off.segbase + SEG.GS * 8, 0x1111n, true);
     s.set64('kernel_gs_base', 0x2222n);

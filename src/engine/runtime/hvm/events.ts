@@ -153,6 +153,12 @@ function load_star(cpu: usize, cs: u32, kind: u32, ss: u32, cpl: u32): void {
   set_cpl(cpu, cpl);
 }
 
+/** Flags of syscall and sysret: it is those they load that decide whether a single-step trap follows. */
+function load_flags(cpu: usize, v: u64): void {
+  rflags_set(cpu, v);
+  if (!(v & RFLAGS.TF)) store<u32>(cpu, 1, CpuState.int_shadow);
+}
+
 /** `syscall`; `next`: address of the instruction behind it. */
 export function hvm_syscall(cpu: usize, next: u64): u32 {
   const efer = load<u64>(cpu, CpuState.efer);
@@ -162,7 +168,7 @@ export function hvm_syscall(cpu: usize, next: u64): u32 {
   store<u64>(cpu + CpuState.gpr + (GPR.RCX << 3), next);
   store<u64>(cpu + CpuState.gpr + (GPR.R11 << 3), flags & ~<u64>RFLAGS.RF);
   const target = load<u32>(cpu, CpuState.mode) == 0 ? load<u64>(cpu, CpuState.lstar) : load<u64>(cpu, CpuState.cstar);
-  rflags_set(cpu, flags & ~(load<u64>(cpu, CpuState.sfmask) | RFLAGS.RF));
+  load_flags(cpu, flags & ~(load<u64>(cpu, CpuState.sfmask) | RFLAGS.RF));
   const cs = <u32>(star >> 32) & 0xffff;
   load_star(cpu, cs, 2, cs + 8, 0);
   store<u64>(cpu, target, CpuState.rip);
@@ -177,7 +183,7 @@ export function hvm_sysret(cpu: usize, wide: u32): u32 {
   if (!(load<u64>(cpu, CpuState.efer) & EFER_SCE)) return undefined_opcode(cpu);
   const sel = <u32>(load<u64>(cpu, CpuState.star) >> 48);
   const rip = load<u64>(cpu + CpuState.gpr + (GPR.RCX << 3));
-  rflags_set(cpu, (load<u64>(cpu + CpuState.gpr + (GPR.R11 << 3)) & SYSRET_FLAGS) | 2);
+  load_flags(cpu, (load<u64>(cpu + CpuState.gpr + (GPR.R11 << 3)) & SYSRET_FLAGS) | 2);
   load_star(cpu, wide ? sel + 16 : sel, wide ? 2 : 1, sel + 8, 3);
   store<u64>(cpu, wide ? rip : rip & 0xffff_ffff, CpuState.rip);
   look_for_interrupts(cpu);
