@@ -396,6 +396,36 @@ describe('memory', () => {
     s.call('tlb_flush_domain', 1);
     expect([run(load), exit().vector, exit().error]).toEqual([EXIT.EXCEPTION, VEC.PF, 9]);
   });
+  it.each([
+    ['2 MiB', 21n, DATA + 0x5000n],
+    ['1 GiB', 30n, 0x40005000n],
+  ])('a reserved bit of a page of %s too, which is not marked as accessed', (_, shift, va) => {
+    const entry = entryOf(va, shift);
+    s.setGpr(GPR.RBX, va);
+    // Read-only and the user's, which does not matter then.
+    const e = PTE.P | PTE.US | 0x80n | 0x2000n;
+    s.view.setBigUint64(entry, e, true);
+    expect([run(mov), exit().error, s.view.getBigUint64(entry, true)]).toEqual([EXIT.EXCEPTION, 0xb, e]);
+    // Bit 12 is none.
+    s.view.setBigUint64(entry, (e & ~0x2000n) | 0x1000n, true);
+    expect(run(load)).toBe(EXIT.HLT);
+  });
+  it('code that lies in a page table changes with its accessed bits', () => {
+    const table = s.pte(DATA);
+    s.view.setUint32(leaf(0xf4c), s.allocate() * 4096 + (P2M_R | P2M_W), true);
+    const at = DATA + 0x400000n + BigInt(table & 0xfff);
+    s.map(at, KERNEL, table >>> 12);
+    // 03 c1 f4: add eax, ecx; hlt. With the accessed bit: and eax, ecx.
+    s.view.setBigUint64(table, 0xf4c103n, true);
+    s.setGpr(GPR.RCX, 3n);
+    s.setGpr(GPR.RAX, 6n);
+    expect([s.run(at), s.gpr(GPR.RAX)]).toEqual([EXIT.HLT, 9n]);
+    s.call('tlb_flush_domain', 1);
+    s.setGpr(GPR.RBX, DATA);
+    expect(run(load)).toBe(EXIT.HLT);
+    s.setGpr(GPR.RAX, 6n);
+    expect([s.run(at), s.gpr(GPR.RAX)]).toEqual([EXIT.HLT, 2n]);
+  });
   it('CR0.WP decides whether the kernel writes to read-only pages', () => {
     s.map(DATA, PTE.P);
     s.setGpr(GPR.RBX, DATA);

@@ -14,7 +14,7 @@ import {
 } from '../../../build/abi/engine';
 import { clear_jumps, forget_jumps, jumps_reset, select_jumps } from './jumps';
 import { hvm_walk } from './hvm/paging';
-import { WALK_NPF, area, setArea, walk_done, walk_error, walk_failed, walk_page, walk_rights, walk_shift } from './percpu';
+import { WALK_LATER, WALK_NPF, area, setArea, walk_done, walk_error, walk_failed, walk_page, walk_rights, walk_shift } from './percpu';
 import { code_watched, data_watched, may_access, watched_page } from './watch';
 
 /** Frame `mfn` is going to hold decoded code for `mode`: its offset table's address (made if need be). */
@@ -440,6 +440,7 @@ export function rendezvous(cpu: usize, what: u32, mfn: u32): void {
 
 /** Records why the last walk failed; 0. */
 export function fault(cpu: usize, va: u64): u32 {
+  if (walk_error & WALK_LATER) return 0;
   if (walk_error & WALK_NPF) {
     store<u64>(cpu, walk_page | (va & 0xfff), CpuState.exit_gpa);
     store<u32>(cpu, walk_error & ~WALK_NPF, CpuState.exit_error);

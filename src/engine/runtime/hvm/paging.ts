@@ -3,8 +3,8 @@
  * P2M_*). Long mode with four levels, or no paging (Intel SDM vol. 3, 4.5).
  */
 import { CpuState, NPF_EXEC, NPF_WRITE, P2M_R, P2M_ROOT_ENTRIES, P2M_W } from '../../../../build/abi/engine';
-import { EXEC, WRITE, mark } from '../mmu';
-import { walk_done, walk_failed, walk_missed } from '../percpu';
+import { EXEC, WRITE, mark, may_change_code } from '../mmu';
+import { walk_done, walk_failed, walk_later, walk_missed } from '../percpu';
 
 const P: u64 = 1;
 const RW: u64 = 2;
@@ -60,7 +60,9 @@ export function hvm_walk(cpu: usize, va: u64, access: u32, user: bool): bool {
       return false;
     }
     const large = shift != 12 && (e & PS) != 0;
-    if ((e & RESERVED) != 0 || (!nxe && (e & NX) != 0) || (shift == 39 && large)) {
+    const span = (<u64>1 << shift) - 1;
+    // Of a large page's address the low bits are reserved, but for the memory type's.
+    if ((e & (large ? RESERVED | (ADDR & span & ~0x1000) : RESERVED)) != 0 || (!nxe && (e & NX) != 0) || (shift == 39 && large)) {
       walk_failed(base | 1 | 8);
       return false;
     }
@@ -76,6 +78,10 @@ export function hvm_walk(cpu: usize, va: u64, access: u32, user: bool): bool {
         walk_missed(table, NPF_WRITE);
         return false;
       }
+      if (!may_change_code(cpu, p, 8)) {
+        walk_later();
+        return false;
+      }
       // Changed meanwhile: from the start.
       if (!mark(p, e, bits)) {
         rights = RW | US;
@@ -85,11 +91,6 @@ export function hvm_walk(cpu: usize, va: u64, access: u32, user: bool): bool {
       }
     }
     if (last) {
-      const span = (<u64>1 << shift) - 1;
-      if (large && (e & ADDR & span & ~0x1000) != 0) {
-        walk_failed(base | 1 | 8);
-        return false;
-      }
       const gpa = ((e & ADDR & ~span) | (va & span)) & ~0xfff;
       return leaf(cpu, gpa, va, rights | ((e | bits) & D), access, shift);
     }
