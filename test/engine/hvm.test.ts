@@ -487,6 +487,43 @@ describe('memory', () => {
       CODE + 5n,
     ]);
   });
+  it('invpcid with reserved bits in its descriptor is #GP, whatever it asks for', () => {
+    s.map(DATA, KERNEL);
+    d64(DATA, 0x1000n);
+    s.setGpr(GPR.RDX, DATA);
+    for (const type of [0n, 1n, 2n, 3n, 4n]) {
+      s.setGpr(GPR.RCX, type);
+      expect([run([0x66, 0x0f, 0x38, 0x82, 0x0a]), exit().vector]).toEqual([EXIT.EXCEPTION, VEC.GP]);
+    }
+  });
+  it('control and debug registers that do not exist are #UD', () => {
+    // mov rax, cr10; mov cr10, rax; mov cr11, rax; mov cr12, rax; mov rax, dr8; mov dr15, rax
+    for (const [op, modrm] of [
+      [0x20, 0xd0],
+      [0x22, 0xd0],
+      [0x22, 0xd8],
+      [0x22, 0xe0],
+      [0x21, 0xc0],
+      [0x23, 0xf8],
+    ]) {
+      expect([run([0x44, 0x0f, op, modrm]), exit().vector]).toEqual([EXIT.EXCEPTION, VEC.UD]);
+    }
+  });
+  it('the code of a page that invlpg names is looked up anew', () => {
+    s.map(DATA, KERNEL);
+    s.poke(DATA, [0x0f, 0x01, 0x3b, hlt]);
+    s.setGpr(GPR.RBX, DATA);
+    expect(s.run(DATA)).toBe(EXIT.HLT);
+    s.view.setBigUint64(s.pte(DATA), 0n, true);
+    expect([s.run(DATA), exit().vector, s.get64('rip')]).toEqual([EXIT.EXCEPTION, VEC.PF, DATA + 3n]);
+  });
+  it('after a change of cr8 the hypervisor looks at interrupts', () => {
+    // mov cr8, rax; mov rcx, cr8; hlt
+    s.setGpr(GPR.RAX, 3n);
+    expect([run([0x44, 0x0f, 0x22, 0xc0, 0x44, 0x0f, 0x20, 0xc1]), s.get64('rip')]).toEqual([EXIT.PREEMPT, CODE + 4n]);
+    s.set32('pending', 0);
+    expect([s.run(CODE + 4n), s.gpr(GPR.RCX)]).toEqual([EXIT.HLT, 3n]);
+  });
   it('reserved bits of control registers are #GP', () => {
     for (const [reg, v] of [
       [0xe0, 0x306a0n | (1n << 22n)],
