@@ -602,6 +602,20 @@ describe('other ways out of guest code', () => {
   });
 });
 
+describe('single steps', () => {
+  test('go on behind instructions that the hypervisor does', () => {
+    run(function* () {
+      setField('rflags', 0x302n);
+      const rip = gpa(CODE_GFN);
+      yield* leave({ exit: EXIT.CPUID, length: 2, rip });
+      expect(field('rip')).toBe(rip + 2n);
+      yield* leave({ exit: EXIT.MSR, error: 0, length: 2, rip, regs: { [GPR.RCX]: 0xfen } });
+      yield* leave({ exit: EXIT.MSR, error: 0, length: 2, rip, regs: { [GPR.RCX]: 0xdeadn } });
+    });
+    expect(injected()).toEqual([[VEC.DB, EVENT.EXCEPTION, 0, 0], [VEC.DB, EVENT.EXCEPTION, 0, 0], GP]);
+  });
+});
+
 describe('events', () => {
   const shared = () => g.field('shared_info');
   const pending = (on: boolean) => {
