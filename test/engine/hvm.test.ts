@@ -410,6 +410,18 @@ describe('memory', () => {
     s.view.setBigUint64(entry, (e & ~0x2000n) | 0x1000n, true);
     expect(run(load)).toBe(EXIT.HLT);
   });
+  it('a page table where no memory is has reserved bits; one that cannot be written to is not marked', () => {
+    s.setGpr(GPR.RBX, DATA);
+    const table = s.pte(DATA) >>> 12;
+    s.view.setUint32(leaf(table), table * 4096 + P2M_R, true);
+    const e = s.view.getBigUint64(s.pte(DATA), true) & ~0x60n;
+    s.view.setBigUint64(s.pte(DATA), e, true);
+    s.call('tlb_flush_domain', 1);
+    expect([run(mov), run(mov), s.view.getBigUint64(s.pte(DATA), true)]).toEqual([EXIT.HLT, EXIT.HLT, e]);
+    s.view.setUint32(leaf(table), 0, true);
+    s.call('tlb_flush_domain', 1);
+    expect([run(mov), exit().vector, exit().error, s.get64('cr2')]).toEqual([EXIT.EXCEPTION, VEC.PF, 0xb, DATA]);
+  });
   it('code that lies in a page table changes with its accessed bits', () => {
     const table = s.pte(DATA);
     s.view.setUint32(leaf(0xf4c), s.allocate() * 4096 + (P2M_R | P2M_W), true);

@@ -49,8 +49,9 @@ export function hvm_walk(cpu: usize, va: u64, access: u32, user: bool): bool {
   let shift: u32 = 39;
   while (true) {
     const at = p2m_entry(cpu, table);
+    // Where no memory is every bit reads as 1, reserved ones too.
     if (!(at & P2M_R)) {
-      walk_missed(table, 0);
+      walk_failed(base | 1 | 8);
       return false;
     }
     const p = (at & ~0xfff) + ((<u32>(va >> shift) & 511) << 3);
@@ -73,11 +74,8 @@ export function hvm_walk(cpu: usize, va: u64, access: u32, user: bool): bool {
       return false;
     }
     const bits: u64 = last && access == WRITE ? A | D : A;
-    if ((e & bits) != bits) {
-      if (!(at & P2M_W)) {
-        walk_missed(table, NPF_WRITE);
-        return false;
-      }
+    // A table in memory that cannot be written to is not marked.
+    if ((e & bits) != bits && (at & P2M_W) != 0) {
       if (!may_change_code(cpu, p, 8)) {
         walk_later();
         return false;
@@ -92,7 +90,7 @@ export function hvm_walk(cpu: usize, va: u64, access: u32, user: bool): bool {
     }
     if (last) {
       const gpa = ((e & ADDR & ~span) | (va & span)) & ~0xfff;
-      return leaf(cpu, gpa, va, rights | ((e | bits) & D), access, shift);
+      return leaf(cpu, gpa, va, rights | ((at & P2M_W ? e | bits : e) & D), access, shift);
     }
     table = e & ADDR;
     shift -= 9;
