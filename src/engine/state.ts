@@ -67,7 +67,7 @@ export const CpuState = struct(
     ['exit_has_error', 'u32'],
     /** Length in bytes of the instruction that caused the exit. */
     ['exit_len', 'u32'],
-    /** The instruction was mov ss or pop ss: the next one runs before a single-step trap. Kept while RFLAGS.TF is set only. */
+    /** The instruction was mov ss or pop ss, or loaded flags without TF itself (HVM): no single-step trap follows it. Kept while RFLAGS.TF is set only. */
     ['int_shadow', 'u32'],
     ['fcw', 'u16'],
     ['fsw', 'u16'],

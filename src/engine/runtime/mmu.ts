@@ -14,7 +14,7 @@ import {
 } from '../../../build/abi/engine';
 import { clear_jumps, copy_jumps, forget_jumps, jumps_reset, select_jumps } from './jumps';
 import { hvm_walk } from './hvm/paging';
-import { WALK_NPF, area, setArea, walk_done, walk_error, walk_failed, walk_page, walk_rights, walk_shift } from './percpu';
+import { WALK_LATER, WALK_NPF, area, setArea, walk_done, walk_error, walk_failed, walk_page, walk_rights, walk_shift } from './percpu';
 import { code_watched, data_watched, may_access, watched_page } from './watch';
 
 /** Frame `mfn` is going to hold decoded code for `mode`: its offset table's address (made if need be). */
@@ -503,6 +503,7 @@ export function rendezvous(cpu: usize, what: u32, mfn: u32): void {
 
 /** Records why the last walk failed; 0. */
 export function fault(cpu: usize, va: u64): u32 {
+  if (walk_error & WALK_LATER) return 0;
   if (walk_error & WALK_NPF) {
     store<u64>(cpu, walk_page | (va & 0xfff), CpuState.exit_gpa);
     store<u32>(cpu, walk_error & ~WALK_NPF, CpuState.exit_error);
@@ -685,7 +686,7 @@ export function probe_exec(cpu: usize, rip: u64): u32 {
 }
 
 /**
- * Machine address of the descriptor that `sel` names in the LDT, which is read as the CPU does it: with supervisor rights.
+ * Machine address of the descriptor that `sel` names in a PV guest's LDT, which is read as the CPU does it: with supervisor rights.
  * The table lies in the guest kernel's half, so its L4 is not always the active one. 0: #PF or #GP recorded if `raising`.
  */
 export function ldt_entry(cpu: usize, sel: u32, raising: bool): u32 {
@@ -695,9 +696,7 @@ export function ldt_entry(cpu: usize, sel: u32, raising: bool): u32 {
     if (raising) raise(cpu, VEC.GP, 1, sel & 0xfffc);
     return 0;
   }
-  if (load<u32>(cpu, CpuState.hvm) != 0) {
-    if (hvm_walk(cpu, va, READ, false)) return <u32>walk_page | (<u32>va & 0xfff);
-  } else if (!root) walk_failed(0);
+  if (!root) walk_failed(0);
   else if (walk_tables(cpu, root, va, READ, false, true)) return <u32>walk_page | (<u32>va & 0xfff);
   return raising ? fault(cpu, va) : 0;
 }

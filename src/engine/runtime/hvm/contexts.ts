@@ -2,7 +2,7 @@
  * TLB contexts of an HVM container's vCPU: one for each PCID and side, supervisor or user, so that what is found in them needs no
  * check of rights. In the place of a root they have a key, odd as no table's address is.
  */
-import { AreaHeader, CpuState } from '../../../../build/abi/engine';
+import { CpuState } from '../../../../build/abi/engine';
 import { copy_globals, find_context, flush_contexts, is_context, is_own_context, tlb_flush_domain, tlb_flush_page, use_context } from '../mmu';
 
 const CR4_PCIDE: u64 = 1 << 17;
