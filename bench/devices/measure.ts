@@ -20,6 +20,8 @@ export interface DeviceOptions {
   readonly only?: string;
   /** Options of `xl host start`. */
   readonly hostOptions: readonly string[];
+  /** Kind of guest that Xenolith boots. */
+  readonly type: string;
   readonly say: (line: string) => void;
 }
 
@@ -60,7 +62,7 @@ export async function measureDevices(
 ): Promise<DeviceResult[]> {
   const net = buildNet(dir);
   const files = await prepare(dir, net, o.say);
-  const all: readonly DeviceSide[] = [new QemuDevices(files), new XenolithDevices(files, o.hostOptions)];
+  const all: readonly DeviceSide[] = [new QemuDevices(files), new XenolithDevices(files, o.hostOptions, o.type)];
   const sides = all.filter((side) => o.only === undefined || side.key === o.only);
   const running = new Map<DeviceSide, readonly DeviceGuest[]>();
   const server = new Child('the host’s server', [net, 'serve', String(PORT)]);

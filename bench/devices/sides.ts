@@ -128,12 +128,14 @@ export class XenolithDevices implements DeviceSide {
   readonly disk = 'xvd';
   readonly #files: DeviceFiles;
   readonly #hostOptions: readonly string[];
+  readonly #type: string;
   readonly #children: Child[] = [];
   readonly #env: Readonly<Record<string, string>>;
 
-  /** `hostOptions`: more of those of `xl host start`. */
-  constructor(files: DeviceFiles, hostOptions: readonly string[]) {
+  /** `hostOptions`: more of those of `xl host start`; `type`: kind of guest. */
+  constructor(files: DeviceFiles, hostOptions: readonly string[], type: string) {
     this.#files = files;
+    this.#type = type;
     this.#hostOptions = hostOptions;
     this.#env = { XENOLITH_SOCKET: join(files.dir, 'host', 'host.sock'), XL_CONF: '/dev/null' };
   }
@@ -183,7 +185,10 @@ export class XenolithDevices implements DeviceSide {
 
   #create(name: string, lines: readonly string[]): Child {
     const cfg = join(this.#files.dir, `${name}.cfg`);
-    writeFileSync(cfg, [`name = "${name}"`, `memory = ${MEMORY}`, 'vcpus = 1', ...lines, ''].join('\n'));
+    writeFileSync(
+      cfg,
+      [`name = "${name}"`, `type = "${this.#type}"`, `memory = ${MEMORY}`, 'vcpus = 1', ...lines, ''].join('\n'),
+    );
     const child = new Child(`Xenolith, ${name}`, this.#xl('create', '-c', cfg), this.#env);
     this.#children.push(child);
     return child;

@@ -40,6 +40,8 @@ export const AreaHeader = struct('AreaHeader', [
   ['contexts', 'u32'],
   ['tlbs', 'u32'],
   ['xtlbs', 'u32'],
+  /** Address of a bit for each entry of the execute TLBs: from a global page. */
+  ['xglobals', 'u32'],
   /** Address of the first context's jump cache. */
   ['jumps', 'u32'],
   /** u32 per machine frame: address of the one TlbEntry with a live write tag for it, 0 none, 1 several. */
@@ -65,6 +67,7 @@ export interface AreaLayout {
   readonly contexts: number;
   readonly tlbs: number;
   readonly xtlbs: number;
+  readonly xglobals: number;
   readonly jumps: number;
   readonly writeMap: number;
   readonly codeMap: number;
@@ -97,9 +100,10 @@ export function areaLayout(base: number, frames: number, arenaSize = ARENA_SIZE)
   const contexts = take(TLB_CONTEXTS * TlbContext.size);
   const tlbs = take(TLB_CONTEXTS * TLB_ENTRIES * TlbEntry.size);
   const xtlbs = take(TLB_CONTEXTS * 2 * XTLB_ENTRIES * XtlbEntry.size);
+  const xglobals = take((TLB_CONTEXTS * 2 * XTLB_ENTRIES) / 8);
   const jumps = take(TLB_CONTEXTS * JUMP_PAGES * JUMPS_PER_PAGE * JumpEntry.size);
   const writeMap = take(frames * 4);
   const codeMap = take(frames * 4);
   const arena = take(arenaSize);
-  return { base, size: at - base, contexts, tlbs, xtlbs, jumps, writeMap, codeMap, arena, arenaEnd: at };
+  return { base, size: at - base, contexts, tlbs, xtlbs, xglobals, jumps, writeMap, codeMap, arena, arenaEnd: at };
 }

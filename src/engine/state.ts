@@ -67,7 +67,7 @@ export const CpuState = struct(
     ['exit_has_error', 'u32'],
     /** Length in bytes of the instruction that caused the exit. */
     ['exit_len', 'u32'],
-    /** The instruction was mov ss or pop ss: the next one runs before a single-step trap. Kept while RFLAGS.TF is set only. */
+    /** The instruction was mov ss or pop ss, or loaded flags without TF itself (HVM): no single-step trap follows it. Kept while RFLAGS.TF is set only. */
     ['int_shadow', 'u32'],
     ['fcw', 'u16'],
     ['fsw', 'u16'],
@@ -165,7 +165,9 @@ export const TlbEntry = struct('TlbEntry', [
   /** host address = (u32)linear + addend (mod 2^32). */
   ['addend', 'u32'],
   ['mfn', 'u32'],
-  ['pad', 'u64'],
+  /** Non-zero: from a global page, which stays when CR3 is loaded. */
+  ['global', 'u32'],
+  ['pad', 'u32'],
 ]);
 
 /** One execute-TLB entry, its tag a page address or TLB_INVALID. `code` is the machine address of the frame's offset table (u32[4096], record address or 0). */

@@ -6,16 +6,21 @@ import { Discovery } from '../../src/engine/translator/discover.ts';
 
 const discovery = new Discovery(allEncodings());
 
-/** Regions of a page with code at the given offsets, all of it executed; `translated`: where translations stand. */
-function region(code: Record<number, string>, whole: boolean, translated: readonly number[] = []) {
-  const page = new Uint8Array(4096).fill(0xf4);
-  for (const [at, hex] of Object.entries(code)) page.set(Buffer.from(hex.replaceAll(' ', ''), 'hex'), Number(at));
+/** Regions of two pages with code at the given offsets, all of it executed; `translated`: where translations stand; `beside`: places to start at besides 0x100. */
+function region(
+  code: Record<number, string>,
+  whole: boolean,
+  translated: readonly number[] = [],
+  beside: readonly number[] = [],
+) {
+  const pages = new Uint8Array(8192).fill(0xf4);
+  for (const [at, hex] of Object.entries(code)) pages.set(Buffer.from(hex.replaceAll(' ', ''), 'hex'), Number(at));
   const view: CodeView = {
-    page: (delta) => (delta === 0 ? page : undefined),
-    seen: (offset) => offset >= 0 && offset < page.length,
+    page: (delta) => (delta === 0 || delta === 1 ? pages.subarray(delta * 4096, delta * 4096 + 4096) : undefined),
+    seen: (offset) => offset >= 0 && offset < pages.length,
     translated: (offset) => translated.includes(offset),
   };
-  return discovery.region(view, [0x100], whole)!;
+  return discovery.region(view, [0x100, ...beside], whole)!;
 }
 
 const starts = (r: ReturnType<typeof region>) => r.blocks.map((b) => b.start).sort((a, b) => a - b);
@@ -57,4 +62,16 @@ it('ends where a translation stands', () => {
 
 it('starts where it is asked to, whatever stands there', () => {
   expect(starts(region({ 256: 'ffc0 c3' }, false, [0x100]))).toEqual([0x100]);
+});
+
+it('has places of other pages as targets of computed jumps, if it has any', () => {
+  // jmp *%rcx in both; the second page's is no entry.
+  const r = region({ 256: 'ffc0 ffe1', 4352: 'ffc8 ffe1' }, true, [], [4352]);
+  expect(starts(r)).toEqual([0x100, 4352]);
+  expect([r.computed, r.entries, r.targets]).toEqual([true, [0x100], [0x100, 4352]]);
+  expect(r.others.map((p) => p.delta)).toEqual([1]);
+  // ret is none: what it leads to is known by the calls.
+  const returns = region({ 256: 'ffc0 c3', 4352: 'ffc8 c3' }, true, [], [4352]);
+  expect(starts(returns)).toEqual([0x100]);
+  expect(returns.computed).toBe(false);
 });

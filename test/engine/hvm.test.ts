@@ -178,6 +178,16 @@ describe('events', () => {
     expect(inject(0x81, EVENT.SOFTWARE)).toBe(1);
     expect([s.get64('rip'), q(s.gpr(GPR.RSP))]).toEqual([HANDLER + 16n, BigInt(0x81 * 8 + 2)]);
   });
+  it('int n returns behind it, and faults at it', () => {
+    gate(0x80, HANDLER, { dpl: 3 });
+    gate(VEC.GP, HANDLER + 16n);
+    level(3);
+    expect([run([0xcd, 0x80], USER), s.get64('rip')]).toEqual([EXIT.SOFTINT, USER]);
+    expect([inject(0x80, EVENT.SOFTWARE), slots(1)[0]]).toEqual([1, USER + 2n]);
+    level(3);
+    expect([run([0xcd, 0x81], USER), inject(0x81, EVENT.SOFTWARE)]).toEqual([EXIT.SOFTINT, 1]);
+    expect(slots(2)).toEqual([BigInt(0x81 * 8 + 2), USER]);
+  });
   it('a fault on the way is delivered instead; a second contributory one is #DF, and one in it a triple fault', () => {
     gate(VEC.GP, HANDLER);
     gate(VEC.DF, HANDLER + 32n, { ist: 1 });
@@ -198,7 +208,19 @@ describe('events', () => {
     gate(VEC.DF, HANDLER + 32n, { ist: 1 });
     s.setGpr(GPR.RSP, 0x55550000n);
     expect(inject(VEC.PF, EVENT.EXCEPTION, 2)).toBe(1);
-    expect([s.get64('rip'), s.get64('cr2')]).toEqual([HANDLER + 32n, 0x55550000n - 48n]);
+    expect([s.get64('rip'), s.get64('cr2')]).toEqual([HANDLER + 32n, 0x55550000n - 8n]);
+    // Only its lower page is missing.
+    s.setGpr(GPR.RSP, STACK - 4096n + 24n);
+    expect(inject(VEC.PF, EVENT.EXCEPTION, 2)).toBe(1);
+    expect([s.get64('rip'), s.get64('cr2')]).toEqual([HANDLER + 32n, STACK - 4096n - 8n]);
+  });
+  it('a TSS that does not reach to the stack pointer is #TS', () => {
+    gate(0x30, HANDLER, { ist: 1 });
+    gate(VEC.TS, HANDLER + 16n);
+    s.set32('tr_limit', 42);
+    setSel(SEG.TR, 0x40);
+    expect(inject(0x30, EVENT.INTERRUPT)).toBe(1);
+    expect([s.get64('rip'), slots(1)[0]]).toEqual([HANDLER + 16n, 0x41n]);
   });
 });
 
@@ -232,6 +254,30 @@ describe('system calls', () => {
       KERNEL_SS,
       0n,
     ]);
+  });
+  it('a single step ends with the flags that syscall and sysret load', () => {
+    s.set64('efer', 0xd01n);
+    s.set64('star', (0x23n << 48n) | (0x10n << 32n));
+    s.set64('lstar', HANDLER);
+    s.set64('sfmask', 0x700n);
+    level(3);
+    s.set64('rflags', 0x302n);
+    expect([run([0x0f, 0x05], USER), s.get64('rip'), s.get32('cpl')]).toEqual([EXIT.PREEMPT, HANDLER, 0]);
+    s.set64('sfmask', 0n);
+    level(3);
+    s.set64('rflags', 0x302n);
+    expect([run([0x0f, 0x05], USER), exit().vector, s.get64('rip')]).toEqual([EXIT.EXCEPTION, VEC.DB, HANDLER]);
+    // sysretq from a kernel that is stepped
+    s.setGpr(GPR.R11, 0x202n);
+    expect([run([0x48, 0x0f, 0x07]), s.get64('rip'), s.get32('cpl')]).toEqual([EXIT.PREEMPT, USER + 2n, 3]);
+  });
+  it('RF that iret loads does not outlive its instruction', () => {
+    gate(VEC.PF, HANDLER);
+    s.set64('rip', CODE + 0x100n);
+    s.poke(CODE + 0x100n, [hlt]);
+    s.poke(HANDLER, [0x58, 0x48, 0xcf]);
+    inject(VEC.PF, EVENT.EXCEPTION, 0);
+    expect([s.run(HANDLER), s.get64('rip'), s.get64('rflags') & 0x10000n]).toEqual([EXIT.HLT, CODE + 0x101n, 0n]);
   });
   it('swapgs changes the bases, at CPL 0 only', () => {
     s.view.setBigUint64(s.cpu + off.segbase + SEG.GS * 8, 0x1111n, true);
@@ -271,6 +317,12 @@ describe('exits', () => {
     s.poke(TSS + 0x68n + 8n, [4]);
     expect([run([0xe4, 0x42], USER), exit().vector]).toEqual([EXIT.EXCEPTION, VEC.GP]);
     s.set64('rflags', 0x3202n);
+    expect(run([0xe4, 0x42], USER)).toBe(EXIT.IO);
+    // Two bytes of it are read, whatever lies behind.
+    s.set64('rflags', 0x202n);
+    s.map(DATA, KERNEL);
+    s.set64('tr_base', DATA + 0xf80n);
+    s.poke(DATA + 0xf80n + 102n, [0x76, 0]);
     expect(run([0xe4, 0x42], USER)).toBe(EXIT.IO);
   });
   it('MSRs that are not the engine’s', () => {
@@ -352,6 +404,48 @@ describe('memory', () => {
     s.call('tlb_flush_domain', 1);
     expect([run(load), exit().vector, exit().error]).toEqual([EXIT.EXCEPTION, VEC.PF, 9]);
   });
+  it.each([
+    ['2 MiB', 21n, DATA + 0x5000n],
+    ['1 GiB', 30n, 0x40005000n],
+  ])('a reserved bit of a page of %s too, which is not marked as accessed', (_, shift, va) => {
+    const entry = entryOf(va, shift);
+    s.setGpr(GPR.RBX, va);
+    // Read-only and the user's, which does not matter then.
+    const e = PTE.P | PTE.US | 0x80n | 0x2000n;
+    s.view.setBigUint64(entry, e, true);
+    expect([run(mov), exit().error, s.view.getBigUint64(entry, true)]).toEqual([EXIT.EXCEPTION, 0xb, e]);
+    // Bit 12 is none.
+    s.view.setBigUint64(entry, (e & ~0x2000n) | 0x1000n, true);
+    expect(run(load)).toBe(EXIT.HLT);
+  });
+  it('a page table where no memory is has reserved bits; one that cannot be written to is not marked', () => {
+    s.setGpr(GPR.RBX, DATA);
+    const table = s.pte(DATA) >>> 12;
+    s.view.setUint32(leaf(table), table * 4096 + P2M_R, true);
+    const e = s.view.getBigUint64(s.pte(DATA), true) & ~0x60n;
+    s.view.setBigUint64(s.pte(DATA), e, true);
+    s.call('tlb_flush_domain', 1);
+    expect([run(mov), run(mov), s.view.getBigUint64(s.pte(DATA), true)]).toEqual([EXIT.HLT, EXIT.HLT, e]);
+    s.view.setUint32(leaf(table), 0, true);
+    s.call('tlb_flush_domain', 1);
+    expect([run(mov), exit().vector, exit().error, s.get64('cr2')]).toEqual([EXIT.EXCEPTION, VEC.PF, 0xb, DATA]);
+  });
+  it('code that lies in a page table changes with its accessed bits', () => {
+    const table = s.pte(DATA);
+    s.view.setUint32(leaf(0xf4c), s.allocate() * 4096 + (P2M_R | P2M_W), true);
+    const at = DATA + 0x400000n + BigInt(table & 0xfff);
+    s.map(at, KERNEL, table >>> 12);
+    // 03 c1 f4: add eax, ecx; hlt. With the accessed bit: and eax, ecx.
+    s.view.setBigUint64(table, 0xf4c103n, true);
+    s.setGpr(GPR.RCX, 3n);
+    s.setGpr(GPR.RAX, 6n);
+    expect([s.run(at), s.gpr(GPR.RAX)]).toEqual([EXIT.HLT, 9n]);
+    s.call('tlb_flush_domain', 1);
+    s.setGpr(GPR.RBX, DATA);
+    expect(run(load)).toBe(EXIT.HLT);
+    s.setGpr(GPR.RAX, 6n);
+    expect([s.run(at), s.gpr(GPR.RAX)]).toEqual([EXIT.HLT, 2n]);
+  });
   it('CR0.WP decides whether the kernel writes to read-only pages', () => {
     s.map(DATA, PTE.P);
     s.setGpr(GPR.RBX, DATA);
@@ -413,6 +507,88 @@ describe('memory', () => {
       CODE + 5n,
     ]);
   });
+  it('what is global stays when CR3 is loaded, and goes to new address spaces; invlpg and CR4.PGE forget it everywhere', () => {
+    const entry = s.view.getBigUint64(s.pte(DATA), true);
+    const global = entry | 0x100n;
+    const toCr3 = [0x0f, 0x22, 0xd9];
+    s.set64('cr4', 0x206a0n);
+    s.setGpr(GPR.RBX, DATA);
+    const fill = (e: bigint) => {
+      s.view.setBigUint64(s.pte(DATA), e, true);
+      s.call('tlb_flush_domain', 1);
+      expect(run([...load, ...mov])).toBe(EXIT.HLT);
+      s.view.setBigUint64(s.pte(DATA), 0n, true);
+    };
+    const faults = (code: number[]) => run([...code, ...load]) === EXIT.EXCEPTION && exit().vector === VEC.PF;
+    s.setGpr(GPR.RCX, BigInt(s.root));
+    fill(global);
+    expect(faults(toCr3)).toBe(false);
+    // A PCID that has no context yet; also to write.
+    s.setGpr(GPR.RCX, BigInt(s.root) | 7n);
+    expect(faults(toCr3)).toBe(false);
+    expect(run(mov)).toBe(EXIT.HLT);
+    s.setGpr(GPR.RDX, DATA);
+    expect(faults([0x0f, 0x01, 0x3a])).toBe(true);
+    s.setGpr(GPR.RCX, BigInt(s.root) | (1n << 63n));
+    expect(faults(toCr3)).toBe(true);
+    // The frame of a global page with write tags in two contexts: when code is decoded there, both are gone.
+    fill(global);
+    s.setGpr(GPR.RCX, BigInt(s.root) | 9n);
+    expect(faults(toCr3)).toBe(false);
+    const frame = Number((entry >> 12n) & 0xfffffn);
+    s.call('code_protect', frame);
+    for (const pcid of [9n, 0n]) {
+      s.setGpr(GPR.RCX, BigInt(s.root) | pcid | (1n << 63n));
+      expect([run([...toCr3, ...mov]), exit().vector]).toEqual([EXIT.EXCEPTION, VEC.PF]);
+    }
+    // Not global: not in a new address space.
+    fill(entry);
+    s.setGpr(GPR.RCX, BigInt(s.root) | 11n);
+    expect(faults(toCr3)).toBe(true);
+    // Without PGE nothing is.
+    s.set64('cr4', 0x20620n);
+    s.setGpr(GPR.RCX, BigInt(s.root));
+    expect(run(toCr3)).toBe(EXIT.HLT);
+    fill(global);
+    expect(faults(toCr3)).toBe(true);
+  });
+  it('invpcid with reserved bits in its descriptor is #GP, whatever it asks for', () => {
+    s.map(DATA, KERNEL);
+    d64(DATA, 0x1000n);
+    s.setGpr(GPR.RDX, DATA);
+    for (const type of [0n, 1n, 2n, 3n, 4n]) {
+      s.setGpr(GPR.RCX, type);
+      expect([run([0x66, 0x0f, 0x38, 0x82, 0x0a]), exit().vector]).toEqual([EXIT.EXCEPTION, VEC.GP]);
+    }
+  });
+  it('control and debug registers that do not exist are #UD', () => {
+    // mov rax, cr10; mov cr10, rax; mov cr11, rax; mov cr12, rax; mov rax, dr8; mov dr15, rax
+    for (const [op, modrm] of [
+      [0x20, 0xd0],
+      [0x22, 0xd0],
+      [0x22, 0xd8],
+      [0x22, 0xe0],
+      [0x21, 0xc0],
+      [0x23, 0xf8],
+    ]) {
+      expect([run([0x44, 0x0f, op, modrm]), exit().vector]).toEqual([EXIT.EXCEPTION, VEC.UD]);
+    }
+  });
+  it('the code of a page that invlpg names is looked up anew', () => {
+    s.map(DATA, KERNEL);
+    s.poke(DATA, [0x0f, 0x01, 0x3b, hlt]);
+    s.setGpr(GPR.RBX, DATA);
+    expect(s.run(DATA)).toBe(EXIT.HLT);
+    s.view.setBigUint64(s.pte(DATA), 0n, true);
+    expect([s.run(DATA), exit().vector, s.get64('rip')]).toEqual([EXIT.EXCEPTION, VEC.PF, DATA + 3n]);
+  });
+  it('after a change of cr8 the hypervisor looks at interrupts', () => {
+    // mov cr8, rax; mov rcx, cr8; hlt
+    s.setGpr(GPR.RAX, 3n);
+    expect([run([0x44, 0x0f, 0x22, 0xc0, 0x44, 0x0f, 0x20, 0xc1]), s.get64('rip')]).toEqual([EXIT.PREEMPT, CODE + 4n]);
+    s.set32('pending', 0);
+    expect([s.run(CODE + 4n), s.gpr(GPR.RCX)]).toEqual([EXIT.HLT, 3n]);
+  });
   it('reserved bits of control registers are #GP', () => {
     for (const [reg, v] of [
       [0xe0, 0x306a0n | (1n << 22n)],
@@ -452,6 +628,33 @@ describe('tables', () => {
     expect([s.get64('tr_base'), s.get32('tr_limit'), sel(SEG.TR)]).toEqual([TSS, 0x67, 0x40]);
     expect((q(GDT + 0x40n) >> 40n) & 15n).toBe(11n);
     expect([run([0x0f, 0x00, 0xd8]), exit().vector, exit().error]).toEqual([EXIT.EXCEPTION, VEC.GP, 0x40]);
+  });
+  it('a descriptor may lie across the end of a page, whose next frame is another', () => {
+    s.map(DATA + 4096n, KERNEL, s.allocate() + 1);
+    const at = DATA + 0xffcn;
+    d64(at, 0x00af9b000000ffffn);
+    s.set64('ldt_base', at);
+    s.set32('ldt_ents', 1);
+    s.setGpr(GPR.RCX, 4n);
+    // lar eax, cx
+    expect([run([0x0f, 0x02, 0xc1]), s.gpr(GPR.RAX)]).toEqual([EXIT.HLT, 0xaf9b00n]);
+    d64(at, 0x0000890010000067n);
+    d64(at + 8n, 0n);
+    s.set64('gdt_base', at - 0x40n);
+    s.setGpr(GPR.RAX, 0x40n);
+    // ltr ax
+    expect([run([0x0f, 0x00, 0xd8]), s.get64('tr_base'), q(at)]).toEqual([EXIT.HLT, 0x1000n, 0x00008b0010000067n]);
+  });
+  it('a table that is mapped read-only is not marked: #PF, and nothing loaded', () => {
+    d64(GDT + 0x28n, 0x00cff2000000ffffn);
+    s.map(GDT, PTE.P, Number((s.view.getBigUint64(s.pte(GDT), true) >> 12n) & 0xfffffn));
+    s.setGpr(GPR.RAX, 0x2bn);
+    // mov es, ax
+    expect([run([0x8e, 0xc0]), exit().vector, exit().error]).toEqual([EXIT.EXCEPTION, VEC.PF, 3]);
+    expect([s.get64('cr2') >> 12n, s.get64('rip')]).toEqual([GDT >> 12n, CODE]);
+    // Marked already, it is loaded.
+    s.setGpr(GPR.RAX, 0x18n);
+    expect([run([0x8e, 0xc0]), sel(SEG.ES)]).toEqual([EXIT.HLT, 0x18]);
   });
   it('32-bit code without paging goes to long mode', () => {
     // What PVH kernels do: cr4.PAE, cr3, EFER.LME, cr0.PG, far jump.

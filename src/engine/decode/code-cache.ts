@@ -288,9 +288,9 @@ export class CodeCache {
     return this.pages.get((i32[e + (XtlbEntry.off.mfn >>> 2)] >>> 0) * 2 + i32[(cpu + off.mode) >>> 2]);
   }
 
-  /** The page `delta` pages on from the one in CpuState.page, if the execute TLB knows it. */
-  executingPage(cpu: number, delta: number): CodePage | undefined {
-    const page = this.view.getBigUint64(cpu + off.page, true);
+  /** The page `delta` pages on from that of CpuState.page, or of CpuState.rip, if the execute TLB knows it. */
+  executingPage(cpu: number, delta: number, from: 'page' | 'rip' = 'page'): CodePage | undefined {
+    const page = this.view.getBigUint64(cpu + off[from], true);
     const there = page + BigInt(delta) * 4096n;
     return this.pageAt(cpu, Number(BigInt.asIntN(32, there)), Number(BigInt.asIntN(32, there >> 32n)));
   }

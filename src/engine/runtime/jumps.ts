@@ -21,6 +21,11 @@ export function clear_jumps(context: u32): void {
   bar_zero(from);
 }
 
+/** A context has the jumps of another. */
+export function copy_jumps(from: u32, to: u32): void {
+  memory.copy(cache_of(to), cache_of(from), BYTES);
+}
+
 /** Forget a context's jumps to a page. */
 export function forget_jumps(context: u32, page: u64): void {
   const n = <u32>(page >> 12) & (JUMP_PAGES - 1);

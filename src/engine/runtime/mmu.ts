@@ -12,9 +12,9 @@
 import {
   AreaHeader, CpuState, EXIT, NON_CANONICAL, RENDEZVOUS, TLB_CONTEXTS, TLB_ENTRIES, TLB_INVALID, TlbContext, TlbEntry, VEC, XTLB_ENTRIES, XtlbEntry,
 } from '../../../build/abi/engine';
-import { clear_jumps, forget_jumps, jumps_reset, select_jumps } from './jumps';
+import { clear_jumps, copy_jumps, forget_jumps, jumps_reset, select_jumps } from './jumps';
 import { hvm_walk } from './hvm/paging';
-import { WALK_NPF, area, setArea, walk_done, walk_error, walk_failed, walk_page, walk_rights, walk_shift } from './percpu';
+import { WALK_LATER, WALK_NPF, area, setArea, walk_done, walk_error, walk_failed, walk_page, walk_rights, walk_shift } from './percpu';
 import { code_watched, data_watched, may_access, watched_page } from './watch';
 
 /** Frame `mfn` is going to hold decoded code for `mode`: its offset table's address (made if need be). */
@@ -49,6 +49,12 @@ const TLB_BYTES: u32 = TLB_ENTRIES * <u32>TlbEntry.SIZE;
 /** A context has an execute TLB for each mode: code is decoded per mode. */
 const XTLB_MODE_BYTES: u32 = XTLB_ENTRIES * <u32>XtlbEntry.SIZE;
 const XTLB_BYTES: u32 = XTLB_MODE_BYTES * 2;
+/** Bits among AreaHeader.xglobals of a context. */
+const GLOBAL_BYTES: u32 = XTLB_ENTRIES * 2 / 8;
+/** Bits of an HVM context's key besides the PCID. */
+const KEY_BUT_PCID: u32 = 0xffff_c003;
+/** Of walk_rights: the page is global. */
+const GLOBAL: u32 = 0x100;
 /** write_map: several entries have a write tag for the frame. */
 const SEVERAL: u32 = 1;
 
@@ -141,6 +147,55 @@ export function tlb_switch(cpu: usize, root: u32, generation: u32): void {
   use_context(cpu, find_context(cpu, root, generation));
 }
 
+/** Forgets a context's translations but those from global pages. */
+function keep_globals(i: u32): void {
+  const tlb = load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES;
+  for (let e = tlb; e < tlb + TLB_BYTES; e += <u32>TlbEntry.SIZE) {
+    const tag = load<u64>(e, TlbEntry.rtag);
+    if (load<u32>(e, TlbEntry.global) != 0 || is_no_page(tag)) continue;
+    store<u64>(e, no_page(tag), TlbEntry.rtag);
+    store<u64>(e, no_page(tag), TlbEntry.wtag);
+  }
+  const xtlb = load<u32>(area, AreaHeader.xtlbs) + i * XTLB_BYTES;
+  for (let e = xtlb; e < xtlb + XTLB_BYTES; e += <u32>XtlbEntry.SIZE) {
+    const tag = load<u64>(e, XtlbEntry.tag);
+    if (tag == TLB_INVALID || is_global_exec(e)) continue;
+    store<u64>(e, TLB_INVALID, XtlbEntry.tag);
+    forget_jumps(i, tag);
+  }
+}
+
+/** Context `to`, which is empty, gets what `from` has from global pages. */
+export function copy_globals(from: u32, to: u32): void {
+  const tlbs = load<u32>(area, AreaHeader.tlbs);
+  const xtlbs = load<u32>(area, AreaHeader.xtlbs);
+  const bits = load<u32>(area, AreaHeader.xglobals);
+  memory.copy(tlbs + to * TLB_BYTES, tlbs + from * TLB_BYTES, TLB_BYTES);
+  memory.copy(xtlbs + to * XTLB_BYTES, xtlbs + from * XTLB_BYTES, XTLB_BYTES);
+  memory.copy(bits + to * GLOBAL_BYTES, bits + from * GLOBAL_BYTES, GLOBAL_BYTES);
+  copy_jumps(from, to);
+  store<u64>(context_at(to), load<u64>(context_at(from), TlbContext.large), TlbContext.large);
+  store<u64>(context_at(to), load<u64>(context_at(from), TlbContext.huge), TlbContext.huge);
+  store<u32>(context_at(to), 1, TlbContext.dirty);
+  keep_globals(to);
+  const write_map = load<u32>(area, AreaHeader.write_map);
+  const tlb = tlbs + to * TLB_BYTES;
+  for (let e = tlb; e < tlb + TLB_BYTES; e += <u32>TlbEntry.SIZE) {
+    if (!is_no_page(load<u64>(e, TlbEntry.wtag))) store<u32>(write_map + (load<u32>(e, TlbEntry.mfn) << 2), SEVERAL);
+  }
+}
+
+/** An execute-TLB entry's bit among AreaHeader.xglobals. */
+@inline function is_global_exec(e: u32): bool {
+  const n = (e - load<u32>(area, AreaHeader.xtlbs)) / <u32>XtlbEntry.SIZE;
+  return ((load<u8>(load<u32>(area, AreaHeader.xglobals) + (n >> 3)) >> (n & 7)) & 1) != 0;
+}
+@inline function set_global_exec(e: u32, global: bool): void {
+  const n = (e - load<u32>(area, AreaHeader.xtlbs)) / <u32>XtlbEntry.SIZE;
+  const at = load<u32>(area, AreaHeader.xglobals) + (n >> 3);
+  store<u8>(at, <u8>((<u32>load<u8>(at) & ~(1 << (n & 7))) | (<u32>global << (n & 7))));
+}
+
 /** The context of (domain, root), cleared if it is not of this generation; the least recently used one if there is none. */
 export function find_context(cpu: usize, root: u32, generation: u32): u32 {
   const domain = load<u32>(cpu, CpuState.domain);
@@ -173,6 +228,13 @@ export function find_context(cpu: usize, root: u32, generation: u32): u32 {
   return load<u32>(c, TlbContext.root) == root && load<u32>(c, TlbContext.domain) == domain && load<u32>(c, TlbContext.generation) == generation;
 }
 
+/** Is it one that an HVM vCPU's kernel had? `key`: of its PCID 0 (hvm/contexts.ts). */
+export function is_own_context(i: u32, domain: u32, key: u32, generation: u32): bool {
+  const c = context_at(i);
+  return (load<u32>(c, TlbContext.root) & KEY_BUT_PCID) == key && load<u32>(c, TlbContext.domain) == domain &&
+    load<u32>(c, TlbContext.generation) == generation;
+}
+
 /** Make a context the active one. */
 export function use_context(cpu: usize, i: u32): void {
   const clock = load<u32>(area, AreaHeader.clock) + 1;
@@ -185,13 +247,14 @@ export function use_context(cpu: usize, i: u32): void {
   select_xtlb(cpu);
 }
 
-/** Free the contexts of the domain whose root is one of `root` and `other`. One that is active stays so, and empty, until another is. */
-export function drop_contexts(domain: u32, root: u32, other: u32): void {
+/** CR3 was loaded: empties the domain's contexts `user` and, but for global pages, `kernel`. */
+export function flush_contexts(domain: u32, kernel: u32, user: u32): void {
   for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
     const c = context_at(i);
-    const r = load<u32>(c, TlbContext.root);
-    if (r == 0 || (r != root && r != other) || load<u32>(c, TlbContext.domain) != domain) continue;
-    clear_context(i);
+    const root = load<u32>(c, TlbContext.root);
+    if (root == 0 || load<u32>(c, TlbContext.domain) != domain) continue;
+    if (root == user) clear_context(i);
+    else if (root == kernel) keep_globals(i);
   }
 }
 
@@ -440,6 +503,7 @@ export function rendezvous(cpu: usize, what: u32, mfn: u32): void {
 
 /** Records why the last walk failed; 0. */
 export function fault(cpu: usize, va: u64): u32 {
+  if (walk_error & WALK_LATER) return 0;
   if (walk_error & WALK_NPF) {
     store<u64>(cpu, walk_page | (va & 0xfff), CpuState.exit_gpa);
     store<u32>(cpu, walk_error & ~WALK_NPF, CpuState.exit_error);
@@ -474,6 +538,7 @@ function fill(cpu: usize, va: u64, access: u32): u32 {
   store<u64>(e, tag, TlbEntry.rtag);
   store<u32>(e, page - <u32>tag, TlbEntry.addend);
   store<u32>(e, mfn, TlbEntry.mfn);
+  store<u32>(e, <u32>walk_rights & GLOBAL, TlbEntry.global);
   if ((walk_rights & (RW | D)) == (RW | D) && code_owners(mfn) == 0) {
     store<u64>(e, tag, TlbEntry.wtag);
     const slot = load<u32>(area, AreaHeader.write_map) + (mfn << 2);
@@ -615,12 +680,13 @@ export function probe_exec(cpu: usize, rip: u64): u32 {
   if (before != TLB_INVALID) forget_jumps(load<u32>(area, AreaHeader.current), before);
   store<u32>(e, code, XtlbEntry.code);
   store<u32>(e, mfn, XtlbEntry.mfn);
+  set_global_exec(e, (<u32>walk_rights & GLOBAL) != 0);
   store<u64>(e, tag, XtlbEntry.tag);
   return e;
 }
 
 /**
- * Machine address of the descriptor that `sel` names in the LDT, which is read as the CPU does it: with supervisor rights.
+ * Machine address of the descriptor that `sel` names in a PV guest's LDT, which is read as the CPU does it: with supervisor rights.
  * The table lies in the guest kernel's half, so its L4 is not always the active one. 0: #PF or #GP recorded if `raising`.
  */
 export function ldt_entry(cpu: usize, sel: u32, raising: bool): u32 {
@@ -630,9 +696,7 @@ export function ldt_entry(cpu: usize, sel: u32, raising: bool): u32 {
     if (raising) raise(cpu, VEC.GP, 1, sel & 0xfffc);
     return 0;
   }
-  if (load<u32>(cpu, CpuState.hvm) != 0) {
-    if (hvm_walk(cpu, va, READ, false)) return <u32>walk_page | (<u32>va & 0xfff);
-  } else if (!root) walk_failed(0);
+  if (!root) walk_failed(0);
   else if (walk_tables(cpu, root, va, READ, false, true)) return <u32>walk_page | (<u32>va & 0xfff);
   return raising ? fault(cpu, va) : 0;
 }

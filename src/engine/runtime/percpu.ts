@@ -7,12 +7,14 @@ export function setArea(a: u32): void {
 }
 
 // Result of a page walk (mmu.ts): the page's machine address, the combined rights with the leaf's D, and log2 of the size of the
-// page that the TLBs must know of; or the error code of the page fault. Or WALK_NPF with NPF_*, and the guest-physical address as walk_page.
+// page that the TLBs must know of; or the error code of the page fault. Or WALK_NPF with NPF_*, and the guest-physical address as walk_page;
+// or WALK_LATER: what is due first has been recorded.
 export let walk_page: u64 = 0;
 export let walk_rights: u64 = 0;
 export let walk_shift: u32 = 12;
 export let walk_error: u32 = 0;
 export const WALK_NPF: u32 = 0x8000_0000;
+export const WALK_LATER: u32 = 0x4000_0000;
 
 // @ts-ignore: decorator
 @inline
@@ -26,6 +28,11 @@ export function walk_done(page: u64, rights: u64, shift: u32): void {
 @inline
 export function walk_failed(error: u32): void {
   walk_error = error;
+}
+
+/** A table holds code that other pCPUs have decoded (EXIT.RENDEZVOUS). */
+export function walk_later(): void {
+  walk_error = WALK_LATER;
 }
 
 /** The p2m does not have `gpa`, or not with the rights that `npf` (NPF_*) needs. */

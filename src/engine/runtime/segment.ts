@@ -4,7 +4,7 @@
  * an HVM container both are at linear addresses. Limits of segments are not enforced.
  */
 import { CpuState, SEG, VEC } from '../../../build/abi/engine';
-import { hvm_descriptor, hvm_set_descriptor } from './hvm/tables';
+import { hvm_descriptor, hvm_mark_descriptor } from './hvm/tables';
 import { ldt_entry, raise, select_xtlb } from './mmu';
 
 @inline export function cpl_of(cpu: usize): u32 {
@@ -13,6 +13,8 @@ import { ldt_entry, raise, select_xtlb } from './mmu';
 
 // Descriptor bits.
 const ACCESSED: u64 = 1 << 40;
+/** The same in byte 5. */
+const ACCESSED_BYTE: u32 = 1;
 /** Data: writable; code: readable. */
 const RW: u64 = 1 << 41;
 /** Code: conforming. */
@@ -41,17 +43,22 @@ export function is_null(sel: u32): bool {
   return (sel & 0xfffc) == 0;
 }
 
+/** Linear address of sel's descriptor in an HVM container. */
+function hvm_address(cpu: usize, sel: u32): u64 {
+  return (sel & 4 ? load<u64>(cpu, CpuState.ldt_base) : load<u64>(cpu, CpuState.gdt_base)) + (sel & 0xfff8);
+}
+
 /** Host address of the 8 bytes of sel's descriptor; 0: the table does not reach that far (nothing recorded), 1: not readable, the fault recorded if `raising`. */
 export function find(cpu: usize, sel: u32, raising: bool = true): u32 {
   const at = sel & 0xfff8;
   if (sel & 4) {
     if (sel >> 3 >= load<u32>(cpu, CpuState.ldt_ents)) return 0;
-    const h = ldt_entry(cpu, sel, raising);
+    const h = load<u32>(cpu, CpuState.hvm) != 0 ? hvm_descriptor(cpu, hvm_address(cpu, sel), raising) : ldt_entry(cpu, sel, raising);
     return h ? h : 1;
   }
   if (at + 7 > load<u32>(cpu, CpuState.gdt_limit)) return 0;
   if (load<u32>(cpu, CpuState.hvm) != 0) {
-    const h = hvm_descriptor(cpu, load<u64>(cpu, CpuState.gdt_base) + at, raising);
+    const h = hvm_descriptor(cpu, hvm_address(cpu, sel), raising);
     return h ? h : 1;
   }
   const frame = load<u32>(cpu + ((at >> 12) << 2), CpuState.gdt_frames);
@@ -59,13 +66,14 @@ export function find(cpu: usize, sel: u32, raising: bool = true): u32 {
 }
 
 /**
- * Set the accessed bit. Only in the GDT; of a PV guest its frames hold nothing but descriptors. An LDT is read-only to the engine,
- * and so is a GDT that the guest maps so.
+ * Set the accessed bit; false with the fault recorded, where an HVM guest maps its table read-only. Of a PV guest only in the GDT, whose
+ * frames hold nothing but descriptors.
  */
-function touch(cpu: usize, sel: u32, h: u32): void {
-  if (sel & 4 || load<u64>(h) & ACCESSED) return;
-  if (load<u32>(cpu, CpuState.hvm) == 0) atomic.or<u8>(h + 5, 1);
-  else hvm_set_descriptor(cpu, load<u64>(cpu, CpuState.gdt_base) + (sel & 0xfff8), load<u64>(h) | ACCESSED);
+function touch(cpu: usize, sel: u32, h: u32): bool {
+  if (load<u64>(h) & ACCESSED) return true;
+  if (load<u32>(cpu, CpuState.hvm) != 0) return hvm_mark_descriptor(cpu, hvm_address(cpu, sel), ACCESSED_BYTE);
+  if (!(sel & 4)) atomic.or<u8>(h + 5, <u8>ACCESSED_BYTE);
+  return true;
 }
 
 function set_segment(cpu: usize, seg: u32, sel: u32, base: u64): void {
@@ -118,7 +126,7 @@ export function load_segment(cpu: usize, seg: u32, sel: u32): u32 {
     if (!(d & PRESENT)) return fail(cpu, VEC.NP, error);
   }
   const d = load<u64>(h);
-  touch(cpu, sel, h);
+  if (!touch(cpu, sel, h)) return 0;
   set_segment(cpu, seg, sel, effective_base(cpu, seg, d));
   return 1;
 }
@@ -141,16 +149,14 @@ export function check_code(cpu: usize, sel: u32, ret: bool, cpl: u32): u32 {
   if (!(d & PRESENT)) return fail(cpu, VEC.NP, error);
   const long = (d & L) != 0 && (load<u64>(cpu, CpuState.efer) & EFER_LMA) != 0;
   if (long == ((d & D) != 0) || (!long && base_of(d) != 0)) return fail(cpu, VEC.GP, error);
-  touch(cpu, sel, h);
+  if (!touch(cpu, sel, h)) return 0;
   return long ? 2 : 1;
 }
 
 /** Check a stack segment for iret; 0 with the fault recorded, else 1. */
 export function check_return_stack(cpu: usize, sel: u32, cpl: u32): u32 {
   const h = check_stack(cpu, sel, cpl);
-  if (!h) return 0;
-  touch(cpu, sel, h);
-  return 1;
+  return h && touch(cpu, sel, h) ? 1 : 0;
 }
 
 /** Load the checked code segment for privilege level `cpl`; `kind` as check_code gave it. Mode and the bases that depend on it follow. */

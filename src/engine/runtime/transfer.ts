@@ -9,6 +9,7 @@ import { set_cpl } from './hvm/contexts';
 import { look_for_interrupts } from './hvm/events';
 import { commit, probe_read, probe_write } from './mmu';
 import { check_code, check_return_stack, cpl_of, fail, is_null, leave_segments, load_code, load_null, load_stack } from './segment';
+import { may_break } from './watch';
 
 const RSP: usize = CpuState.gpr + 8 * GPR.RSP;
 
@@ -159,7 +160,9 @@ export function iret(cpu: usize, bytes: u32): u32 {
   if (from == 0) mask |= RFLAGS.IOPL | RFLAGS.VIF | RFLAGS.VIP;
   if (from <= (<u32>(old >> 12) & 3)) mask |= RFLAGS.IF;
   if (bytes == 2) mask &= 0xffff;
-  rflags_set(cpu, (old & ~mask) | (flags & mask));
+  let v = (old & ~mask) | (flags & mask);
+  if (!may_break(cpu, rip)) v &= ~<u64>RFLAGS.RF;
+  rflags_set(cpu, v);
   leave(cpu, cs, rip, kind, cpl, stack, ss, rsp);
   look_for_interrupts(cpu);
   return 1;

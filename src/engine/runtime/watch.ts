@@ -67,6 +67,11 @@ export function watched_page(cpu: usize, va: u64, mask: u32): bool {
   return load<u32>(cpu, CpuState.watch) != 0 && load<u32>(cpu, CpuState.watch_step) == 0 && watched_page(cpu, rip, DATA << EXECUTE_SHIFT);
 }
 
+/** May a breakpoint stand at `rip`? Only then is RFLAGS.RF worth having: it goes with the next instruction, if that is executed by itself. */
+export function may_break(cpu: usize, rip: u64): bool {
+  return load<u32>(cpu, CpuState.watch) != 0 && watched_page(cpu, rip, DATA << EXECUTE_SHIFT);
+}
+
 /** An access that did not fault. False: it is watched, and must not be made now (RENDEZVOUS.WATCHED is recorded). */
 @inline export function may_access(cpu: usize, va: u64, bytes: u32, write: bool): bool {
   return load<u32>(cpu, CpuState.watch) == 0 || access(cpu, va, bytes, write);

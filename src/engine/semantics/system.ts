@@ -81,7 +81,7 @@ function toEdxEax(b: Builder, v: Val): void {
 
 function rdtsc(b: Builder, aux: boolean): void {
   const disabled = b.and(b.get(CpuState.off.cr4, 4), b.i32(CR4.TSD));
-  b.if(b.and(disabled, b.shl(b.get(CpuState.off.cpl, 4), 2)), () => {
+  b.if(b.select(b.get(CpuState.off.cpl, 4), disabled, b.i32(0)), () => {
     b.if(b.eqz(inHvm(b)), () => b.exit(EXIT.PRIVILEGED));
     b.raise(VEC.GP, 0);
   });
@@ -171,25 +171,31 @@ export const system: Insn[] = [
   privileged('invd', '0F 08', () => {}),
   privileged('wbinvd', '0F 09', () => {}),
   privileged('clts', '0F 06', (b) => void b.call('hvm_clts', [])),
-  privileged('invlpg', '0F 01 /7 Mb', (b) => void b.call('hvm_invlpg', [b.ea(0)])),
+  // What is executed next may lie in the page.
+  privileged('invlpg', '0F 01 /7 Mb', (b) => {
+    b.call('hvm_invlpg', [b.ea(0)]);
+    goOn(b);
+  }),
   privileged('invpcid', '66 0F 38 82 Gy,M ; f64', invpcid),
   // Of the control registers 0, 2, 3, 4 and 8 exist; 8 is 0 with REX.R.
-  ...[0, 2, 3, 4].map((n) => privileged('mov', `0F 20 /${n} Ry,C ; f64`, (b) => b.write(0, b.read(1)))),
-  privileged('mov', '0F 22 /2 C,Ry ; f64', (b) => b.set(CpuState.off.cr2, 8, b.to('i64', b.read(1)))),
+  ...['/0 Ry,C ; f64', '/2 Ry,C ; f64 r0', '/3 Ry,C ; f64 r0', '/4 Ry,C ; f64 r0'].map((operands) =>
+    privileged('mov', `0F 20 ${operands}`, (b) => b.write(0, b.read(1))),
+  ),
+  privileged('mov', '0F 22 /2 C,Ry ; f64 r0', (b) => b.set(CpuState.off.cr2, 8, b.to('i64', b.read(1)))),
   ...[
     ['0F 22 /0 C,Ry ; f64 r0', 0] as const,
     ['0F 22 /0 C,Ry ; f64 r1', 8] as const,
-    ['0F 22 /3 C,Ry ; f64', 3] as const,
-    ['0F 22 /4 C,Ry ; f64', 4] as const,
+    ['0F 22 /3 C,Ry ; f64 r0', 3] as const,
+    ['0F 22 /4 C,Ry ; f64 r0', 4] as const,
   ].map(([encoding, n]) =>
     privileged('mov', encoding, (b) => helper(b, 'hvm_set_cr', b.i32(n), b.to('i64', b.read(1)))),
   ),
   ...[0, 1, 2, 3, 4, 5, 6, 7].flatMap((n) => [
-    privileged('mov', `0F 21 /${n} Ry,D ; f64`, (b) => {
+    privileged('mov', `0F 21 /${n} Ry,D ; f64 r0`, (b) => {
       b.callFaulting('hvm_get_dr', [b.i32(n)]);
       b.write(0, b.get(CpuState.off.ret0, b.bytes(0)));
     }),
-    privileged('mov', `0F 23 /${n} D,Ry ; f64`, (b) => helper(b, 'hvm_set_dr', b.i32(n), b.to('i64', b.read(1)))),
+    privileged('mov', `0F 23 /${n} D,Ry ; f64 r0`, (b) => helper(b, 'hvm_set_dr', b.i32(n), b.to('i64', b.read(1)))),
   ]),
   privileged('lgdt', '0F 01 /2 M', (b) => loadTable(b, 'hvm_lgdt')),
   privileged('lidt', '0F 01 /3 M', (b) => loadTable(b, 'hvm_lidt')),

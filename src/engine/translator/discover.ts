@@ -36,6 +36,8 @@ export interface Region {
   readonly blocks: readonly Block[];
   /** It was not made whole, and something was left out for that. */
   readonly open: boolean;
+  /** It has computed jumps besides returns. */
+  readonly computed: boolean;
   readonly ranges: Ranges;
   /** The other pages, by distance. */
   readonly others: readonly { readonly delta: number; readonly ranges: Ranges }[];
@@ -83,14 +85,15 @@ export class Discovery {
   }
 
   /**
-   * From the given page offsets on. Undefined: no instruction there is for the translator. `whole`: with all that is called, and
+   * From the given places on, those in other pages only as targets of computed jumps, if it has any. Undefined: no instruction there is for the translator. `whole`: with all that is called, and
    * what has translations of its own; without, such code is not made twice.
    */
   region(view: CodeView, starts: readonly number[], whole: boolean): Region | undefined {
     const code = new Code(view, this.decoder, this.descriptions);
-    const hot = starts.filter((o) => (code.at(o)?.ending ?? 'interpret') !== 'interpret');
+    const hot = starts.filter((o) => pageOf(o) === 0 && (code.at(o)?.ending ?? 'interpret') !== 'interpret');
     if (!hot.length) return undefined;
-    const { leaders, targets, found, open } = this.reach(code, hot, whole);
+    const beside = starts.filter((o) => pageOf(o) !== 0);
+    const { leaders, targets, found, open, computed } = this.reach(code, hot, beside, whole);
     const blocks: Block[] = [];
     for (const start of leaders) {
       const b = found.has(start) ? this.block(code, start, leaders, found) : undefined;
@@ -105,20 +108,22 @@ export class Discovery {
       targets: there,
       blocks,
       open,
+      computed,
       ranges: pages.get(0)!,
       others: others.map(([delta, ranges]) => ({ delta, ranges })),
     };
   }
 
   /** Breadth first, so that what is near the starts is in when the limit is reached. */
-  private reach(code: Code, starts: readonly number[], whole: boolean) {
+  private reach(code: Code, starts: readonly number[], beside: readonly number[], whole: boolean) {
     const leaders = new Set(starts);
     const targets = [...starts];
     const found = new Set<number>();
     const queue = [...starts];
     const others = new Set<number>();
     let open = false;
-    const limit = MAX_INSTRUCTIONS + (starts.length - 1) * MORE_INSTRUCTIONS;
+    let computed = false;
+    const limit = MAX_INSTRUCTIONS + (starts.length + beside.length - 1) * MORE_INSTRUCTIONS;
     const lead = (o: number, isTarget: boolean) => {
       const delta = pageOf(o);
       if (leaders.has(o) && !isTarget) return;
@@ -154,6 +159,10 @@ export class Discovery {
           lead(to, false);
         else if (i.ending === 'branch' && code.seen(to)) open = true;
         if (i.ending === 'cond') lead(i.next, false);
+        if (i.ending === 'jump' && i.encoding.insn.name === 'jmp' && !computed) {
+          computed = true;
+          for (const o of beside) lead(o, true);
+        }
         // Where a call returns to.
         if (calls) lead(i.next, true);
         if (i.ending !== 'fall') break;
@@ -164,7 +173,7 @@ export class Discovery {
         }
       }
     }
-    return { leaders, targets, found, open };
+    return { leaders, targets, found, open, computed };
   }
 
   /** Is there a function of at most SHORT instructions that calls nothing? */

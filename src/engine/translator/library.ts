@@ -17,6 +17,8 @@ export interface Translation extends Part {
   readonly hot: readonly number[];
   /** It could be larger: code that it leads to at places known beforehand was left out, or has translations of its own. */
   readonly open: boolean;
+  /** It has jumps to computed places, returns aside. */
+  readonly computed: boolean;
   /** Page offsets of the entries. */
   readonly entries: readonly number[];
   /** Parts in other pages, so many pages on. */
@@ -33,6 +35,8 @@ export interface Translation extends Part {
   tables: readonly WebAssembly.Global<'i32'>[];
   /** Runs in which it was not used, since it was last: 0 if it is used in this one. */
   age: number;
+  /** An earlier run made it. */
+  readonly restored: boolean;
   /** When it was last seen to run, by the count of samples. */
   used: number;
   /** Pages that it stands in. */

@@ -1,12 +1,13 @@
 /** Makes translations of a page's bytes: on the pCPU's thread, or on one of their own (Workshop). */
 import type { Encoding } from '../semantics/table.ts';
-import type { CodeView, PageList } from './code-view.ts';
+import { type CodeView, type PageList, pageOf } from './code-view.ts';
 import { compileRegions } from './compile.ts';
 import { Discovery } from './discover.ts';
 import { bytesOf, type Translation } from './library.ts';
 
 /** A translation just made. */
-export interface Made extends Pick<Translation, 'hot' | 'open' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm'> {
+export interface Made
+  extends Pick<Translation, 'hot' | 'open' | 'computed' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm'> {
   /** Guest instructions in it. */
   readonly instructions: number;
 }
@@ -17,15 +18,25 @@ export class Maker {
     this.discovery = new Discovery(encodings);
   }
 
-  /** Of the code at page offsets `hot` of the view's first page, `whole` or not (Discovery.region); undefined: no instruction there is for the translator. */
+  /** Of the code at offsets `hot`, the first in the view's first page, `whole` or not (Discovery.region); undefined: no instruction there is for the translator. */
   make(view: CodeView, hot: readonly number[], whole: boolean): Made | undefined {
     const region = this.discovery.region(view, hot, whole);
     if (!region) return undefined;
-    const { entries, ranges, blocks, open } = region;
+    const { entries, ranges, blocks, open, computed } = region;
     const part = (delta: number, of: typeof ranges) => ({ ranges: of, bytes: bytesOf(view.page(delta)!, of) });
     const others = region.others.map((p) => ({ delta: p.delta, ...part(p.delta, p.ranges) }));
     const instructions = blocks.reduce((n, b) => n + b.instructions.length, 0);
-    return { hot, open, entries, ...part(0, ranges), others, wasm: compileRegions([region]), instructions };
+    const first = hot.filter((o) => pageOf(o) === 0);
+    return {
+      hot: first,
+      open,
+      computed,
+      entries,
+      ...part(0, ranges),
+      others,
+      wasm: compileRegions([region]),
+      instructions,
+    };
   }
 }
 
@@ -34,6 +45,7 @@ export interface Order {
   readonly id: number;
   /** Pages that may be used, the one with the hot offsets among them. */
   readonly pages: PageList;
+  /** Offsets; those in the first page are its hot places. */
   readonly hot: readonly number[];
   /** The first page's frame; whether it is to go in the place of what was made of that page at these offsets. */
   readonly mfn: number;

@@ -9,12 +9,14 @@ import type { Part, Translation } from './library.ts';
 
 /** A translation that need not be instantiated yet. */
 export interface Saved
-  extends Pick<Translation, 'hot' | 'open' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm' | 'code'> {
+  extends Pick<Translation, 'hot' | 'open' | 'computed' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm' | 'code'> {
   /** How many runs it was not used in, since it was last. */
   readonly age: number;
 }
 
 const PAGE = 4096;
+const OPEN = 1;
+const COMPUTED = 2;
 
 class Writer {
   private buf = new Uint8Array(1 << 16);
@@ -50,7 +52,7 @@ export function encodeSaved(list: readonly Saved[]): Uint8Array<ArrayBuffer> {
   w.u32(list.length);
   for (const t of list) {
     w.u32(t.age);
-    w.u32(t.open ? 1 : 0);
+    w.u32((t.open ? OPEN : 0) | (t.computed ? COMPUTED : 0));
     w.list(t.hot);
     w.list(t.entries);
     w.u32(t.others.length);
@@ -115,7 +117,8 @@ export function decodeSaved(bytes: Uint8Array): Saved[] {
 
 function one(r: Reader): Saved {
   const age = r.u32();
-  const open = r.u32() !== 0;
+  const flags = r.u32();
+  const [open, computed] = [(flags & OPEN) !== 0, (flags & COMPUTED) !== 0];
   const hot = r.list(PAGE - 1);
   const entries = r.list(PAGE - 1);
   const others = r.u32();
@@ -125,7 +128,7 @@ function one(r: Reader): Saved {
     throw new RangeError('an entry that is not in the code');
   const rest = Array.from({ length: others }, () => part(r));
   if (rest.some((p) => p.delta === 0 || Math.abs(p.delta) > MAX_DELTA)) throw new RangeError('a page out of reach');
-  return { age, open, hot, entries, ...first, others: rest, wasm: r.raw(), code: r.raw() };
+  return { age, open, computed, hot, entries, ...first, others: rest, wasm: r.raw(), code: r.raw() };
 }
 
 function part(r: Reader): Part & { delta: number } {

@@ -26,6 +26,8 @@ const OFTEN = 32;
 const TRANSITIONS = 64;
 const SPARSE = 128;
 const RECENT = 64;
+/** So many times as many where an earlier run made what stands: it went by the same, and each of its runs would go on otherwise. */
+const SETTLED = 8;
 /** Most hot places of one translation. */
 const MAX_HOT = 12;
 /** Table slots added at once. */
@@ -56,6 +58,7 @@ export interface TranslatorOptions {
 const UNUSED: Pick<Translation, 'slot' | 'tables' | 'places'> = { slot: undefined, tables: [], places: 0 };
 
 const NO_CODE = new Uint8Array();
+const PAGE = 4096;
 
 const costOf = (t: Translation): number => t.wasm.length * BYTE_COST + MODULE_COST;
 
@@ -71,11 +74,11 @@ class Heat {
   private transitions = 0;
   private last = 0;
 
-  /** One more, at time `now`: do they ask for a translation in the place of several? */
-  transition(now: number): boolean {
+  /** One more, at time `now`: do they ask for a translation in the place of several, which are settled or not? */
+  transition(now: number, settled: boolean): boolean {
     this.transitions = Math.max(0, this.transitions - (now - this.last) / SPARSE) + 1;
     this.last = now;
-    return this.transitions >= TRANSITIONS;
+    return this.transitions >= (settled ? TRANSITIONS * SETTLED : TRANSITIONS);
   }
   merged(): void {
     this.transitions = 0;
@@ -168,7 +171,7 @@ export class Translator {
     }
     t.used = this.stats.samples;
     const heat = this.heatOf(at.page);
-    if (heat.transition(this.stats.samples) && this.merge(cpu, at.page)) heat.merged();
+    if (heat.transition(this.stats.samples, t.restored) && this.merge(cpu, at.page)) heat.merged();
   }
 
   /**
@@ -227,9 +230,25 @@ export class Translator {
       places += t.hot.length;
       parts.push(t);
     }
-    if (parts.length < 2 && !parts[0]?.open) return true;
+    const beside = parts.some((t) => t.computed) ? this.beside(cpu, parts).slice(0, Math.max(0, MAX_HOT - places)) : [];
+    if (parts.length < 2 && !parts[0]?.open && !beside.length) return true;
     const hot = new Set(parts.toSorted((a, b) => b.hot.length - a.hot.length).flatMap((t) => t.hot));
-    return this.order(cpu, page, [...hot], true);
+    return this.order(cpu, page, [...hot, ...beside], true);
+  }
+
+  /**
+   * Hot places of the pages before and behind, as offsets, whose code is not among that of these translations: their computed
+   * jumps may lead there, as those of a loop with a table of labels do, which lies where it happens to.
+   */
+  private beside(cpu: number, parts: readonly Translation[]): number[] {
+    const { cache } = this.o;
+    return [-1, 1].flatMap((delta) => {
+      const page = cache.executingPage(cpu, delta, 'rip');
+      const recent = page ? this.regions.translations(page).filter((t) => this.stats.samples - t.used < RECENT) : [];
+      const known = parts.flatMap((t) => t.others.filter((p) => p.delta === delta).flatMap((p) => p.ranges));
+      const places = recent.flatMap((t) => t.hot).filter((o) => !known.some(([from, to]) => from <= o && o < to));
+      return places.map((o) => o + delta * PAGE);
+    });
   }
 
   /** Translate the code at CpuState.rip, however often it has run; false if it is not for the translator. */
@@ -302,11 +321,12 @@ export class Translator {
   }
 
   private put(page: CodePage, made: Made, instead: boolean, module: WebAssembly.Module | undefined): void {
-    const { hot, open, entries, ranges, bytes, others, wasm } = made;
+    const { hot, open, computed, entries, ranges, bytes, others, wasm } = made;
     const used = this.unseen();
     const t: Translation = {
       hot,
       open,
+      computed,
       entries,
       ranges,
       bytes,
@@ -317,6 +337,7 @@ export class Translator {
       ...UNUSED,
       age: 0,
       used,
+      restored: false,
     };
     this.library.add(t);
     this.account(t);
@@ -414,7 +435,7 @@ export class Translator {
   /** Take over what an earlier run has saved. */
   restore(saved: Uint8Array): void {
     const all = decodeSaved(saved).map(
-      (t): Translation => ({ ...t, module: undefined, ...UNUSED, age: t.age + 1, used: 0 }),
+      (t): Translation => ({ ...t, module: undefined, ...UNUSED, age: t.age + 1, used: 0, restored: true }),
     );
     this.restored = all;
     // What was used lately is to be found first.

@@ -2,8 +2,8 @@
  * TLB contexts of an HVM container's vCPU: one for each PCID and side, supervisor or user, so that what is found in them needs no
  * check of rights. In the place of a root they have a key, odd as no table's address is.
  */
-import { AreaHeader, CpuState } from '../../../../build/abi/engine';
-import { drop_contexts, find_context, is_context, tlb_flush_domain, tlb_flush_page, use_context } from '../mmu';
+import { CpuState } from '../../../../build/abi/engine';
+import { copy_globals, find_context, flush_contexts, is_context, is_own_context, tlb_flush_domain, tlb_flush_page, use_context } from '../mmu';
 
 const CR4_PCIDE: u64 = 1 << 17;
 const USER: u32 = 2;
@@ -31,10 +31,15 @@ export function hvm_enter(cpu: usize): void {
     }
     use_context(cpu, i);
   } else {
-    let i = load<u32>(cpu, CpuState.kernel_context);
+    const before = load<u32>(cpu, CpuState.kernel_context);
+    let i = before;
     if (!is_context(i, domain, root, generation)) {
+      const flushes = load<u64>(cpu, CpuState.n_tlb_flush);
       i = find_context(cpu, root, generation);
       store<u32>(cpu, i, CpuState.kernel_context);
+      // A new address space: what it has in common with the last one need not be looked up again.
+      const fresh = load<u64>(cpu, CpuState.n_tlb_flush) != flushes;
+      if (fresh && i != before && is_own_context(before, domain, key(cpu, 0), generation)) copy_globals(before, i);
     }
     use_context(cpu, i);
   }
@@ -47,10 +52,10 @@ export function hvm_enter(cpu: usize): void {
   hvm_enter(cpu);
 }
 
-/** Forgets a PCID's translations (global ones too). */
+/** Forgets a PCID's translations but those of global pages. */
 export function flush_pcid(cpu: usize, pcid: u32): void {
   const root = key(cpu, pcid);
-  drop_contexts(load<u32>(cpu, CpuState.domain), root, root | USER);
+  flush_contexts(load<u32>(cpu, CpuState.domain), root, root | USER);
 }
 
 /** Forgets the vCPU's translations, in the end those of the domain on this pCPU. */

@@ -1,5 +1,5 @@
 /** Control registers, EFER and the MSRs that the engine keeps, of an HVM container (Intel SDM vol. 3, 2.5; AMD APM vol. 2, 3.1). Each returns 0 with the fault recorded, or 1. */
-import { CpuState, EXIT, GPR, SEG, VEC } from '../../../../build/abi/engine';
+import { CpuState, EXIT, GPR, PENDING, SEG, VEC } from '../../../../build/abi/engine';
 import { canonical } from '../mmu';
 import { system_value } from '../percpu';
 import { fail } from '../segment';
@@ -43,6 +43,8 @@ export function hvm_set_cr(cpu: usize, n: u32, v: u64): u32 {
       if (v & ~0xf) return fail(cpu, VEC.GP, 0);
       if (v < load<u64>(cpu, CpuState.cr8)) look_for_interrupts(cpu);
       store<u64>(cpu, v, CpuState.cr8);
+      // An interrupt may have waited for that.
+      atomic.store<u32>(cpu, PENDING, CpuState.pending);
       return 1;
     default: return undefined_opcode(cpu);
   }
@@ -123,7 +125,7 @@ export function hvm_invlpg(cpu: usize, va: u64): void {
 
 /** invpcid (Intel SDM vol. 2): the descriptor is PCID and linear address. */
 export function hvm_invpcid(cpu: usize, type: u64, pcid: u64, va: u64): u32 {
-  if (type > 3 || (type < 2 && pcid >> 12)) return fail(cpu, VEC.GP, 0);
+  if (type > 3 || pcid >> 12) return fail(cpu, VEC.GP, 0);
   if (type < 2 && pcid != 0 && !(load<u64>(cpu, CpuState.cr4) & CR4_PCIDE)) return fail(cpu, VEC.GP, 0);
   if (type == 0) {
     if (!canonical(va)) return fail(cpu, VEC.GP, 0);
@@ -251,10 +253,10 @@ export function hvm_io_okay(cpu: usize, port: u32, bytes: u32): u32 {
   const limit = <u64>load<u32>(cpu, CpuState.tr_limit);
   const base = load<u64>(cpu, CpuState.tr_base);
   if (limit < TSS_IOPB + 1) return fail(cpu, VEC.GP, 0);
-  if (!system_read(cpu, base + TSS_IOPB)) return 0;
-  const at = (system_value & 0xffff) + (port >> 3);
+  if (!system_read(cpu, base + TSS_IOPB, 2)) return 0;
+  const at = system_value + (port >> 3);
   if (at + 1 > limit) return fail(cpu, VEC.GP, 0);
-  if (!system_read(cpu, base + at)) return 0;
+  if (!system_read(cpu, base + at, 2)) return 0;
   const mask = <u64>((1 << bytes) - 1) << (port & 7);
   return system_value & mask ? fail(cpu, VEC.GP, 0) : 1;
 }

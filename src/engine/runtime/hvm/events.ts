@@ -4,7 +4,7 @@
  */
 import { CpuState, EVENT, EXIT, GPR, NON_CANONICAL, PENDING, RFLAGS, SEG, VEC } from '../../../../build/abi/engine';
 import { rflags_get, rflags_set } from '../flags';
-import { canonical, raise } from '../mmu';
+import { canonical, raise, wrap } from '../mmu';
 import { system_value } from '../percpu';
 import { CONFORMING, dpl, fail, find, is_null, load_code, load_null, set_mode } from '../segment';
 import { set_cpl } from './contexts';
@@ -35,6 +35,11 @@ export function look_for_interrupts(cpu: usize): void {
 function failed(cpu: usize, vector: u32, error: u32, ext: u32): bool {
   fail(cpu, vector, error | ext);
   return false;
+}
+
+/** Address behind the instruction that left guest code. */
+function next_rip(cpu: usize): u64 {
+  return wrap(cpu, load<u64>(cpu, CpuState.rip) + load<u32>(cpu, CpuState.exit_len));
 }
 
 /** Delivers the event; false with what stopped it recorded, nothing changed. */
@@ -70,7 +75,9 @@ function deliver(cpu: usize, vector: u32, event: u32, has_error: u32, error: u32
   let rsp = old_rsp;
   const ist = (gate >> 32) & 7;
   if (ist != 0 || to != cpl) {
-    if (!system_read(cpu, load<u64>(cpu, CpuState.tr_base) + (ist != 0 ? TSS_IST1 + ((ist - 1) << 3) : TSS_RSP0 + (<u64>to << 3)))) return false;
+    const slot = ist != 0 ? TSS_IST1 + ((ist - 1) << 3) : TSS_RSP0 + (<u64>to << 3);
+    if (slot + 7 > load<u32>(cpu, CpuState.tr_limit)) return failed(cpu, VEC.TS, load<u16>(cpu + (SEG.TR << 1), CpuState.sel) & 0xfffc, ext);
+    if (!system_read(cpu, load<u64>(cpu, CpuState.tr_base) + slot)) return false;
     rsp = system_value;
     if (!canonical(rsp)) return failed(cpu, VEC.SS, 0, ext);
   }
@@ -86,7 +93,7 @@ function deliver(cpu: usize, vector: u32, event: u32, has_error: u32, error: u32
   const flags = rflags_get(cpu);
   let i: u32 = 0;
   if (has_error) frame_put(i++, error);
-  frame_put(i++, load<u64>(cpu, CpuState.rip));
+  frame_put(i++, event == EVENT.SOFTWARE ? next_rip(cpu) : load<u64>(cpu, CpuState.rip));
   frame_put(i++, load<u16>(cpu + (SEG.CS << 1), CpuState.sel));
   // A fault's instruction is executed again without its breakpoint.
   frame_put(i++, event == EVENT.EXCEPTION && is_fault(vector) ? flags | RFLAGS.RF : flags);
@@ -113,7 +120,7 @@ function contributory(vector: u32): bool {
   return vector == VEC.DE || (vector >= VEC.TS && vector <= VEC.GP);
 }
 
-/** Of `event` (EVENT.*): 1 when it is delivered; 0 with exit_reason NPF, RENDEZVOUS (to be asked for again) or TRIPLE_FAULT, nothing changed. */
+/** Of `event` (EVENT.*; SOFTWARE: by the instruction at rip, of exit_len bytes): 1 when it is delivered; 0 with exit_reason NPF, RENDEZVOUS (to be asked for again) or TRIPLE_FAULT, nothing changed. */
 export function hvm_inject(cpu: usize, vector: u32, event: u32, has_error: u32, error: u32): u32 {
   while (!deliver(cpu, vector, event, has_error, error)) {
     if (load<u32>(cpu, CpuState.exit_reason) != EXIT.EXCEPTION) return 0;
@@ -146,6 +153,12 @@ function load_star(cpu: usize, cs: u32, kind: u32, ss: u32, cpl: u32): void {
   set_cpl(cpu, cpl);
 }
 
+/** Flags of syscall and sysret: it is those they load that decide whether a single-step trap follows. */
+function load_flags(cpu: usize, v: u64): void {
+  rflags_set(cpu, v);
+  if (!(v & RFLAGS.TF)) store<u32>(cpu, 1, CpuState.int_shadow);
+}
+
 /** `syscall`; `next`: address of the instruction behind it. */
 export function hvm_syscall(cpu: usize, next: u64): u32 {
   const efer = load<u64>(cpu, CpuState.efer);
@@ -155,7 +168,7 @@ export function hvm_syscall(cpu: usize, next: u64): u32 {
   store<u64>(cpu + CpuState.gpr + (GPR.RCX << 3), next);
   store<u64>(cpu + CpuState.gpr + (GPR.R11 << 3), flags & ~<u64>RFLAGS.RF);
   const target = load<u32>(cpu, CpuState.mode) == 0 ? load<u64>(cpu, CpuState.lstar) : load<u64>(cpu, CpuState.cstar);
-  rflags_set(cpu, flags & ~(load<u64>(cpu, CpuState.sfmask) | RFLAGS.RF));
+  load_flags(cpu, flags & ~(load<u64>(cpu, CpuState.sfmask) | RFLAGS.RF));
   const cs = <u32>(star >> 32) & 0xffff;
   load_star(cpu, cs, 2, cs + 8, 0);
   store<u64>(cpu, target, CpuState.rip);
@@ -170,7 +183,7 @@ export function hvm_sysret(cpu: usize, wide: u32): u32 {
   if (!(load<u64>(cpu, CpuState.efer) & EFER_SCE)) return undefined_opcode(cpu);
   const sel = <u32>(load<u64>(cpu, CpuState.star) >> 48);
   const rip = load<u64>(cpu + CpuState.gpr + (GPR.RCX << 3));
-  rflags_set(cpu, (load<u64>(cpu + CpuState.gpr + (GPR.R11 << 3)) & SYSRET_FLAGS) | 2);
+  load_flags(cpu, (load<u64>(cpu + CpuState.gpr + (GPR.R11 << 3)) & SYSRET_FLAGS) | 2);
   load_star(cpu, wide ? sel + 16 : sel, wide ? 2 : 1, sel + 8, 3);
   store<u64>(cpu, wide ? rip : rip & 0xffff_ffff, CpuState.rip);
   look_for_interrupts(cpu);

@@ -3,8 +3,8 @@
  * P2M_*). Long mode with four levels, or no paging (Intel SDM vol. 3, 4.5).
  */
 import { CpuState, NPF_EXEC, NPF_WRITE, P2M_R, P2M_ROOT_ENTRIES, P2M_W } from '../../../../build/abi/engine';
-import { EXEC, WRITE, mark } from '../mmu';
-import { walk_done, walk_failed, walk_missed } from '../percpu';
+import { EXEC, WRITE, mark, may_change_code } from '../mmu';
+import { walk_done, walk_failed, walk_later, walk_missed } from '../percpu';
 
 const P: u64 = 1;
 const RW: u64 = 2;
@@ -12,12 +12,14 @@ const US: u64 = 4;
 const A: u64 = 0x20;
 const D: u64 = 0x40;
 const PS: u64 = 0x80;
+const G: u64 = 0x100;
 const NX: u64 = 0x8000000000000000;
 const ADDR: u64 = 0x000ffffffffff000;
 /** Address bits beyond the 40 that CPUID tells of are reserved. */
 const RESERVED: u64 = 0x000fff0000000000;
 export const CR0_PG: u64 = 0x8000_0000;
 const CR0_WP: u64 = 0x1_0000;
+const CR4_PGE: u64 = 0x80;
 
 /** The p2m's word for a guest-physical address, 0: none. */
 @inline export function p2m_entry(cpu: usize, gpa: u64): u32 {
@@ -49,8 +51,9 @@ export function hvm_walk(cpu: usize, va: u64, access: u32, user: bool): bool {
   let shift: u32 = 39;
   while (true) {
     const at = p2m_entry(cpu, table);
+    // Where no memory is every bit reads as 1, reserved ones too.
     if (!(at & P2M_R)) {
-      walk_missed(table, 0);
+      walk_failed(base | 1 | 8);
       return false;
     }
     const p = (at & ~0xfff) + ((<u32>(va >> shift) & 511) << 3);
@@ -60,7 +63,9 @@ export function hvm_walk(cpu: usize, va: u64, access: u32, user: bool): bool {
       return false;
     }
     const large = shift != 12 && (e & PS) != 0;
-    if ((e & RESERVED) != 0 || (!nxe && (e & NX) != 0) || (shift == 39 && large)) {
+    const span = (<u64>1 << shift) - 1;
+    // Of a large page's address the low bits are reserved, but for the memory type's.
+    if ((e & (large ? RESERVED | (ADDR & span & ~0x1000) : RESERVED)) != 0 || (!nxe && (e & NX) != 0) || (shift == 39 && large)) {
       walk_failed(base | 1 | 8);
       return false;
     }
@@ -71,9 +76,10 @@ export function hvm_walk(cpu: usize, va: u64, access: u32, user: bool): bool {
       return false;
     }
     const bits: u64 = last && access == WRITE ? A | D : A;
-    if ((e & bits) != bits) {
-      if (!(at & P2M_W)) {
-        walk_missed(table, NPF_WRITE);
+    // A table in memory that cannot be written to is not marked.
+    if ((e & bits) != bits && (at & P2M_W) != 0) {
+      if (!may_change_code(cpu, p, 8)) {
+        walk_later();
         return false;
       }
       // Changed meanwhile: from the start.
@@ -85,13 +91,9 @@ export function hvm_walk(cpu: usize, va: u64, access: u32, user: bool): bool {
       }
     }
     if (last) {
-      const span = (<u64>1 << shift) - 1;
-      if (large && (e & ADDR & span & ~0x1000) != 0) {
-        walk_failed(base | 1 | 8);
-        return false;
-      }
       const gpa = ((e & ADDR & ~span) | (va & span)) & ~0xfff;
-      return leaf(cpu, gpa, va, rights | ((e | bits) & D), access, shift);
+      const global: u64 = load<u64>(cpu, CpuState.cr4) & CR4_PGE ? e & G : 0;
+      return leaf(cpu, gpa, va, rights | ((at & P2M_W ? e | bits : e) & D) | global, access, shift);
     }
     table = e & ADDR;
     shift -= 9;

@@ -10,7 +10,7 @@ const PRESENT: u64 = 1 << 47;
 const S: u64 = 1 << 44;
 const LDT: u32 = 2;
 const TSS_AVAILABLE: u32 = 9;
-const BUSY: u64 = 1 << 41;
+const BUSY: u32 = 2;
 const EFER_LMA: u64 = 1 << 10;
 
 /** Machine address of the 8 bytes of a descriptor, or of a copy where they cross a page; 0 if they cannot be read (the fault recorded if `raising`). */
@@ -24,16 +24,14 @@ export function hvm_descriptor(cpu: usize, va: u64, raising: bool): u32 {
   return canonical(va) && hvm_walk(cpu, va, READ, false) ? <u32>walk_page | (<u32>va & 0xfff) : 0;
 }
 
-/** Writes a descriptor (busy or accessed bit); false if the guest maps its table read-only, the fault recorded. */
-export function hvm_set_descriptor(cpu: usize, va: u64, d: u64): bool {
-  if (!canonical(va) || (<u32>va & 0xfff) > 4088) return false;
-  if (!hvm_walk(cpu, va, WRITE, false)) {
-    fault(cpu, va);
-    return false;
-  }
-  const h = <u32>walk_page | (<u32>va & 0xfff);
-  if (!may_change_code(cpu, h, 8)) return false;
-  store<u64>(h, d);
+/** Sets bits of the type (byte 5) of the descriptor at `va`; false with the fault recorded. */
+export function hvm_mark_descriptor(cpu: usize, va: u64, bits: u32): bool {
+  const at = va + 5;
+  if (!canonical(at)) return fail(cpu, VEC.GP, 0) != 0;
+  if (!hvm_walk(cpu, at, WRITE, false)) return fault(cpu, at) != 0;
+  const h = <u32>walk_page | (<u32>at & 0xfff);
+  if (!may_change_code(cpu, h, 1)) return false;
+  atomic.or<u8>(h, <u8>bits);
   return true;
 }
 
@@ -85,7 +83,8 @@ export function hvm_lldt(cpu: usize, sel: u32): u32 {
     const h = system_descriptor(cpu, sel, LDT);
     if (!h) return 0;
     base = load<u64>(cpu, CpuState.ret0);
-    entries = (limit_of(load<u64>(h)) + 1) >> 3;
+    // A selector reaches 64 KiB.
+    entries = (min<u32>(limit_of(load<u64>(h)), 0xffff) + 1) >> 3;
   }
   store<u16>(cpu + (SEG.LDTR << 1), <u16>sel, CpuState.sel);
   store<u64>(cpu, base, CpuState.ldt_base);
@@ -100,7 +99,7 @@ export function hvm_ltr(cpu: usize, sel: u32): u32 {
   const d = load<u64>(h);
   const limit = limit_of(d);
   const base = load<u64>(cpu, CpuState.ret0);
-  if (!hvm_set_descriptor(cpu, load<u64>(cpu, CpuState.gdt_base) + (sel & 0xfff8), d | BUSY)) return 0;
+  if (!hvm_mark_descriptor(cpu, load<u64>(cpu, CpuState.gdt_base) + (sel & 0xfff8), BUSY)) return 0;
   store<u16>(cpu + (SEG.TR << 1), <u16>sel, CpuState.sel);
   store<u64>(cpu, base, CpuState.tr_base);
   store<u32>(cpu, limit, CpuState.tr_limit);
