@@ -1,5 +1,5 @@
 /** Control registers, EFER and the MSRs that the engine keeps, of an HVM container (Intel SDM vol. 3, 2.5; AMD APM vol. 2, 3.1). Each returns 0 with the fault recorded, or 1. */
-import { CpuState, EXIT, GPR, PENDING, SEG, VEC } from '../../../../build/abi/engine';
+import { CpuState, EXIT, GPR, SEG, VEC } from '../../../../build/abi/engine';
 import { canonical } from '../mmu';
 import { system_value } from '../percpu';
 import { fail } from '../segment';
@@ -43,8 +43,6 @@ export function hvm_set_cr(cpu: usize, n: u32, v: u64): u32 {
       if (v & ~0xf) return fail(cpu, VEC.GP, 0);
       if (v < load<u64>(cpu, CpuState.cr8)) look_for_interrupts(cpu);
       store<u64>(cpu, v, CpuState.cr8);
-      // An interrupt may have waited for that.
-      atomic.store<u32>(cpu, PENDING, CpuState.pending);
       return 1;
     default: return undefined_opcode(cpu);
   }
