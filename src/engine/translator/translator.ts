@@ -28,6 +28,8 @@ const SPARSE = 128;
 const RECENT = 64;
 /** So many times as many where an earlier run made what stands: it went by the same, and each of its runs would go on otherwise. */
 const SETTLED = 8;
+/** So many sets of places of a page are known that were asked for already. */
+const MAX_ASKED = 64;
 /** Most hot places of one translation. */
 const MAX_HOT = 12;
 /** Table slots added at once. */
@@ -73,6 +75,8 @@ class Heat {
   /** Samples at entries of its translations, and the last one. */
   private transitions = 0;
   private last = 0;
+  /** Sets of places that were asked for. */
+  private readonly sets = new Set<string>();
 
   /** One more, at time `now`: do they ask for a translation in the place of several, which are settled or not? */
   transition(now: number, settled: boolean): boolean {
@@ -83,7 +87,18 @@ class Heat {
   merged(): void {
     this.transitions = 0;
   }
+
+  /** Have these places been asked for in one translation? */
+  asked(places: readonly number[]): boolean {
+    return this.sets.has(keyOf(places));
+  }
+  ask(places: readonly number[]): void {
+    if (this.sets.size === MAX_ASKED) this.sets.clear();
+    this.sets.add(keyOf(places));
+  }
 }
+
+const keyOf = (places: readonly number[]): string => places.toSorted((a, b) => a - b).join();
 
 /** A translation that is being made. */
 interface Pending {
@@ -233,7 +248,13 @@ export class Translator {
     const beside = parts.some((t) => t.computed) ? this.beside(cpu, parts).slice(0, Math.max(0, MAX_HOT - places)) : [];
     if (parts.length < 2 && !parts[0]?.open && !beside.length) return true;
     const hot = new Set(parts.toSorted((a, b) => b.hot.length - a.hot.length).flatMap((t) => t.hot));
-    return this.order(cpu, page, [...hot, ...beside], true);
+    const all = [...hot, ...beside];
+    const heat = this.heatOf(page);
+    // What did not go in then does not now.
+    if (heat.asked(all)) return true;
+    if (!this.order(cpu, page, all, true)) return false;
+    heat.ask(all);
+    return true;
   }
 
   /**
