@@ -263,6 +263,7 @@ export function generateInterpreter(
   m.export('go', shared.go.index);
   m.export('interpret', shared.interpret.index);
   m.export('jump', shared.jump.index);
+  m.export('preempt', shared.preempt.index);
   m.setTable(table);
   m.exportTable = 'table';
   m.tableGrows = true;

@@ -11,7 +11,7 @@ const HANDLER = { params: ['i32', 'i32', 'i32'], results: ['i32'] } as const;
 /** Name of the export that is region `r`. */
 export const regionName = (r: number): string => `${r}`;
 
-/** Imports: env.memory, env.id and env.tableN (Translation.tables), translator.bind, engine.table, env.dropped, engine.go, jump and interpret, and functions of the runtime. */
+/** Imports: env.memory, env.id and env.tableN (Translation.tables), translator.bind, engine.table, env.dropped, engine.go, jump, interpret and perhaps preempt, and functions of the runtime. */
 export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuffer> {
   const m = new Module();
   m.optimize = true;
@@ -26,6 +26,8 @@ export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuff
   const go = m.import('engine', 'go', ['i32', 'i32', 'i64'], ['i32']);
   const jump = m.import('engine', 'jump', ['i32', 'i32', 'i64'], ['i32']);
   const interpret = m.import('engine', 'interpret', ['i32', 'i32', 'i64'], ['i32']);
+  const resyncs = regions.some((r) => r.blocks.some((b) => b.instructions.at(-1)!.ending === 'resync'));
+  const preempt = resyncs ? m.import('engine', 'preempt', ['i32', 'i32', 'i64'], ['i32']) : undefined;
   const flagsWords = m.import('runtime', 'flags_words', ['i32', 'i32', 'i64', 'i64', 'i64', 'i64'], []);
   const helpers = new Map<string, number>();
   for (const [name, sig] of helpersOf(regions)) {
@@ -36,6 +38,7 @@ export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuff
     go,
     jump,
     interpret,
+    preempt,
     flagsWords,
     dropped,
     helper,

@@ -163,8 +163,8 @@ export class Discovery {
           computed = true;
           for (const o of beside) lead(o, true);
         }
-        // Where a call returns to.
-        if (calls) lead(i.next, true);
+        // Where a call returns to, or a system call.
+        if (calls || i.ending === 'resync') lead(i.next, true);
         if (i.ending !== 'fall') break;
         o = i.next;
         if (o % PAGE === 0) {
@@ -190,7 +190,7 @@ export class Discovery {
         found.add(o);
         if (found.size > SHORT || i.ending === 'interpret' || i.encoding.insn.name === 'call') return false;
         if (i.ending === 'branch' || i.ending === 'cond') queue.push(i.next + i.d.rel);
-        if (i.ending === 'jump' || i.ending === 'branch') break;
+        if (i.ending === 'jump' || i.ending === 'resync' || i.ending === 'branch') break;
         o = i.next;
       }
     }
@@ -210,7 +210,7 @@ export class Discovery {
       const taken = i.next + i.d.rel;
       if (i.ending === 'branch') return { start, instructions, taken };
       if (i.ending === 'cond') return { start, instructions, taken, next: i.next };
-      if (i.ending === 'jump') return { start, instructions };
+      if (i.ending === 'jump' || i.ending === 'resync') return { start, instructions };
       o = i.next;
       if (leaders.has(o) || !found.has(o) || o % PAGE === 0) return { start, instructions, next: o };
     }

@@ -31,6 +31,7 @@ const TS = 8;
 export const ON = 0;
 export const POLL = 1;
 export const INTERPRET = 2;
+export const RESYNC = 3;
 
 /** Functions and other things outside the region that its code names, by index. */
 export interface Outside {
@@ -45,7 +46,7 @@ export interface Frame {
   readonly page: number;
   /** Local (i32): CpuState.tlb. */
   readonly tlb: number;
-  /** Local (i64): where to go on after the exit. Local (i32): how (ON, POLL, INTERPRET). */
+  /** Local (i64): where to go on after the exit. Local (i32): how (ON, POLL, INTERPRET, RESYNC). */
   readonly to: number;
   readonly way: number;
   /** Level of the shared exit, which stores registers and flags. */
@@ -373,7 +374,9 @@ export class RegionEmitter extends IrEmitter {
           .op('i64.add');
         break;
       case 'resync':
-        throw new Error('resync in a region');
+        f.get(CPU).mem('i64.load', CpuState.off.rip).set(this.frame.to);
+        f.i32(RESYNC).set(this.frame.way);
+        return false;
     }
     this.keep(n.out!);
     return true;

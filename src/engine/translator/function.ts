@@ -3,6 +3,7 @@
  * at the record to see which one it is. Computed jumps (returns, mostly) that lead to an entry stay inside.
  */
 import { emitJumpEntry } from '../jump-cache.ts';
+import { RFLAGS } from '../flags.ts';
 import { CpuState, JumpEntry, Record32, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
 import { pageOf } from './code-view.ts';
 import type { Block, Region } from './discover.ts';
@@ -14,6 +15,7 @@ import {
   ON,
   type Outside,
   POLL,
+  RESYNC,
   RegionEmitter,
   SIDE_DONE,
   SIDE_SHIFT,
@@ -35,6 +37,8 @@ export interface Exits extends Outside {
   readonly go: number;
   readonly jump: number;
   readonly interpret: number;
+  /** (cpu, left, target): guest code is left there. Of regions that need it. */
+  readonly preempt: number | undefined;
   readonly flagsWords: number;
   /** Globals: the translation's number, and the offset tables of its other pages. Function (cpu, id, n): look for page n's. */
   readonly id: number;
@@ -148,6 +152,7 @@ export class RegionFunction {
     f.get(way).i32(INTERPRET).op('i32.eq').unlikely().if();
     go(exits.interpret);
     f.end();
+    if (exits.preempt !== undefined) this.resync(exits.preempt, () => go(exits.go));
     f.get(way).i32(POLL).op('i32.eq').get(LEFT).get(CPU).mem('i32.load', off.pending).op('i32.le_s').op('i32.and');
     f.unlikely().if();
     go(exits.go);
@@ -161,6 +166,21 @@ export class RegionFunction {
     f.get(e).mem('i32.load', JumpEntry.off.handler).returnCallIndirect(exits.handlerType);
     f.end();
     go(exits.jump);
+  }
+
+  /** The instruction may have set the trap flag: single steps are `run`'s. Or entered compatibility mode, whose code the jump cache does not know. */
+  private resync(preempt: number, go: () => void): void {
+    const { f } = this;
+    const { to, way } = this.frame;
+    f.get(way).i32(RESYNC).op('i32.eq').if();
+    f.get(CPU).mem('i32.load', off.rflags).i32(RFLAGS.TF).op('i32.and').unlikely().if();
+    f.get(CPU).get(LEFT).get(to).returnCall(preempt);
+    f.end();
+    f.get(CPU).mem('i32.load', off.mode).unlikely().if();
+    go();
+    f.end();
+    f.i32(POLL).set(way);
+    f.end();
   }
 
   /** The linear address on the stack becomes its entry in the execute TLB. */
@@ -286,6 +306,11 @@ export class RegionFunction {
       .set(LEFT);
     if (last.ending === 'jump') {
       this.jump(n);
+      return;
+    }
+    if (last.ending === 'resync') {
+      this.flags.settle();
+      f.brTo(this.frame.exit);
       return;
     }
     const edges = this.graph.edges[n];

@@ -15,9 +15,10 @@ import { fold } from './fold.ts';
  * branch    goes to the direct target
  * cond      goes to the direct target or to the next instruction
  * jump      goes to a computed address
+ * resync    leaves the region, to where CpuState says (a helper changed rip, and perhaps mode, flags or address space)
  * interpret is left to the interpreter (hypervisor exits, mode changes, anything rare)
  */
-export type Ending = 'fall' | 'branch' | 'cond' | 'jump' | 'interpret';
+export type Ending = 'fall' | 'branch' | 'cond' | 'jump' | 'resync' | 'interpret';
 
 export interface Instruction {
   readonly d: Decoded;
@@ -51,7 +52,7 @@ function endingOf(nodes: readonly Node[]): Ending {
   const last = nodes.at(-1);
   if (!last) return 'fall';
   for (const n of allNodes(nodes)) {
-    if (n.k === 'resync') return 'interpret';
+    if (n.k === 'resync' && n !== last) return 'interpret';
     // A branch stands at the end, alone or under one condition.
     if (n.k === 'branch' && n !== last && !(last.k === 'if' && last.then.length === 1 && last.then[0] === n)) {
       return 'interpret';
@@ -59,6 +60,7 @@ function endingOf(nodes: readonly Node[]): Ending {
   }
   if (last.k === 'branch') return 'branch';
   if (last.k === 'jump') return 'jump';
+  if (last.k === 'resync') return 'resync';
   if (last.k === 'if' && last.then[0]?.k === 'branch' && last.else.length === 0) return 'cond';
   return endsAlways(nodes) ? 'interpret' : 'fall';
 }
