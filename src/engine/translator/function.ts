@@ -2,8 +2,8 @@
  * A region → one wasm function, as the interpreter's handlers are: (rec, cpu, fuel) → i32. With several entries it looks
  * at the record to see which one it is. Computed jumps (returns, mostly) that lead to an entry stay inside.
  */
-import { emitJumpEntry } from '../jump-cache.ts';
 import { RFLAGS } from '../flags.ts';
+import { emitJumpEntry } from '../jump-cache.ts';
 import { CpuState, JumpEntry, Record32, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
 import { pageOf } from './code-view.ts';
 import type { Block, Region } from './discover.ts';
