@@ -120,16 +120,6 @@ export declare function hvm_inject(cpu: usize, vector: u32, event: u32, has_erro
 @external("engine", "hvm_enter")
 export declare function hvm_enter(cpu: usize): void;
 
-/** HVM: what `mov crN` does at CPL 0; 0: #GP(0). */
-// @ts-ignore: decorator
-@external("engine", "hvm_set_cr")
-export declare function hvm_set_cr(cpu: usize, n: u32, value: u64): u32;
-
-/** HVM: a write of EFER; 0: #GP(0). */
-// @ts-ignore: decorator
-@external("engine", "hvm_set_efer")
-export declare function hvm_set_efer(cpu: usize, value: u64): u32;
-
 /** The hypervisor changed guest bytes itself: drops decoded code there. */
 // @ts-ignore: decorator
 @external("engine", "code_written")

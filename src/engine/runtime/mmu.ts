@@ -15,6 +15,7 @@ import {
 import { clear_jumps, copy_jumps, forget_jumps, jumps_reset, select_jumps } from './jumps';
 import { hvm_walk } from './hvm/paging';
 import { WALK_LATER, WALK_NPF, area, setArea, walk_done, walk_error, walk_failed, walk_page, walk_rights, walk_shift } from './percpu';
+import { A, ADDR, D, G, NX, P, PS, RW, US } from './pte';
 import { code_watched, data_watched, may_access, watched_page } from './watch';
 
 /** Frame `mfn` is going to hold decoded code for `mode`: its offset table's address (made if need be). */
@@ -32,15 +33,6 @@ declare function decoder_forget(mfn: u32): void;
 @external("decoder", "flush")
 declare function decoder_flush(): void;
 
-const P: u64 = 1;
-const RW: u64 = 2;
-const US: u64 = 4;
-const A: u64 = 0x20;
-const D: u64 = 0x40;
-const PS: u64 = 0x80;
-const NX: u64 = 0x8000000000000000;
-const ADDR: u64 = 0x000ffffffffff000;
-
 export const READ: u32 = 0;
 export const WRITE: u32 = 1;
 export const EXEC: u32 = 2;
@@ -53,8 +45,6 @@ const XTLB_BYTES: u32 = XTLB_MODE_BYTES * 2;
 const GLOBAL_BYTES: u32 = XTLB_ENTRIES * 2 / 8;
 /** Bits of an HVM context's key besides the PCID. */
 const KEY_BUT_PCID: u32 = 0xffff_c003;
-/** Of walk_rights: the page is global. */
-const GLOBAL: u32 = 0x100;
 /** write_map: several entries have a write tag for the frame. */
 const SEVERAL: u32 = 1;
 
@@ -538,7 +528,7 @@ function fill(cpu: usize, va: u64, access: u32): u32 {
   store<u64>(e, tag, TlbEntry.rtag);
   store<u32>(e, page - <u32>tag, TlbEntry.addend);
   store<u32>(e, mfn, TlbEntry.mfn);
-  store<u32>(e, <u32>walk_rights & GLOBAL, TlbEntry.global);
+  store<u32>(e, <u32>(walk_rights & G), TlbEntry.global);
   if ((walk_rights & (RW | D)) == (RW | D) && code_owners(mfn) == 0) {
     store<u64>(e, tag, TlbEntry.wtag);
     const slot = load<u32>(area, AreaHeader.write_map) + (mfn << 2);
@@ -680,7 +670,7 @@ export function probe_exec(cpu: usize, rip: u64): u32 {
   if (before != TLB_INVALID) forget_jumps(load<u32>(area, AreaHeader.current), before);
   store<u32>(e, code, XtlbEntry.code);
   store<u32>(e, mfn, XtlbEntry.mfn);
-  set_global_exec(e, (<u32>walk_rights & GLOBAL) != 0);
+  set_global_exec(e, (walk_rights & G) != 0);
   store<u64>(e, tag, XtlbEntry.tag);
   return e;
 }

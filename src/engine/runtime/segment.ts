@@ -19,14 +19,16 @@ const ACCESSED_BYTE: u32 = 1;
 const RW: u64 = 1 << 41;
 /** Code: conforming. */
 export const CONFORMING: u64 = 1 << 42;
-const CODE: u64 = 1 << 43;
+export const CODE: u64 = 1 << 43;
 /** Code or data, no system descriptor. */
-const S: u64 = 1 << 44;
-const PRESENT: u64 = 1 << 47;
-const L: u64 = 1 << 53;
-const D: u64 = 1 << 54;
+export const S: u64 = 1 << 44;
+export const PRESENT: u64 = 1 << 47;
+export const L: u64 = 1 << 53;
+export const D: u64 = 1 << 54;
 const G: u64 = 1 << 55;
-const EFER_LMA: u64 = 1 << 10;
+// Of CpuState.efer.
+export const EFER_SCE: u64 = 1;
+export const EFER_LMA: u64 = 1 << 10;
 
 export function fail(cpu: usize, vector: u32, error: u32): u32 {
   raise(cpu, vector, 1, error);
@@ -38,6 +40,11 @@ export function fail(cpu: usize, vector: u32, error: u32): u32 {
 }
 @inline export function base_of(d: u64): u64 {
   return ((d >> 16) & 0xffffff) | ((d >> 32) & 0xff000000);
+}
+/** Last byte of a descriptor's segment. */
+@inline export function limit_of(d: u64): u64 {
+  const raw = (d & 0xffff) | ((d >> 32) & 0xf0000);
+  return d & G ? (raw << 12) | 0xfff : raw;
 }
 export function is_null(sel: u32): bool {
   return (sel & 0xfffc) == 0;
@@ -248,8 +255,7 @@ export function lsl(cpu: usize, sel: u32): u32 {
   const h = inspect(cpu, sel & 0xffff, false);
   if (h <= 1) return 1 - h;
   const d = load<u64>(h);
-  const raw = (d & 0xffff) | ((d >> 32) & 0xf0000);
-  store<u64>(cpu, d & G ? (raw << 12) | 0xfff : raw, CpuState.ret0);
+  store<u64>(cpu, limit_of(d), CpuState.ret0);
   return 2;
 }
 

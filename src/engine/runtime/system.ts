@@ -1,5 +1,6 @@
 /** Helpers of system and atomic instructions: the clock, random numbers, cmpxchg16b, enter. */
 import { AreaHeader, CpuState, GPR, MACHINE_INFO_ADDRESS, MachineInfo, RENDEZVOUS, VEC } from '../../../build/abi/engine';
+import { gpr, set_gpr } from './gpr';
 import { bounce_again, commit, probe_read, probe_write, raise, rendezvous } from './mmu';
 import { area } from './percpu';
 
@@ -27,13 +28,6 @@ export function rdtsc(cpu: usize): u64 {
 
 export function rdrand(cpu: usize): u64 {
   return <u64>host_random();
-}
-
-@inline function gpr(cpu: usize, n: i32): u64 {
-  return load<u64>(cpu + (n << 3), CpuState.gpr);
-}
-@inline function set_gpr(cpu: usize, n: i32, v: u64): void {
-  store<u64>(cpu + (n << 3), v, CpuState.gpr);
 }
 
 /**

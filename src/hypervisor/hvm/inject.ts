@@ -33,11 +33,6 @@ export function hvm_deliver(v: Vcpu, vector: u32, event: u32, has_error: u32, er
   return true;
 }
 
-/** A fault of the instruction at rip, which the hypervisor found. */
-export function hvm_inject_hw_exception(v: Vcpu, vector: u32, has_error: u32, error: u32): void {
-  hvm_deliver(v, vector, EVENT.EXCEPTION, has_error, error);
-}
-
 export function hvm_inject_gp(v: Vcpu): void {
   hvm_deliver(v, VEC.GP, EVENT.EXCEPTION, 1, 0);
 }

@@ -1,11 +1,10 @@
-// Model-specific registers of an HVM vCPU: those that the engine leaves to the hypervisor, and for good measure those that it keeps in the
-// CpuState itself. What is not here is #GP, as in Xen 4.17 (Intel SDM vol. 4, AMD APM vol. 2 appendix A).
-import { CpuState, SEG } from "../abi";
+// Model-specific registers of an HVM vCPU that the engine leaves to the hypervisor (it keeps those of system calls, segment bases and
+// EFER: runtime/hvm/control.ts). What is not here is #GP, as in Xen 4.17 (Intel SDM vol. 4, AMD APM vol. 2 appendix A).
+import { CpuState } from "../abi";
 import { Vcpu } from "../domain";
-import { hvm_set_efer } from "../engine";
 import { NOW } from "../time/clock";
 import { tsc_at, update_vcpu_system_time } from "../time/time_info";
-import { get_base, is_canonical, set_base } from "../traps/segments";
+import { is_canonical } from "../traps/segments";
 import { wrmsr_hypercall_page } from "./hypercall_page";
 import { is_mtrr_msr, mtrr_rdmsr, mtrr_wrmsr } from "./mtrr";
 import { hvm_vcpu } from "./vcpu";
@@ -29,15 +28,6 @@ const MSR_MC0_CTL: u32 = 0x400;
 const MSR_X2APIC_FIRST: u32 = 0x800;
 const MSR_X2APIC_LAST: u32 = 0x8ff;
 const MSR_HYPERCALL_PAGE: u32 = 0x4000_0000;
-const MSR_EFER: u32 = 0xc000_0080;
-const MSR_STAR: u32 = 0xc000_0081;
-const MSR_LSTAR: u32 = 0xc000_0082;
-const MSR_CSTAR: u32 = 0xc000_0083;
-const MSR_SFMASK: u32 = 0xc000_0084;
-const MSR_FS_BASE: u32 = 0xc000_0100;
-const MSR_GS_BASE: u32 = 0xc000_0101;
-const MSR_SHADOW_GS_BASE: u32 = 0xc000_0102;
-const MSR_TSC_AUX: u32 = 0xc000_0103;
 /** Event selects and counters of the K7: there are none behind them. */
 const MSR_K7_EVNTSEL0: u32 = 0xc001_0000;
 const MSR_K7_PERFCTR3: u32 = 0xc001_0007;
@@ -84,11 +74,6 @@ function cpu_slot(msr: u32): usize {
     case MSR_SYSENTER_CS: return CpuState.sysenter_cs;
     case MSR_SYSENTER_ESP: return CpuState.sysenter_esp;
     case MSR_SYSENTER_EIP: return CpuState.sysenter_eip;
-    case MSR_STAR: return CpuState.star;
-    case MSR_LSTAR: return CpuState.lstar;
-    case MSR_CSTAR: return CpuState.cstar;
-    case MSR_SFMASK: return CpuState.sfmask;
-    case MSR_SHADOW_GS_BASE: return CpuState.kernel_gs_base;
     default: return 0;
   }
 }
@@ -115,18 +100,6 @@ export function hvm_rdmsr(v: Vcpu, msr: u32, out: usize): bool {
       case MSR_MISC_ENABLE:
         x = MISC_ENABLE;
         break;
-      case MSR_EFER:
-        x = load<u64>(v.cpu, CpuState.efer);
-        break;
-      case MSR_FS_BASE:
-        x = get_base(v, SEG.FS);
-        break;
-      case MSR_GS_BASE:
-        x = get_base(v, SEG.GS);
-        break;
-      case MSR_TSC_AUX:
-        x = load<u32>(v.cpu, CpuState.tsc_aux);
-        break;
       case MSR_AMD64_DE_CFG:
         x = DE_CFG;
         break;
@@ -141,28 +114,12 @@ export function hvm_rdmsr(v: Vcpu, msr: u32, out: usize): bool {
   return true;
 }
 
-/** Registers that hold an address. */
-function holds_address(msr: u32): bool {
-  switch (msr) {
-    case MSR_SYSENTER_ESP:
-    case MSR_SYSENTER_EIP:
-    case MSR_LSTAR:
-    case MSR_CSTAR:
-    case MSR_FS_BASE:
-    case MSR_GS_BASE:
-    case MSR_SHADOW_GS_BASE:
-      return true;
-    default:
-      return false;
-  }
-}
-
 /** False: #GP. */
 export function hvm_wrmsr(v: Vcpu, msr: u32, x: u64): bool {
-  if (holds_address(msr) && !is_canonical(x)) return false;
+  if ((msr == MSR_SYSENTER_ESP || msr == MSR_SYSENTER_EIP) && !is_canonical(x)) return false;
   const at = cpu_slot(msr);
   if (at != 0) {
-    store<u64>(v.cpu + at, msr == MSR_SFMASK ? x & 0xffff_ffff : x);
+    store<u64>(v.cpu + at, x);
     return true;
   }
   if (msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST) return guest_wrmsr_x2apic(v, msr, x);
@@ -177,18 +134,6 @@ export function hvm_wrmsr(v: Vcpu, msr: u32, x: u64): bool {
       return true;
     case MSR_APIC_BASE:
       return guest_wrmsr_apic_base(v, x);
-    case MSR_EFER:
-      return hvm_set_efer(v.cpu, x) != 0;
-    case MSR_FS_BASE:
-      set_base(v, SEG.FS, x);
-      return true;
-    case MSR_GS_BASE:
-      set_base(v, SEG.GS, x);
-      return true;
-    case MSR_TSC_AUX:
-      if (x >> 32) return false;
-      store<u32>(v.cpu, <u32>x, CpuState.tsc_aux);
-      return true;
     case MSR_MISC_ENABLE:
     case MSR_AMD64_DE_CFG:
       return true;

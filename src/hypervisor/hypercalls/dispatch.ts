@@ -9,6 +9,23 @@ import { NR_hypercalls, call_hypercall } from "./table";
 
 /** A `syscall` of the guest kernel; rip is behind it. */
 export function pv_hypercall(v: Vcpu): void {
+  if (get_gpr(v, GPR.RAX) == HYPERCALL.iret) {
+    count_hypercall(v.domain, HYPERCALL.iret);
+    const start: u64 = timing() ? time_stamp() : 0;
+    do_iret();
+    if (timing()) time_hypercall(HYPERCALL.iret, start);
+    return;
+  }
+  if (get_gpr(v, GPR.RAX) < NR_hypercalls) {
+    // What the instruction itself does to them.
+    set_gpr(v, GPR.RCX, load<u64>(v.cpu, CpuState.rip));
+    set_gpr(v, GPR.R11, rflags_get(v.cpu));
+  }
+  hypercall_by_registers(v);
+}
+
+/** The call that rax names, with arguments as the 64-bit ABI has them in registers; its result goes to rax. */
+export function hypercall_by_registers(v: Vcpu): void {
   const op = get_gpr(v, GPR.RAX);
   if (op >= NR_hypercalls) {
     set_gpr(v, GPR.RAX, <u64>-ERRNO.ENOSYS);
@@ -16,14 +33,6 @@ export function pv_hypercall(v: Vcpu): void {
   }
   count_hypercall(v.domain, <u32>op);
   const start: u64 = timing() ? time_stamp() : 0;
-  if (op == HYPERCALL.iret) {
-    do_iret();
-    if (timing()) time_hypercall(<u32>op, start);
-    return;
-  }
-  // What the instruction itself does to them.
-  set_gpr(v, GPR.RCX, load<u64>(v.cpu, CpuState.rip));
-  set_gpr(v, GPR.R11, rflags_get(v.cpu));
   const rc = call_hypercall(
     <u32>op,
     get_gpr(v, GPR.RDI),

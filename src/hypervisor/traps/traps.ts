@@ -1,12 +1,12 @@
 // What happens when a PV guest leaves guest code: one function per exit reason. On return the vCPU may go on, is blocked,
 // or its domain has been crashed.
-import { CpuState, EXIT, FLAT, GPR, RENDEZVOUS, RFLAGS, SEG, VEC, VGCF, VMASST_TYPE } from "../abi";
+import { CpuState, EVENT, EXIT, FLAT, GPR, RENDEZVOUS, RFLAGS, SEG, VEC, VGCF, VMASST_TYPE } from "../abi";
 import { Vcpu, in_kernel_mode, set_gpr } from "../domain";
 import { rflags_get } from "../engine";
 import { domain_crash } from "../crash";
 import { debugger_watches, debugger_watches_data, debugger_watches_steps, domain_pause_for_debugger } from "../debugger";
 import { await_resume } from "../exclusive";
-import { hvm_inject_hw_exception } from "../hvm/inject";
+import { hvm_deliver } from "../hvm/inject";
 import { code_from_frame, frame_modified } from "../mm/tlbflush";
 import { ptwr_do_page_fault } from "../mm/ptwr";
 import { pv_hypercall } from "../hypercalls/dispatch";
@@ -79,7 +79,7 @@ export function rendezvous(v: Vcpu, what: u32, mfn: u32): void {
 /** #DB, with its reason in dr6: a debugger's, or the guest's own. */
 export function debug_exception(v: Vcpu): void {
   if (debugger_watches_steps(v) || debugger_watches_data(v)) domain_pause_for_debugger(v, VEC.DB);
-  else if (v.domain.is_hvm) hvm_inject_hw_exception(v, VEC.DB, 0, 0);
+  else if (v.domain.is_hvm) hvm_deliver(v, VEC.DB, EVENT.EXCEPTION, 0, 0);
   else pv_inject_hw_exception(VEC.DB, 0);
 }
 

@@ -5,7 +5,7 @@
 import { CpuState } from '../../../../build/abi/engine';
 import { copy_globals, find_context, flush_contexts, is_context, is_own_context, tlb_flush_domain, tlb_flush_page, use_context } from '../mmu';
 
-const CR4_PCIDE: u64 = 1 << 17;
+export const CR4_PCIDE: u64 = 1 << 17;
 const USER: u32 = 2;
 
 @inline export function pcid_of(cpu: usize): u32 {

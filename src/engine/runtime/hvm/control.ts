@@ -1,11 +1,12 @@
 /** Control registers, EFER and the MSRs that the engine keeps, of an HVM container (Intel SDM vol. 3, 2.5; AMD APM vol. 2, 3.1). Each returns 0 with the fault recorded, or 1. */
 import { CpuState, EXIT, GPR, SEG, VEC } from '../../../../build/abi/engine';
+import { gpr, set_gpr } from '../gpr';
 import { canonical } from '../mmu';
 import { system_value } from '../percpu';
-import { fail } from '../segment';
-import { look_for_interrupts, undefined_opcode } from './events';
+import { EFER_LMA, EFER_SCE, fail } from '../segment';
 import { watch_update } from '../watch';
-import { flush_all, flush_page, flush_pcid, hvm_enter, pcid_of } from './contexts';
+import { CR4_PCIDE, flush_all, flush_page, flush_pcid, hvm_enter, pcid_of } from './contexts';
+import { look_for_interrupts, undefined_opcode } from './events';
 import { system_read } from './memory';
 import { CR0_PG } from './paging';
 
@@ -20,13 +21,10 @@ const CR0_ALL: u64 = 0xe005_003f;
 
 const CR4_PAE: u64 = 1 << 5;
 const CR4_PGE: u64 = 1 << 7;
-const CR4_PCIDE: u64 = 1 << 17;
 /** TSD DE PSE PAE MCE PGE PCE OSFXSR OSXMMEXCPT FSGSBASE PCIDE OSXSAVE. */
 const CR4_ALL: u64 = 0x7_07fc;
 
-const EFER_SCE: u64 = 1;
 const EFER_LME: u64 = 1 << 8;
-const EFER_LMA: u64 = 1 << 10;
 const EFER_NXE: u64 = 1 << 11;
 
 const NOFLUSH: u64 = 1 << 63;
@@ -160,13 +158,6 @@ function leave(cpu: usize, write: u32, len: u32): u32 {
   store<u32>(cpu, 0, CpuState.exit_has_error);
   store<u32>(cpu, EXIT.MSR, CpuState.exit_reason);
   return 0;
-}
-
-@inline function set_gpr(cpu: usize, n: u32, v: u64): void {
-  store<u64>(cpu + CpuState.gpr + (n << 3), v);
-}
-@inline function gpr(cpu: usize, n: u32): u64 {
-  return load<u64>(cpu + CpuState.gpr + (n << 3));
 }
 
 /** rdmsr at CPL 0; `len`: of the instruction. */

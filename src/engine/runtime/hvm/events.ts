@@ -6,7 +6,9 @@ import { CpuState, EVENT, EXIT, GPR, NON_CANONICAL, PENDING, RFLAGS, SEG, VEC } 
 import { rflags_get, rflags_set } from '../flags';
 import { canonical, raise, wrap } from '../mmu';
 import { system_value } from '../percpu';
-import { CONFORMING, dpl, fail, find, is_null, load_code, load_null, set_mode } from '../segment';
+import {
+  CODE, CONFORMING, D, EFER_LMA, EFER_SCE, L, PRESENT, S, dpl, fail, find, is_null, load_code, load_null, set_mode,
+} from '../segment';
 import { set_cpl } from './contexts';
 import { frame_begin, frame_put, system_read } from './memory';
 
@@ -15,13 +17,6 @@ const GATE_TRAP: u32 = 15;
 /** Error-code bits: the event was no instruction's; the selector is a vector of the IDT. */
 const EXT: u32 = 1;
 const IDT: u32 = 2;
-const S: u64 = 1 << 44;
-const CODE: u64 = 1 << 43;
-const PRESENT: u64 = 1 << 47;
-const L: u64 = 1 << 53;
-const D: u64 = 1 << 54;
-const EFER_SCE: u64 = 1;
-const EFER_LMA: u64 = 1 << 10;
 const RSP: usize = CpuState.gpr + 8 * GPR.RSP;
 const TSS_RSP0: u64 = 4;
 const TSS_IST1: u64 = 36;

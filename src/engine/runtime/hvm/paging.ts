@@ -5,16 +5,8 @@
 import { CpuState, NPF_EXEC, NPF_WRITE, P2M_R, P2M_ROOT_ENTRIES, P2M_W } from '../../../../build/abi/engine';
 import { EXEC, WRITE, mark, may_change_code } from '../mmu';
 import { walk_done, walk_failed, walk_later, walk_missed } from '../percpu';
+import { A, ADDR, D, G, NX, P, PS, RW, US } from '../pte';
 
-const P: u64 = 1;
-const RW: u64 = 2;
-const US: u64 = 4;
-const A: u64 = 0x20;
-const D: u64 = 0x40;
-const PS: u64 = 0x80;
-const G: u64 = 0x100;
-const NX: u64 = 0x8000000000000000;
-const ADDR: u64 = 0x000ffffffffff000;
 /** Address bits beyond the 40 that CPUID tells of are reserved. */
 const RESERVED: u64 = 0x000fff0000000000;
 export const CR0_PG: u64 = 0x8000_0000;

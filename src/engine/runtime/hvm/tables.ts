@@ -2,16 +2,13 @@
 import { CpuState, SEG, VEC } from '../../../../build/abi/engine';
 import { READ, WRITE, canonical, fault, may_change_code } from '../mmu';
 import { system_value, walk_page } from '../percpu';
-import { base_of, fail, find, is_null } from '../segment';
+import { EFER_LMA, PRESENT, S, base_of, fail, find, is_null, limit_of } from '../segment';
 import { system_address, system_read } from './memory';
 import { hvm_walk } from './paging';
 
-const PRESENT: u64 = 1 << 47;
-const S: u64 = 1 << 44;
 const LDT: u32 = 2;
 const TSS_AVAILABLE: u32 = 9;
 const BUSY: u32 = 2;
-const EFER_LMA: u64 = 1 << 10;
 
 /** Machine address of the 8 bytes of a descriptor, or of a copy where they cross a page; 0 if they cannot be read (the fault recorded if `raising`). */
 export function hvm_descriptor(cpu: usize, va: u64, raising: bool): u32 {
@@ -71,11 +68,6 @@ function system_descriptor(cpu: usize, sel: u32, type: u32): u32 {
   return h;
 }
 
-function limit_of(d: u64): u32 {
-  const raw = <u32>((d & 0xffff) | ((d >> 32) & 0xf0000));
-  return d & (<u64>1 << 55) ? (raw << 12) | 0xfff : raw;
-}
-
 export function hvm_lldt(cpu: usize, sel: u32): u32 {
   let entries: u32 = 0;
   let base: u64 = 0;
@@ -84,7 +76,7 @@ export function hvm_lldt(cpu: usize, sel: u32): u32 {
     if (!h) return 0;
     base = load<u64>(cpu, CpuState.ret0);
     // A selector reaches 64 KiB.
-    entries = (min<u32>(limit_of(load<u64>(h)), 0xffff) + 1) >> 3;
+    entries = (<u32>min<u64>(limit_of(load<u64>(h)), 0xffff) + 1) >> 3;
   }
   store<u16>(cpu + (SEG.LDTR << 1), <u16>sel, CpuState.sel);
   store<u64>(cpu, base, CpuState.ldt_base);
@@ -97,7 +89,7 @@ export function hvm_ltr(cpu: usize, sel: u32): u32 {
   const h = system_descriptor(cpu, sel, TSS_AVAILABLE);
   if (!h) return 0;
   const d = load<u64>(h);
-  const limit = limit_of(d);
+  const limit = <u32>limit_of(d);
   const base = load<u64>(cpu, CpuState.ret0);
   if (!hvm_mark_descriptor(cpu, load<u64>(cpu, CpuState.gdt_base) + (sel & 0xfff8), BUSY)) return 0;
   store<u16>(cpu + (SEG.TR << 1), <u16>sel, CpuState.sel);
