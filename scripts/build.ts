@@ -55,6 +55,8 @@ const ABI = [
   'src/engine/flags.ts',
   'src/engine/area.ts',
   'src/engine/counters.ts',
+  'src/engine/decode-tables.ts',
+  'src/engine/interpreter/special.ts',
   'src/machine/layout.ts',
   'src/machine/profile-table.ts',
   'src/machine/stats-table.ts',

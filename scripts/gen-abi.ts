@@ -25,6 +25,8 @@ const ENGINE_MODULES = [
   'src/engine/area.ts',
   'src/engine/exits.ts',
   'src/engine/counters.ts',
+  'src/engine/decode-tables.ts',
+  'src/engine/interpreter/special.ts',
   'src/machine/layout.ts',
   'src/machine/profile-table.ts',
   'src/machine/stats-table.ts',

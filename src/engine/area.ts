@@ -6,6 +6,7 @@
  * pCPU n may hold code decoded from the frame. While any bit is set no pCPU has a write tag for the frame.
  */
 import { struct } from '../abi/layout.ts';
+import { DECODER_BYTES } from './decode-tables.ts';
 import { JUMP_PAGES, JUMPS_PER_PAGE, JumpEntry, TLB_ENTRIES, TlbEntry, XTLB_ENTRIES, XtlbEntry } from './state.ts';
 
 /** Address spaces whose translations a pCPU keeps at once. */
@@ -48,12 +49,14 @@ export const AreaHeader = struct('AreaHeader', [
   ['write_map', 'u32'],
   /** u32 per machine frame: the offset table of its decoded 64-bit code, 0 if there is none or it has not been asked for. */
   ['code_map', 'u32'],
-  /** The arena for offset tables and records: bounds and next free byte. */
+  /** The arena for offset tables and records: bounds, and from where on it had never been used when it was last emptied (it is zero there). */
   ['arena', 'u32'],
   ['arena_end', 'u32'],
-  ['arena_next', 'u32'],
+  ['arena_used', 'u32'],
   /** Newest offset table of decoded code, 0: none; the address of the one before it lies behind each (for instruments). */
   ['code_tables', 'u32'],
+  /** The decoder's tables (decode-tables.ts). */
+  ['decoder', 'u32'],
   ['current', 'u32'],
   ['clock', 'u32'],
   ['mem_frames', 'u32'],
@@ -71,6 +74,7 @@ export interface AreaLayout {
   readonly jumps: number;
   readonly writeMap: number;
   readonly codeMap: number;
+  readonly decoder: number;
   readonly arena: number;
   readonly arenaEnd: number;
 }
@@ -104,6 +108,8 @@ export function areaLayout(base: number, frames: number, arenaSize = ARENA_SIZE)
   const jumps = take(TLB_CONTEXTS * JUMP_PAGES * JUMPS_PER_PAGE * JumpEntry.size);
   const writeMap = take(frames * 4);
   const codeMap = take(frames * 4);
+  const decoder = take(DECODER_BYTES);
   const arena = take(arenaSize);
-  return { base, size: at - base, contexts, tlbs, xtlbs, xglobals, jumps, writeMap, codeMap, arena, arenaEnd: at };
+  const maps = { writeMap, codeMap };
+  return { base, size: at - base, contexts, tlbs, xtlbs, xglobals, jumps, ...maps, decoder, arena, arenaEnd: at };
 }

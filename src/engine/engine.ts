@@ -54,7 +54,7 @@ export interface AreaSharing {
   readonly cpus: number;
 }
 
-/** Write an area's header; once, before any engine uses it. */
+/** Write an area's header; once, before the only engine that ever uses it. Its memory is zero. */
 export function prepareArea(
   memory: WebAssembly.Memory,
   area: number,
@@ -75,9 +75,10 @@ export function prepareArea(
   v.setBigUint64(AreaHeader.off.own_bit, 1n << BigInt(sharing.cpu), true);
   set('code_owners', sharing.codeOwners);
   set('shared', sharing.cpus > 1 ? 1 : 0);
+  set('decoder', l.decoder);
   set('arena', l.arena);
   set('arena_end', l.arenaEnd);
-  set('arena_next', l.arena);
+  set('arena_used', l.arena);
   set('mem_frames', frames);
 }
 

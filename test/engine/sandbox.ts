@@ -21,6 +21,7 @@ export class Sandbox {
   readonly memory = new WebAssembly.Memory({ initial: FRAMES / 16, maximum: 65536, shared: true });
   readonly view = new DataView(this.memory.buffer);
   readonly u8 = new Uint8Array(this.memory.buffer);
+  readonly area = AREA;
   readonly engine: Engine;
   readonly cpu: number;
   readonly root: number;

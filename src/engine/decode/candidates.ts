@@ -27,6 +27,8 @@ export interface Candidate {
   readonly index: number;
   readonly prefix: number;
   readonly rm: number;
+  readonly memoryOnly: boolean;
+  readonly registerOnly: boolean;
   /** W1 | W0 | B0 | R0 | R1. */
   readonly rex: number;
   /** A memory form is told by modrm's mod. */
@@ -57,6 +59,8 @@ export function candidate(e: Encoding, index: number): Candidate {
     ...{ e, index },
     prefix: PREFIX[e.prefix],
     rm: told && needsMemory ? MEMORY : told && needsRegister ? REGISTER : EITHER,
+    memoryOnly: told && needsMemory,
+    registerOnly: told && !needsMemory && needsRegister,
     rex:
       (has('w1') ? W1 : 0) | (has('w0') ? W0 : 0) | (has('b0') ? B0 : 0) | (has('r0') ? R0 : 0) | (has('r1') ? R1 : 0),
     mayAddress: asModrm && !some(e, ['C', 'D', 'R']),

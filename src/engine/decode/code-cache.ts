@@ -7,22 +7,19 @@
  * Writes to a frame with decoded code come here (`invalidate`): overwritten instructions' records become STALE.
  */
 import { AreaHeader, type AreaLayout } from '../area.ts';
+import { CODE_BYTES, DecoderTables, RUN_LENGTH } from '../decode-tables.ts';
 import { type InterpreterTables, MAX_FUSED } from '../interpreter/generate.ts';
 import { SPECIAL } from '../interpreter/special.ts';
 import type { Encoding } from '../semantics/table.ts';
-import { CpuState, Record32, SCALE_ADDR16, SCALE_STACK, VEC, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
-import { type Decoded, InstructionDecoder, MAX_LENGTH } from './decode.ts';
+import { CpuState, Record32, VEC, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
+import { MAX_LENGTH } from './decode.ts';
 import { SharedPages } from './shared-pages.ts';
-import { operandSlot } from './slots.ts';
+import { decoderTables } from './tables.ts';
 
 const PAGE = 4096;
 const TABLE_BYTES = PAGE * 4;
 /** A table and the link to the one made before it (AreaHeader.code_tables), aligned as records are. */
 const LINKED_TABLE_BYTES = TABLE_BYTES + Record32.size;
-/** Longest run decoded at once. */
-const RUN = 64;
-/** Bytes that are copied at once to be decoded. */
-const WINDOW = 128;
 /** Room at the start of the arena for the records of a single step. */
 const STEP_BYTES = 4 * Record32.size;
 /** Writes beside the code of a frame before its decoded code is dropped as a whole (data shares the page). */
@@ -50,6 +47,8 @@ export interface CacheRuntime {
   xtlb_forget_frame(mfn: number): void;
   xtlb_reset(): void;
   raise(cpu: number, vector: number, hasError: number, error: number): void;
+  decode_run(table: number, at: number, known: number, mode: number, rec: number, fuse: number): number;
+  decode_one(bytes: number, mode: number, rec: number, offset: number): number;
 }
 
 export interface CodePage {
@@ -64,27 +63,13 @@ export interface CodePage {
   misses: number;
 }
 
-/** Sequences of handlers that have a superinstruction, as a tree. */
-interface FusionNode {
-  handler?: number;
-  readonly next: Map<number, FusionNode>;
-}
-
-/** How a form is executed. */
-interface Row {
-  readonly handlers: readonly [number, number, number];
-  readonly ends: boolean;
-  /** It has a relative branch target, or two immediates: kinds of what stands in Record32.imm. */
-  readonly branches: boolean;
-  readonly twoImmediates: boolean;
-}
+/** What decode_one gives besides a length. */
+const UD = 0;
+const LONG = -1;
+const SHORT = -2;
 
 const { off } = CpuState;
 const R = Record32.off;
-const SLOT = {
-  zero: off.zero,
-  page: off.page,
-};
 
 export class CodeCache {
   private readonly u8: Uint8Array;
@@ -92,10 +77,8 @@ export class CodeCache {
   private readonly u16: Uint16Array;
   private readonly view: DataView;
   private readonly area: AreaLayout;
-  private readonly encodings: readonly Encoding[];
-  private readonly decoder: InstructionDecoder;
-  private readonly rows: Map<number, Row> = new Map();
-  private readonly fused: FusionNode = { next: new Map() };
+  /** Address of the bytes to be decoded (DecoderTables.code). */
+  private readonly code: number;
   /** Records that each superinstruction covers, from table slot firstFused on. */
   private readonly fusedLength: number[] = [];
   private readonly firstFused: number;
@@ -103,9 +86,9 @@ export class CodeCache {
   private readonly pages: Map<number, CodePage> = new Map();
   private readonly shared: SharedPages;
   private next: number;
-  /** Index of AreaHeader.code_tables. */
+  /** Indices of AreaHeader.code_tables and arena_used. */
   private readonly newestTable: number;
-  private readonly bytes = new Uint8Array(PAGE + MAX_LENGTH);
+  private readonly arenaUsed: number;
   rt!: CacheRuntime;
   translations: Translations | undefined;
   /** Whether pairs of records run as superinstructions. */
@@ -122,29 +105,12 @@ export class CodeCache {
     this.shared = new SharedPages(this.i32);
     this.next = area.arena + STEP_BYTES;
     this.newestTable = (area.base + AreaHeader.off.code_tables) >>> 2;
-    this.encodings = encodings;
-    this.decoder = new InstructionDecoder(encodings);
-    if (tables.encodings.length !== encodings.length || tables.encodings.some((t, i) => t !== encodings[i].text)) {
-      throw new Error('build/interpreter.json does not match the instruction tables: run `npm run build`');
-    }
-    for (const { encoding, key, handlers, ends } of tables.rows) {
-      const codes = encodings[encoding].operands.map((o) => o.code);
-      const branches = codes.includes('J');
-      const twoImmediates = codes.filter((c) => c === 'I').length > 1;
-      this.rows.set(encoding * 4096 + key, { handlers, ends, branches, twoImmediates });
-    }
+    this.arenaUsed = (area.base + AreaHeader.off.arena_used) >>> 2;
+    this.code = area.decoder + DecoderTables.off.code;
+    this.u8.set(decoderTables(encodings, tables), area.decoder);
     this.firstFused = tables.firstFused;
-    for (const [k, v] of Object.entries(tables.fused)) {
-      const slots = k.split(',').map(Number);
-      let node = this.fused;
-      for (const slot of slots) {
-        const next: FusionNode = node.next.get(slot) ?? { next: new Map() };
-        node.next.set(slot, next);
-        node = next;
-      }
-      node.handler = v;
-      this.fusedLength[v - tables.firstFused] = slots.length;
-    }
+    for (const [sequence, handler] of Object.entries(tables.fused))
+      this.fusedLength[handler - tables.firstFused] = sequence.split(',').length;
   }
 
   // ── pages ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -163,7 +129,9 @@ export class CodeCache {
     if (this.next + LINKED_TABLE_BYTES > this.area.arenaEnd) this.flush();
     const table = this.next;
     this.next += LINKED_TABLE_BYTES;
-    this.u8.fill(0, table, table + TABLE_BYTES);
+    // What has never been used is zero: only what will be used of it is touched, which counts where the host's page faults are dear.
+    const used = this.i32[this.arenaUsed] >>> 0;
+    if (table < used) this.u8.fill(0, table, Math.min(table + TABLE_BYTES, used));
     this.i32[(table + TABLE_BYTES) >>> 2] = this.i32[this.newestTable];
     this.i32[this.newestTable] = table;
     this.stats.pages++;
@@ -178,6 +146,7 @@ export class CodeCache {
     this.pages.clear();
     this.shared.clear();
     this.i32[this.newestTable] = 0;
+    this.i32[this.arenaUsed] = Math.max(this.i32[this.arenaUsed] >>> 0, this.next);
     this.next = this.area.arena + STEP_BYTES;
     this.rt.xtlb_reset();
   }
@@ -308,7 +277,7 @@ export class CodeCache {
   /** Record for CpuState.rip, decoding as needed (decoder import `translate`); 0: exception recorded. */
   translate(cpu: number): number {
     const rip = this.view.getBigUint64(cpu + off.rip, true);
-    if (this.next + (RUN + 2) * Record32.size + LINKED_TABLE_BYTES > this.area.arenaEnd) this.flush();
+    if (this.next + (RUN_LENGTH + 2) * Record32.size + LINKED_TABLE_BYTES > this.area.arenaEnd) this.flush();
     const x = this.rt.probe_exec(cpu, rip) >>> 0;
     if (!x) return 0;
     const mfn = this.i32[(x + XtlbEntry.off.mfn) >>> 2] >>> 0;
@@ -324,124 +293,24 @@ export class CodeCache {
   private run(cpu: number, mfn: number, table: number, at: number): number {
     const mode = this.view.getUint32(cpu + off.mode, true) as 0 | 1;
     const start = this.next;
-    const t = table >>> 2;
     const page = this.pages.get(mfn * 2 + mode);
-    const from = page?.content ?? this.u8.subarray(mfn * PAGE, mfn * PAGE + PAGE);
-    let o = at;
-    // Where in the page `bytes` begins and ends.
-    let window = at;
-    let known = at;
-    let n = 0;
-    let decoded = 0;
-    let done = false;
-    while (!done) {
-      if (o >= PAGE || n >= RUN) {
-        this.special(SPECIAL.NEXT, o, 0);
-        break;
-      }
-      const there = this.i32[t + o] >>> 0;
-      if (there) {
-        this.special(SPECIAL.GOTO, o, 0, there);
-        break;
-      }
-      // A copy, so that decoding sees one state of the bytes.
-      if (o + MAX_LENGTH > known && known < PAGE) {
-        window = o;
-        known = Math.min(PAGE, o + WINDOW);
-        this.bytes.set(from.subarray(o, known), 0);
-      }
-      const d = this.decoder.decode(this.bytes, o - window, Math.min(o + MAX_LENGTH, PAGE) - window, mode);
-      const rec = this.next;
-      this.i32[t + o] = rec;
-      if (typeof d === 'string') {
-        if (d === 'short') this.special(SPECIAL.STRADDLE, PAGE, PAGE - o, 0);
-        else this.special(d === 'ud' ? SPECIAL.UD : SPECIAL.GP, o + MAX_LENGTH, MAX_LENGTH);
-        done = true;
-      } else {
-        const row = this.put(d, o);
-        if (!row) {
-          this.special(SPECIAL.UD, o + d.length, d.length);
-          done = true;
-        } else {
-          done = row.ends;
-          decoded++;
-        }
-        o += d.length;
-      }
-      n++;
-    }
-    this.stats.decoded += n;
-    if (this.fuse) this.fuseRun(start, decoded);
+    const known = Math.min(PAGE, at + CODE_BYTES);
+    // A copy, so that decoding sees one state of the bytes.
+    if (page?.content) this.u8.set(page.content.subarray(at, known), this.code);
+    else this.u8.copyWithin(this.code, mfn * PAGE + at, mfn * PAGE + known);
+    const done = this.rt.decode_run(table, at, known, mode, start, this.fuse ? 1 : 0);
+    const decoded = done & 0xff;
+    this.next += (done >>> 8) * Record32.size;
+    this.stats.decoded += decoded;
     if (page) this.translations?.decoded(page, start, decoded);
     return start;
   }
 
-  /** Give each of the n records from `start` the longest superinstruction that begins there. */
-  private fuseRun(start: number, n: number): void {
-    const at = (i: number) => (start + i * Record32.size) >>> 2;
-    for (let i = 0; i < n - 1; i++) {
-      let node: FusionNode | undefined = this.fused;
-      let best: number | undefined;
-      // Records from i on still have their own handlers.
-      for (let j = i; j < n; j++) {
-        node = node.next.get(this.i32[at(j)]);
-        if (!node) break;
-        best = node.handler ?? best;
-      }
-      if (best !== undefined) this.i32[at(i)] = best;
-    }
-  }
-
-  private special(handler: number, next: number, len: number, target = 0): void {
-    const rec = this.next;
+  private special(rec: number, handler: number, next: number, len: number): void {
     this.u8.fill(0, rec, rec + Record32.size);
     this.i32[rec >>> 2] = handler;
     this.u16[(rec + R.next) >>> 1] = next;
     this.u8[rec + R.len] = len;
-    this.i32[(rec + R.imm) >>> 2] = target;
-    this.next += Record32.size;
-  }
-
-  /** Write the record of a decoded instruction at page offset o. Undefined: no form for it. */
-  private put(d: Decoded, o: number): Row | undefined {
-    const row = this.rows.get(d.encoding * 4096 + d.key);
-    if (!row) return undefined;
-    const e = this.encodings[d.encoding];
-    const rec = this.next;
-    const next = o + d.length;
-    let form = 0;
-    let base: number = SLOT.zero;
-    let index: number = SLOT.zero;
-    let disp = d.disp;
-    if (d.memory) {
-      if (d.base === 16) {
-        base = SLOT.page;
-        disp = (disp + next) | 0;
-      } else if (d.base >= 0) base = off.gpr + d.base * 8;
-      if (d.index >= 0) index = off.gpr + d.index * 8;
-      form = d.addr32 ? 2 : d.index >= 0 || d.seg >= 0 ? 1 : 0;
-    }
-    const { i32, u16, u8 } = this;
-    i32[rec >>> 2] = row.handlers[form];
-    u16[(rec + R.r0) >>> 1] = operandSlot(e, 0, d);
-    u16[(rec + R.r1) >>> 1] = operandSlot(e, 1, d);
-    u16[(rec + R.r2) >>> 1] = operandSlot(e, 2, d);
-    u16[(rec + R.base) >>> 1] = base;
-    u16[(rec + R.index) >>> 1] = index;
-    u16[(rec + R.seg) >>> 1] = d.seg >= 0 ? off.segbase + d.seg * 8 : SLOT.zero;
-    u8[rec + R.scale] = d.scale | (d.addr16 ? SCALE_ADDR16 : 0) | (d.stack ? SCALE_STACK : 0);
-    u8[rec + R.len] = d.length;
-    u16[(rec + R.next) >>> 1] = next;
-    i32[(rec + R.disp) >>> 2] = disp;
-    if (row.branches) {
-      i32[(rec + R.imm) >>> 2] = 0;
-      i32[(rec + R.imm + 4) >>> 2] = (next + d.rel) | 0;
-    } else if (row.twoImmediates) {
-      i32[(rec + R.imm) >>> 2] = Number(BigInt.asIntN(32, d.imm));
-      i32[(rec + R.imm + 4) >>> 2] = d.imm2;
-    } else this.view.setBigInt64(rec + R.imm, d.imm, true);
-    this.next += Record32.size;
-    return row;
   }
 
   // ── single steps ────────────────────────────────────────────────────────────────────────────────────────────
@@ -457,24 +326,21 @@ export class CodeCache {
     if (!x) return 0;
     const mfn = this.i32[(x + XtlbEntry.off.mfn) >>> 2] >>> 0;
     const head = Math.min(MAX_LENGTH, PAGE - o);
-    this.bytes.set(this.u8.subarray(mfn * PAGE + o, mfn * PAGE + o + head), 0);
-    let d = this.decoder.decode(this.bytes, 0, head, mode);
-    if (d === 'short') {
+    this.u8.copyWithin(this.code, mfn * PAGE + o, mfn * PAGE + o + head);
+    let d = this.rt.decode_one(head, mode, this.area.arena, o);
+    if (d === SHORT) {
       const second = (rip & ~0xfffn) + 4096n;
       x = this.rt.probe_exec(cpu, mode ? second & 0xffffffffn : second) >>> 0;
       if (!x) return 0;
       const mfn1 = this.i32[(x + XtlbEntry.off.mfn) >>> 2] >>> 0;
-      this.bytes.set(this.u8.subarray(mfn1 * PAGE, mfn1 * PAGE + MAX_LENGTH - head), head);
-      d = this.decoder.decode(this.bytes, 0, MAX_LENGTH, mode);
+      this.u8.copyWithin(this.code + head, mfn1 * PAGE, mfn1 * PAGE + MAX_LENGTH - head);
+      d = this.rt.decode_one(MAX_LENGTH, mode, this.area.arena, o);
     }
     this.view.setBigUint64(cpu + off.page, rip & ~0xfffn, true);
-    const next = this.next;
-    this.next = this.area.arena;
-    if (typeof d === 'string') this.special(d === 'ud' ? SPECIAL.UD : SPECIAL.GP, o + MAX_LENGTH, MAX_LENGTH);
-    else if (this.put(d, o)) this.special(SPECIAL.STOP, o + d.length, 0);
-    else this.special(SPECIAL.UD, o + d.length, d.length);
-    this.next = next;
-    return this.area.arena;
+    const first = this.area.arena;
+    if (d > 0) this.special(first + Record32.size, SPECIAL.STOP, o + d, 0);
+    else this.special(first, d === UD ? SPECIAL.UD : SPECIAL.GP, o + MAX_LENGTH, MAX_LENGTH);
+    return first;
   }
 
   // ── instructions across two pages ───────────────────────────────────────────────────────────────────────────
@@ -501,20 +367,22 @@ export class CodeCache {
     // No room: it runs from the last slots, which the next translate() flushes.
     const room = this.next + 3 * Record32.size <= this.area.arenaEnd;
     if (!room) this.next = this.area.arenaEnd - 3 * Record32.size;
-    this.bytes.set(this.u8.subarray(mfn0 * PAGE + o, mfn0 * PAGE + PAGE), 0);
-    this.bytes.set(this.u8.subarray(mfn1 * PAGE, mfn1 * PAGE + need), head);
-    const d = this.decoder.decode(this.bytes, 0, MAX_LENGTH, mode);
+    this.u8.copyWithin(this.code, mfn0 * PAGE + o, mfn0 * PAGE + PAGE);
+    this.u8.copyWithin(this.code + head, mfn1 * PAGE, mfn1 * PAGE + need);
     const shadow = this.next;
-    if (typeof d === 'string' || !this.put(d, o)) {
-      const long = d === 'long' || d === 'short';
+    const d = this.rt.decode_one(MAX_LENGTH, mode, shadow, o);
+    if (d <= 0) {
+      const long = d === LONG || d === SHORT;
       this.rt.raise(cpu, long ? VEC.GP : VEC.UD, long ? 1 : 0, 0);
       return 0;
     }
-    this.special(SPECIAL.NEXT, o + d.length, 0);
-    const tail = d.length - head;
-    this.u8[this.next] = tail;
-    this.u8.copyWithin(this.next + 1, mfn1 * PAGE, mfn1 * PAGE + tail);
-    this.next += Record32.size;
+    this.special(shadow + Record32.size, SPECIAL.NEXT, o + d, 0);
+    // As compared by known_straddler.
+    const compared = shadow + 2 * Record32.size;
+    const tail = d - head;
+    this.u8[compared] = tail;
+    this.u8.copyWithin(compared + 1, mfn1 * PAGE, mfn1 * PAGE + tail);
+    this.next = shadow + 3 * Record32.size;
     // Probing may have emptied the arena: then rec is gone with it.
     if (room && this.stats.flushes === flushes) this.i32[(rec + R.imm) >>> 2] = shadow;
     this.stats.decoded++;

@@ -1,5 +1,6 @@
 /** Everything runtime.wasm exports: the MMU, and the helpers that instruction descriptions call. */
 export { find_code, known_straddler } from './code';
+export { decode_one, decode_run } from './decode';
 export { flags_words, rflags_get, rflags_set } from './flags';
 export { hvm_enter } from './hvm/contexts';
 export * from './hvm/control';
