@@ -8,7 +8,9 @@ import { writeFileSync } from 'node:fs';
 import { Host } from '../src/dom0/host.ts';
 import { Cache } from '../src/dom0/toolstack/cache.ts';
 import { AreaHeader, areaLayout, arenaSize, codeOwnersSize } from '../src/engine/area.ts';
-import { generateInterpreter, MAX_FUSED } from '../src/engine/interpreter/generate.ts';
+import { decoderTables } from '../src/engine/decode/tables.ts';
+import { MAX_FUSED } from '../src/engine/interpreter/fused.ts';
+import { generateInterpreter } from '../src/engine/interpreter/generate.ts';
 import { allEncodings } from '../src/engine/semantics/index.ts';
 import { Record32 } from '../src/engine/state.ts';
 import { AREA_BASE } from '../src/machine/layout.ts';
@@ -24,8 +26,10 @@ const frames = options.machineMemory * 256;
 const AREA = AREA_BASE + codeOwnersSize(frames);
 let at = AREA;
 for (const size of [arenaSize(frames, 1), 1 << 16]) at += areaLayout(at, frames, size).size;
-const i = generateInterpreter(allEncodings(), undefined, at);
-const parts = { ...loadParts(), interpreter: new WebAssembly.Module(i.wasm), tables: i.tables };
+const encodings = allEncodings();
+const i = generateInterpreter(encodings, undefined, at);
+const interpreter = new WebAssembly.Module(i.wasm);
+const parts = { ...loadParts(), interpreter, decoder: decoderTables(encodings, i.tables) };
 const images = await loadImages(options, process.cwd(), new Cache(), (l) => console.error(l));
 const host = await Host.create({
   memoryMiB: options.machineMemory,

@@ -1,6 +1,6 @@
 /**
  * Builds what must be built, into build/: the ABI for AssemblyScript, runtime.wasm, hypervisor.wasm, interpreter.wasm and
- * interpreter.json, and the modules' machine code. A part whose sources have not changed (by content) is left alone.
+ * decoder.bin, and the modules' machine code. A part whose sources have not changed (by content) is left alone.
  *
  * Usage: node scripts/build.ts [--force] [--debug]
  */
@@ -90,16 +90,25 @@ const PARTS: readonly Part[] = [
   },
   {
     name: 'interpreter',
-    inputs: [...ABI, 'src/engine/semantics', 'src/engine/interpreter', 'src/engine/wasm', 'src/engine/fp-ops.ts'],
-    outputs: ['build/interpreter.wasm', 'build/interpreter.json'],
+    inputs: [
+      ...ABI,
+      'src/engine/semantics',
+      'src/engine/interpreter',
+      'src/engine/decode',
+      'src/engine/wasm',
+      'src/engine/fp-ops.ts',
+    ],
+    outputs: ['build/interpreter.wasm', 'build/decoder.bin'],
     run: async () => {
       const { allEncodings } = await import('../src/engine/semantics/index.ts');
       const { generateInterpreter } = await import('../src/engine/interpreter/generate.ts');
+      const { decoderTables } = await import('../src/engine/decode/tables.ts');
       const { FUSION_PLAN } = await import('../src/engine/interpreter/fusion.ts');
-      const i = generateInterpreter(allEncodings(), FUSION_PLAN);
+      const encodings = allEncodings();
+      const i = generateInterpreter(encodings, FUSION_PLAN);
       replaceFile(join(BUILD, 'interpreter.wasm'), i.wasm);
-      replaceFile(join(BUILD, 'interpreter.json'), JSON.stringify(i.tables));
-      return `${i.wasm.length} bytes, ${i.handlers} handlers for ${i.tables.rows.length} forms of ${i.tables.encodings.length} encodings`;
+      replaceFile(join(BUILD, 'decoder.bin'), decoderTables(encodings, i.tables));
+      return `${i.wasm.length} bytes, ${i.handlers} handlers for ${i.tables.rows.length} forms of ${encodings.length} encodings`;
     },
   },
   {

@@ -1,6 +1,6 @@
 /**
- * The encoding tables as they lie in machine memory, in each engine area (AreaHeader.decoder): made by decode/tables.ts, read by
- * the decoder in the runtime (runtime/decode.ts). Addresses in them count from the tables' start.
+ * The decoder's tables as they lie in machine memory, in each engine area (AreaHeader.decoder): made by the build (decode/tables.ts), read
+ * by the decoder in the runtime (runtime/decode.ts). Addresses in them count from the tables' start.
  */
 import { struct } from '../abi/layout.ts';
 
@@ -8,8 +8,34 @@ import { struct } from '../abi/layout.ts';
 export const DECODER_BYTES = 256 << 10;
 /** Guest bytes that are decoded at once: more than a run of RUN_LENGTH of the longest. */
 export const CODE_BYTES = 1024;
+/** Instructions are at most this long; longer ones raise #GP. */
+export const MAX_LENGTH = 15;
 /** Longest run of instructions decoded at once. */
 export const RUN_LENGTH = 64;
+
+/** What the decoder has found last, on its way into a record. */
+export const Found = struct('Found', [
+  /** Immediate. */
+  ['imm', 'u64'],
+  /** Number of the encoding * FORM_KEYS + key of the form. */
+  ['key', 'u32'],
+  /** Memory operand: numbers of general registers (FOUND_NONE: none, FOUND_RIP), scale, displacement, and number of the segment whose base counts. */
+  ['base', 'i32'],
+  ['index', 'i32'],
+  ['disp', 'i32'],
+  ['segment', 'i32'],
+  /** Relative branch target; second immediate. */
+  ['rel', 'i32'],
+  ['imm2', 'i32'],
+  /** Slots of registers. */
+  ['slots', 'u16', 3],
+  /** As in Record32. */
+  ['scale', 'u8'],
+  ['memory', 'u8'],
+  ['addr32', 'u8'],
+]);
+export const FOUND_NONE = -1;
+export const FOUND_RIP = 16;
 
 export const DecoderTables = struct('DecoderTables', [
   /** OpcodeEntry[4 * 256] by map and opcode; the numbers (u16) of the encodings that they list; EncodingEntry[]. */
@@ -23,6 +49,11 @@ export const DecoderTables = struct('DecoderTables', [
   /** Hash table of FusionEntry. */
   ['fusions', 'u32'],
   ['fusion_shift', 'u32'],
+  /** The function table's first superinstruction, and how many records (u8) each of them covers. */
+  ['first_fused', 'u32'],
+  ['fused_lengths', 'u32'],
+  ['fused_count', 'u32'],
+  ['found', Found],
   /** The bytes that are being decoded. */
   ['code', 'u8', CODE_BYTES],
 ]);

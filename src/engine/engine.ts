@@ -4,9 +4,7 @@
  */
 import { AreaHeader, areaLayout } from './area.ts';
 import { type CacheRuntime, CodeCache } from './decode/code-cache.ts';
-import type { InterpreterTables } from './interpreter/generate.ts';
-import { allEncodings } from './semantics/index.ts';
-import type { Workshop } from './translator/maker.ts';
+import type { Maker, Workshop } from './translator/maker.ts';
 import { Translator, type TranslatorOptions } from './translator/translator.ts';
 
 /** What the engine asks of the machine it is part of (clock, entropy). */
@@ -25,7 +23,8 @@ export interface EngineHost {
 export interface EngineParts {
   readonly runtime: WebAssembly.Module;
   readonly interpreter: WebAssembly.Module;
-  readonly tables: InterpreterTables;
+  /** The decoder's tables (decode-tables.ts). */
+  readonly decoder: Uint8Array;
 }
 
 export interface EngineOptions extends EngineParts {
@@ -38,8 +37,9 @@ export interface EngineOptions extends EngineParts {
   readonly translationMiB?: number;
   /** Translations that an earlier engine saved. */
   readonly translations?: Uint8Array;
-  /** Another thread that translates; absent: this one does. */
+  /** Another thread that translates, or who does on this one: one of them, if there is memory for translations. */
   readonly workshop?: Workshop;
+  readonly maker?: Pick<Maker, 'make'>;
   /** As in TranslatorOptions. */
   readonly compiled?: TranslatorOptions['compiled'];
   readonly host: EngineHost;
@@ -93,8 +93,7 @@ export interface Engine {
 }
 
 export function createEngine(o: EngineOptions): Engine {
-  const encodings = allEncodings();
-  const cache = new CodeCache(o.memory, areaLayout(o.area, o.frames, o.arenaSize), encodings, o.tables);
+  const cache = new CodeCache(o.memory, areaLayout(o.area, o.frames, o.arenaSize), o.decoder);
   let translator: Translator | undefined;
   const runtime = new WebAssembly.Instance(o.runtime, {
     env: {
@@ -136,12 +135,12 @@ export function createEngine(o: EngineOptions): Engine {
     translator = new Translator({
       memory: o.memory,
       cache,
-      encodings,
       table: interpreter.exports.table as WebAssembly.Table,
       engine: interpreter.exports as WebAssembly.ModuleImports,
       runtime: rt as WebAssembly.ModuleImports,
       limitMiB,
       workshop: o.workshop,
+      maker: o.maker,
       compiled: o.compiled,
     });
     if (o.translations) translator.restore(o.translations);

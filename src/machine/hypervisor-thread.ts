@@ -3,7 +3,7 @@
  * over the machine's memory. pCPU workers also run guest code; threads of TypeScript domains only make hypercalls.
  */
 
-import { createEngine, type Engine } from '../engine/engine.ts';
+import { createEngine, type Engine, type EngineOptions } from '../engine/engine.ts';
 import { type BootTime, createClock } from './clock.ts';
 import { moduleOf } from './machine-code.ts';
 import type { MachineParts } from './parts.ts';
@@ -23,8 +23,9 @@ export interface ThreadOptions {
   /** As in MachineOptions. */
   readonly translationMiB?: number;
   readonly translations?: Uint8Array;
-  /** Where translations are made; absent: on this thread. */
+  /** Where translations are made; absent: on this thread, by `maker`. */
   readonly workshop?: WorkshopEnd;
+  readonly maker?: EngineOptions['maker'];
   readonly log: (text: string) => void;
 }
 
@@ -119,6 +120,7 @@ export function createThread(o: ThreadOptions): HypervisorThread {
     translations: o.translations,
     compiled: moduleOf,
     workshop: o.workshop && workshopAt(o.workshop),
+    maker: o.maker,
     host: {
       now,
       random,

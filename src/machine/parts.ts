@@ -25,12 +25,12 @@ export function machineCode(name: string): { file: string; code: Uint8Array } {
   return { file: codeFile(name), code: codeOf(compileWhole(readFileSync(new URL(name, BUILD)))) ?? new Uint8Array() };
 }
 
-/** runtime.wasm, interpreter.wasm and its tables. */
+/** runtime.wasm, interpreter.wasm and the decoder's tables. */
 export function loadEngineParts(): EngineParts {
   return {
     runtime: wasm('runtime.wasm'),
     interpreter: wasm('interpreter.wasm'),
-    tables: JSON.parse(readFileSync(new URL('interpreter.json', BUILD), 'utf8')),
+    decoder: readFileSync(new URL('decoder.bin', BUILD)),
   };
 }
 

@@ -1,5 +1,6 @@
 /** A physical CPU: a worker that runs the hypervisor's pcpu_main until the machine stops. */
 import { parentPort } from 'node:worker_threads';
+import type { Maker } from '../engine/translator/maker.ts';
 import { createThread, type ThreadOptions } from './hypervisor-thread.ts';
 
 export type FromPcpu =
@@ -14,7 +15,7 @@ export type FromPcpu =
   | { readonly k: 'failed'; readonly message: string };
 
 /** What a pCPU's thread is given. */
-export interface PcpuData extends Omit<ThreadOptions, 'log'> {
+export interface PcpuData extends Omit<ThreadOptions, 'log' | 'maker'> {
   /** Counts the lines of the hypervisor's log that the machine's thread has taken, in deterministic mode only. */
   readonly logged?: Int32Array;
 }
@@ -37,8 +38,18 @@ function log(text: string, logged: Int32Array | undefined): void {
   }
 }
 
-function run(o: PcpuData): void {
-  const t = createThread({ ...o, log: (text) => log(text, o.logged) });
+/** Who translates on this thread, where no other does. Its modules take a while to load. */
+async function ownMaker(): Promise<Maker> {
+  const [{ Maker }, { allEncodings }] = await Promise.all([
+    import('../engine/translator/maker.ts'),
+    import('../engine/semantics/index.ts'),
+  ]);
+  return new Maker(allEncodings());
+}
+
+async function run(o: PcpuData): Promise<void> {
+  const maker = o.workshop || o.translationMiB === 0 ? undefined : await ownMaker();
+  const t = createThread({ ...o, maker, log: (text) => log(text, o.logged) });
   t.hypervisor.cpu_init(o.slot, 0);
   send({ k: 'ready' });
   t.hypervisor.pcpu_main();
@@ -46,9 +57,9 @@ function run(o: PcpuData): void {
   send({ k: 'stopped', stats: { ...cache.stats, ...translator?.counts() }, used: translator?.used() ?? [] });
 }
 
-port.once('message', (o: PcpuData) => {
+port.once('message', async (o: PcpuData) => {
   try {
-    run(o);
+    await run(o);
   } catch (e) {
     send({ k: 'failed', message: (e as Error).stack ?? String(e) });
   }

@@ -6,12 +6,13 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AreaHeader } from '../../src/engine/area.ts';
-import { type Decoded, InstructionDecoder, MAX_LENGTH } from '../../src/engine/decode/decode.ts';
+import { type Decoded, InstructionDecoder } from '../../src/engine/decode/decode.ts';
 import { operandSlot } from '../../src/engine/decode/slots.ts';
-import { CODE_BYTES, DecoderTables } from '../../src/engine/decode-tables.ts';
+import { CODE_BYTES, DecoderTables, MAX_LENGTH } from '../../src/engine/decode-tables.ts';
+import { FUSION_PLAN } from '../../src/engine/interpreter/fusion.ts';
+import { generateInterpreter } from '../../src/engine/interpreter/generate.ts';
 import { allEncodings } from '../../src/engine/semantics/index.ts';
 import { CpuState, Record32, SCALE_ADDR16, SCALE_STACK } from '../../src/engine/state.ts';
-import { loadEngineParts } from '../../src/machine/parts.ts';
 import { Sandbox } from './sandbox.ts';
 
 const { off } = CpuState;
@@ -20,7 +21,7 @@ const OFFSET = 0x234;
 const FAILURE = { ud: 0, long: -1, short: -2 } as const;
 
 const encodings = allEncodings();
-const { tables } = loadEngineParts();
+const { tables } = generateInterpreter(encodings, FUSION_PLAN);
 const rows = new Map(tables.rows.map((r) => [r.encoding * 4096 + r.key, r]));
 const decoder = new InstructionDecoder(encodings);
 const s = new Sandbox();

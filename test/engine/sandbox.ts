@@ -4,7 +4,9 @@
  */
 import { areaLayout, codeOwnersSize } from '../../src/engine/area.ts';
 import { createEngine, type Engine, type EngineOptions, prepareArea } from '../../src/engine/engine.ts';
+import { allEncodings } from '../../src/engine/semantics/index.ts';
 import { CpuState } from '../../src/engine/state.ts';
+import { Maker } from '../../src/engine/translator/maker.ts';
 import { loadEngineParts } from '../../src/machine/parts.ts';
 
 const { off } = CpuState;
@@ -16,6 +18,7 @@ const ARENA = 8 << 20;
 export const PTE = { P: 1n, RW: 2n, US: 4n, A: 0x20n, D: 0x40n, NX: 1n << 63n } as const;
 
 let parts: ReturnType<typeof loadEngineParts> | undefined;
+const maker = new Maker(allEncodings());
 
 export class Sandbox {
   readonly memory = new WebAssembly.Memory({ initial: FRAMES / 16, maximum: 65536, shared: true });
@@ -37,6 +40,7 @@ export class Sandbox {
       area: AREA,
       frames: FRAMES,
       arenaSize: ARENA,
+      maker,
       ...options,
       host: {
         now: () => performance.now() * 1e6,

@@ -7,14 +7,11 @@
  * Writes to a frame with decoded code come here (`invalidate`): overwritten instructions' records become STALE.
  */
 import { AreaHeader, type AreaLayout } from '../area.ts';
-import { CODE_BYTES, DecoderTables, RUN_LENGTH } from '../decode-tables.ts';
-import { type InterpreterTables, MAX_FUSED } from '../interpreter/generate.ts';
+import { CODE_BYTES, DecoderTables, MAX_LENGTH, RUN_LENGTH } from '../decode-tables.ts';
+import { MAX_FUSED } from '../interpreter/fused.ts';
 import { SPECIAL } from '../interpreter/special.ts';
-import type { Encoding } from '../semantics/table.ts';
 import { CpuState, Record32, VEC, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
-import { MAX_LENGTH } from './decode.ts';
 import { SharedPages } from './shared-pages.ts';
-import { decoderTables } from './tables.ts';
 
 const PAGE = 4096;
 const TABLE_BYTES = PAGE * 4;
@@ -79,9 +76,9 @@ export class CodeCache {
   private readonly area: AreaLayout;
   /** Address of the bytes to be decoded (DecoderTables.code). */
   private readonly code: number;
-  /** Records that each superinstruction covers, from table slot firstFused on. */
-  private readonly fusedLength: number[] = [];
+  /** From this table slot on they are superinstructions; how many records each of them covers. */
   private readonly firstFused: number;
+  private readonly fusedLengths: Uint8Array;
   /** By frame and mode (mfn * 2 + mode). */
   private readonly pages: Map<number, CodePage> = new Map();
   private readonly shared: SharedPages;
@@ -96,7 +93,7 @@ export class CodeCache {
   /** Statistics. */
   readonly stats = { decoded: 0, invalidated: 0, pages: 0, 'pages shared': 0, flushes: 0, dropped: 0 };
 
-  constructor(memory: WebAssembly.Memory, area: AreaLayout, encodings: readonly Encoding[], tables: InterpreterTables) {
+  constructor(memory: WebAssembly.Memory, area: AreaLayout, decoder: Uint8Array) {
     this.u8 = new Uint8Array(memory.buffer);
     this.i32 = new Int32Array(memory.buffer);
     this.u16 = new Uint16Array(memory.buffer);
@@ -107,10 +104,12 @@ export class CodeCache {
     this.newestTable = (area.base + AreaHeader.off.code_tables) >>> 2;
     this.arenaUsed = (area.base + AreaHeader.off.arena_used) >>> 2;
     this.code = area.decoder + DecoderTables.off.code;
-    this.u8.set(decoderTables(encodings, tables), area.decoder);
-    this.firstFused = tables.firstFused;
-    for (const [sequence, handler] of Object.entries(tables.fused))
-      this.fusedLength[handler - tables.firstFused] = sequence.split(',').length;
+    this.u8.set(decoder, area.decoder);
+    const header = (field: keyof typeof DecoderTables.off) =>
+      this.view.getUint32(area.decoder + DecoderTables.off[field], true);
+    this.firstFused = header('first_fused');
+    const lengths = area.decoder + header('fused_lengths');
+    this.fusedLengths = this.u8.subarray(lengths, lengths + header('fused_count'));
   }
 
   // ── pages ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -197,7 +196,7 @@ export class CodeCache {
       if (!rec) continue;
       let end = this.u16[(rec + R.next) >>> 1];
       const handler = this.translations?.ownHandler(rec) ?? this.i32[rec >>> 2];
-      const parts = this.fusedLength[handler - this.firstFused];
+      const parts = this.fusedLengths[handler - this.firstFused];
       if (parts) end = this.u16[(rec + (parts - 1) * Record32.size + R.next) >>> 1];
       if (o < offset && end <= offset) continue;
       this.stale(rec);

@@ -2,12 +2,10 @@
  * x86-64 instruction decoding (Intel SDM vol. 2, chapter 2) from the encoding tables: bytes → which encoding, which form,
  * and the operands' fields. Both tiers use it. Nothing here touches machine memory.
  */
+import { MAX_LENGTH } from '../decode-tables.ts';
 import { formKey, isMemoryOperand, operandBytes } from '../semantics/forms.ts';
 import type { Encoding } from '../semantics/table.ts';
 import { Candidates, candidate } from './candidates.ts';
-
-/** Instructions are at most this long; longer ones raise #GP. */
-export const MAX_LENGTH = 15;
 
 export interface Decoded {
   readonly encoding: number;

@@ -1,4 +1,4 @@
-/** Makes the decoder's tables (decode-tables.ts) from the encodings and from what the interpreter was built with. */
+/** Makes the decoder's tables (decode-tables.ts, build/decoder.bin) from the encodings and from what the interpreter is built with. */
 import type { Struct } from '../../abi/layout.ts';
 import * as T from '../decode-tables.ts';
 import type { InterpreterTables } from '../interpreter/generate.ts';
@@ -13,7 +13,7 @@ const hash = (key: number, shift: number): number => Math.imul(key, T.HASH_FACTO
 
 /** The image's bytes, and where the next table goes. */
 class Image {
-  readonly view = new DataView(new ArrayBuffer(T.DECODER_BYTES));
+  readonly view: DataView<ArrayBuffer> = new DataView(new ArrayBuffer(T.DECODER_BYTES));
   private at = T.DecoderTables.size;
 
   /** Room for n structs or numbers of `size` bytes: its address, which goes into the header. */
@@ -42,15 +42,13 @@ class Image {
       }
     }
   }
-  bytes(): Uint8Array {
+  bytes(): Uint8Array<ArrayBuffer> {
     return new Uint8Array(this.view.buffer, 0, this.at);
   }
 }
 
 /** All tables, from address 0 on. */
-export function decoderTables(encodings: readonly Encoding[], tables: InterpreterTables): Uint8Array {
-  if (tables.encodings.length !== encodings.length || tables.encodings.some((t, i) => t !== encodings[i].text))
-    throw new Error('build/interpreter.json does not match the instruction tables: run `npm run build`');
+export function decoderTables(encodings: readonly Encoding[], tables: InterpreterTables): Uint8Array<ArrayBuffer> {
   const image = new Image();
   const candidates = encodings.map((e, index) => candidate(e, index));
   putOpcodes(image, candidates);
@@ -159,12 +157,18 @@ interface Step {
   fused: number;
 }
 
-function putFusions(image: Image, { fused }: InterpreterTables): void {
+function putFusions(image: Image, { fused, firstFused }: InterpreterTables): void {
+  image.header('first_fused', firstFused);
+  const count = Object.keys(fused).length;
+  image.header('fused_count', count);
+  const lengths = image.table('fused_lengths', count, 1);
   const steps = new Map<number, Step>();
   const keyOf = (node: number, handler: number) => node * 65536 + handler;
   for (const [sequence, superinstruction] of Object.entries(fused)) {
     let step: Step | undefined;
-    for (const handler of sequence.split(',').map(Number)) {
+    const handlers = sequence.split(',').map(Number);
+    image.view.setUint8(lengths + superinstruction - firstFused, handlers.length);
+    for (const handler of handlers) {
       const node: number = step?.next ?? 0;
       const key = keyOf(node, handler);
       step = steps.get(key) ?? { node, handler, next: steps.size + 1, fused: 0 };

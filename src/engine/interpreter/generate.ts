@@ -3,6 +3,7 @@
  * table is indexed by Record32.handler. Handlers with equal bodies share a slot. Also returns what the decoder needs:
  * which handler serves which form.
  */
+
 import { RFLAGS } from '../flags.ts';
 import { emitJumpEntry } from '../jump-cache.ts';
 import { Builder } from '../semantics/builder.ts';
@@ -20,6 +21,7 @@ import {
   type Runtime,
   touchesMemory,
 } from './emit.ts';
+import { MAX_FUSED } from './fused.ts';
 import { SPECIAL, SPECIALS } from './special.ts';
 
 /** Which handler serves a form: by address form (all equal when the form has no memory operand). */
@@ -32,8 +34,6 @@ export interface HandlerRow {
 }
 
 export interface InterpreterTables {
-  /** Texts of all encodings, to notice a stale build. */
-  readonly encodings: readonly string[];
   readonly rows: readonly HandlerRow[];
   /** "first,second,…" handlers → the handler that does them in one go. */
   readonly fused: Readonly<Record<string, number>>;
@@ -51,9 +51,6 @@ export const SLICE = 20_000 * Record32.size;
 
 /** Of so many entries from the hypervisor, and exits from translated code to interpreted code, the translator is told of one. */
 const GAP_PERIOD = 1024;
-
-/** Longest sequence that becomes a superinstruction. */
-export const MAX_FUSED = 4;
 
 const RUNTIME_FIXED: Record<string, { args: Type[]; result?: Type }> = {
   probe_read: { args: ['i64', 'i32'], result: 'i32' },
@@ -269,7 +266,7 @@ export function generateInterpreter(
   m.tableGrows = true;
   return {
     wasm: m.encode(),
-    tables: { encodings: encodings.map((e) => e.text), rows, fused, firstFused },
+    tables: { rows, fused, firstFused },
     helpers: [...sigs.keys()],
     handlers: table.length,
     names: new Map([...sources].map(([slot, src]) => [slot, src.name])),

@@ -7,15 +7,13 @@ import {
   AreaHeader, CODE_BYTES, CpuState, DecoderTables, ENCODING_B0, ENCODING_CC, ENCODING_D64, ENCODING_HAS_MODRM, ENCODING_HAS_X,
   ENCODING_LOCK, ENCODING_LOCK_RM, ENCODING_MAY_ADDRESS, ENCODING_MEMORY, ENCODING_MEMORY_FORMS, ENCODING_POP, ENCODING_R0,
   ENCODING_R1, ENCODING_REGISTER, ENCODING_REP, ENCODING_REX, ENCODING_SHORT_ADDRESS, ENCODING_W0, ENCODING_W1, EncodingEntry,
-  FORM_BRANCHES, FORM_ENDS, FORM_TWO_IMMEDIATES, FormEntry, FusionEntry, HASH_FACTOR, NO_DIGIT, OPCODE_ALL_MODRM,
+  FORM_BRANCHES, FORM_ENDS, FORM_KEYS, FORM_TWO_IMMEDIATES, FOUND_NONE, FOUND_RIP, FormEntry, Found, FusionEntry, HASH_FACTOR, MAX_LENGTH, NO_DIGIT, OPCODE_ALL_MODRM,
   OPCODE_ANY_MODRM, OPERAND, OPERAND_FIXED_SHIFT, OPERAND_SIZE, OPERAND_SIZE_SHIFT, OpcodeEntry, PREFIX_66, PREFIX_ANY, PREFIX_F2,
   PREFIX_F3, PREFIX_MASK, PREFIX_NONE, RUN_LENGTH, Record32, SCALE_ADDR16, SCALE_STACK, SPECIAL,
 } from '../../../build/abi/engine';
 import { area } from './percpu';
 
 const PAGE: u32 = 4096;
-/** Instructions are at most this long; longer ones raise #GP. */
-const MAX_LENGTH: u32 = 15;
 
 // What decoding can end with besides a length.
 const UD: i32 = 0;
@@ -23,26 +21,6 @@ const LONG: i32 = -1;
 const SHORT: i32 = -2;
 
 const NONE: u32 = <u32>CpuState.zero;
-const RIP: i32 = 16;
-
-// The instruction that decode() has found: its form, slots of its registers, and fields. Memory operands name registers by number.
-let entry: u32 = 0;
-let form_key: u32 = 0;
-let r0: u32 = 0;
-let r1: u32 = 0;
-let r2: u32 = 0;
-let memory_operand: bool = false;
-let base: i32 = 0;
-let index: i32 = 0;
-let scale: u32 = 0;
-let segment: i32 = 0;
-let disp: i32 = 0;
-let addr32: bool = false;
-let addr16: bool = false;
-let stack: bool = false;
-let imm: u64 = 0;
-let imm2: i32 = 0;
-let rel: i32 = 0;
 
 // @ts-ignore: decorator
 @inline
@@ -154,8 +132,8 @@ function effective_size(e: u32, flags: u32, mode: u32, rex: u32, opsize16: bool)
   return sizes & 4 ? 2 : load<u8>(e + mode, EncodingEntry.largest);
 }
 
-/** Decodes at `at`, of bytes up to `end`; mode 0 = 64-bit, 1 = compatibility. Its length, or UD, LONG, SHORT. */
-function decode(at: u32, end: u32, mode: u32): i32 {
+/** Decodes at `at`, of bytes up to `end`; mode 0 = 64-bit, 1 = compatibility. Its length, with the rest in DecoderTables.found; or UD, LONG, SHORT. */
+function decode(t: u32, at: u32, end: u32, mode: u32): i32 {
   const long = mode == 0;
   const limit = min(end, at + MAX_LENGTH);
   const short: i32 = limit - at >= MAX_LENGTH ? LONG : SHORT;
@@ -199,7 +177,6 @@ function decode(at: u32, end: u32, mode: u32): i32 {
   }
   const rex_r = (rex & 4) << 1;
   const rex_b = (rex & 1) << 3;
-  const t = tables();
   const opcode = t + load<u32>(t, DecoderTables.opcodes) + (map << 8 | b) * <u32>OpcodeEntry.SIZE;
   if (!load<u8>(opcode, OpcodeEntry.count)) return UD;
   let modrm: u32 = 0;
@@ -214,15 +191,14 @@ function decode(at: u32, end: u32, mode: u32): i32 {
   const flags = load<u32>(e, EncodingEntry.flags);
   const size_log = effective_size(e, flags, mode, rex, opsize16);
   const opsize: u32 = 1 << size_log;
-  addr16 = !long && addr_prefix;
-  addr32 = long ? addr_prefix : true;
+  const addr16 = !long && addr_prefix;
 
   // modrm, sib, displacement.
   let rm: u32 = 0;
-  base = -1;
-  index = -1;
-  scale = 0;
-  disp = 0;
+  let base: i32 = FOUND_NONE;
+  let index: i32 = FOUND_NONE;
+  let scale: u32 = 0;
+  let disp: i32 = 0;
   const mem = (flags & ENCODING_MAY_ADDRESS) != 0 && mod != 3;
   if (flags & ENCODING_HAS_MODRM) {
     if (p >= limit) return short;
@@ -232,7 +208,8 @@ function decode(at: u32, end: u32, mode: u32): i32 {
       let disp_bytes: u32 = mod == 1 ? 1 : 0;
       if (addr16) {
         if (mod == 2 || (mod == 0 && rm == 6)) disp_bytes = 2;
-        base_of_16(rm, mod);
+        base = base_of_16(rm, mod);
+        if (rm < 4) index = 6 + (rm & 1);
         if (seg < 0) seg = base == 5 ? 2 : 3;
       } else {
         let from_rip = false;
@@ -242,10 +219,10 @@ function decode(at: u32, end: u32, mode: u32): i32 {
           const sib: u32 = load<u8>(p++);
           scale = sib >> 6;
           index = ((sib >> 3) & 7) | ((rex & 2) << 2);
-          if (index == 4) index = -1;
+          if (index == 4) index = FOUND_NONE;
           base = (sib & 7) | rex_b;
           if ((sib & 7) == 5 && mod == 0) {
-            base = -1;
+            base = FOUND_NONE;
             disp_bytes = 4;
           }
         } else if (rm == 5 && mod == 0) {
@@ -254,7 +231,7 @@ function decode(at: u32, end: u32, mode: u32): i32 {
         } else base = rm | rex_b;
         // Default segment: SS for rsp and rbp bases.
         if (seg < 0) seg = base == 4 || base == 5 ? 2 : 3;
-        if (from_rip) base = RIP;
+        if (from_rip) base = FOUND_RIP;
       }
       if (p + disp_bytes > limit) return short;
       if (disp_bytes) disp = signed_at(p, disp_bytes);
@@ -265,14 +242,13 @@ function decode(at: u32, end: u32, mode: u32): i32 {
   if (lock && !(flags & ENCODING_LOCK || (mem && flags & ENCODING_LOCK_RM))) return UD;
 
   // Operands.
-  imm = 0;
-  imm2 = 0;
-  rel = 0;
-  r0 = NONE;
-  r1 = NONE;
-  r2 = NONE;
+  const found = t + <u32>DecoderTables.found;
+  let imm: u64 = 0;
+  let imm2: i32 = 0;
+  let rel: i32 = 0;
+  store<u64>(found, NONE | NONE << 16 | <u64>NONE << 32, Found.slots);
   let imms: u32 = 0;
-  memory_operand = mem;
+  let memory_operand = mem;
   const operands: u32 = load<u8>(e, EncodingEntry.operands);
   for (let i: u32 = 0; i < operands; i++) {
     const o = load<u32>(e + (i << 2), EncodingEntry.operand);
@@ -368,14 +344,9 @@ function decode(at: u32, end: u32, mode: u32): i32 {
         }
         break;
     }
-    if (i == 0) r0 = slot;
-    else if (i == 1) r1 = slot;
-    else r2 = slot;
+    store<u16>(found + (i << 1), slot, Found.slots);
   }
-  stack = !memory_operand || seg == 2;
-  segment = long && seg < 4 ? -1 : seg;
-  entry = e;
-  form_key =
+  const form =
     mode << 11 |
     size_log << 9 |
     <u32>(mem && (flags & ENCODING_MEMORY_FORMS) != 0) << 8 |
@@ -383,41 +354,41 @@ function decode(at: u32, end: u32, mode: u32): i32 {
     (flags & ENCODING_REP ? rep : 0) << 5 |
     <u32>(addr_prefix && (flags & ENCODING_SHORT_ADDRESS) != 0) << 4 |
     (flags & ENCODING_CC ? b & 15 : 0);
+  const number = (e - t - load<u32>(t, DecoderTables.encodings)) / <u32>EncodingEntry.SIZE;
+  const stack = !memory_operand || seg == 2;
+  store<u64>(found, imm, Found.imm);
+  store<u32>(found, number * FORM_KEYS | form, Found.key);
+  store<i32>(found, base, Found.base);
+  store<i32>(found, index, Found.index);
+  store<i32>(found, disp, Found.disp);
+  store<i32>(found, long && seg < 4 ? -1 : seg, Found.segment);
+  store<i32>(found, rel, Found.rel);
+  store<i32>(found, imm2, Found.imm2);
+  store<u8>(found, scale | (addr16 ? SCALE_ADDR16 : 0) | (stack ? SCALE_STACK : 0), Found.scale);
+  store<u8>(found, memory_operand, Found.memory);
+  store<u8>(found, long ? addr_prefix : true, Found.addr32);
   return p - at;
 }
 
-/** 16-bit addressing: base and index of each rm. */
-function base_of_16(rm: u32, mod: u32): void {
+/** 16-bit addressing: base of each rm. */
+function base_of_16(rm: u32, mod: u32): i32 {
   switch (rm) {
-    case 0:
-    case 1:
-      base = 3;
-      index = 6 + rm;
-      break;
     case 2:
     case 3:
-      base = 5;
-      index = 4 + rm;
-      break;
+      return 5;
     case 4:
-      base = 6;
-      break;
+      return 6;
     case 5:
-      base = 7;
-      break;
+      return 7;
     case 6:
-      base = mod == 0 ? -1 : 5;
-      break;
+      return mod == 0 ? FOUND_NONE : 5;
     default:
-      base = 3;
+      return 3;
   }
 }
 
-/** The FormEntry of the instruction, or 0. */
-function form(): u32 {
-  const t = tables();
-  const number = (entry - t - load<u32>(t, DecoderTables.encodings)) / <u32>EncodingEntry.SIZE;
-  const key = number << 12 | form_key;
+/** The FormEntry of a key, or 0. */
+function form_of(t: u32, key: u32): u32 {
   const shift = load<u32>(t, DecoderTables.form_shift);
   const forms = t + load<u32>(t, DecoderTables.forms);
   const slots = t + load<u32>(t, DecoderTables.form_hash);
@@ -432,37 +403,42 @@ function form(): u32 {
   }
 }
 
-/** Writes the record of the instruction at page offset o. Its FormEntry; 0: there is no form for it, and no record. */
-function put(rec: u32, o: u32, length: u32): u32 {
-  const f = form();
+/** Writes the record of what decode() has found, at page offset o. Its FormEntry; 0: there is no form for it, and no record. */
+function put(t: u32, rec: u32, o: u32, length: u32): u32 {
+  const found = t + <u32>DecoderTables.found;
+  const f = form_of(t, load<u32>(found, Found.key));
   if (!f) return 0;
   const next = o + length;
+  const segment = load<i32>(found, Found.segment);
   let way: u32 = 0;
-  let base_slot = NONE;
-  let index_slot = NONE;
-  let d = disp;
-  if (memory_operand) {
-    if (base == RIP) {
-      base_slot = <u32>CpuState.page;
-      d += next;
-    } else if (base >= 0) base_slot = <u32>CpuState.gpr + base * 8;
-    if (index >= 0) index_slot = <u32>CpuState.gpr + index * 8;
-    way = addr32 ? 2 : index >= 0 || segment >= 0 ? 1 : 0;
+  let base = NONE;
+  let index = NONE;
+  let disp = load<i32>(found, Found.disp);
+  if (load<u8>(found, Found.memory)) {
+    const b = load<i32>(found, Found.base);
+    const i = load<i32>(found, Found.index);
+    if (b == FOUND_RIP) {
+      base = <u32>CpuState.page;
+      disp += next;
+    } else if (b >= 0) base = <u32>CpuState.gpr + b * 8;
+    if (i >= 0) index = <u32>CpuState.gpr + i * 8;
+    way = load<u8>(found, Found.addr32) ? 2 : i >= 0 || segment >= 0 ? 1 : 0;
   }
   store<u32>(rec, load<u16>(f + (way << 1), FormEntry.handlers), Record32.handler);
-  store<u16>(rec, r0, Record32.r0);
-  store<u16>(rec, r1, Record32.r1);
-  store<u16>(rec, r2, Record32.r2);
-  store<u16>(rec, base_slot, Record32.base);
-  store<u16>(rec, index_slot, Record32.index);
+  store<u32>(rec, load<u32>(found, Found.slots), Record32.r0);
+  store<u16>(rec, load<u16>(found + 4, Found.slots), Record32.r2);
+  store<u16>(rec, base, Record32.base);
+  store<u16>(rec, index, Record32.index);
   store<u16>(rec, segment >= 0 ? <u32>CpuState.segbase + segment * 8 : NONE, Record32.seg);
-  store<u8>(rec, scale | (addr16 ? SCALE_ADDR16 : 0) | (stack ? SCALE_STACK : 0), Record32.scale);
+  store<u8>(rec, load<u8>(found, Found.scale), Record32.scale);
   store<u8>(rec, length, Record32.len);
   store<u16>(rec, next, Record32.next);
-  store<i32>(rec, d, Record32.disp);
+  store<i32>(rec, disp, Record32.disp);
   const flags: u32 = load<u16>(f, FormEntry.flags);
-  if (flags & FORM_BRANCHES) store<u64>(rec, <u64>(<u32>(next + rel)) << 32, Record32.imm);
-  else if (flags & FORM_TWO_IMMEDIATES) store<u64>(rec, <u64>(<u32>imm2) << 32 | (imm & 0xffff_ffff), Record32.imm);
+  const imm = load<u64>(found, Found.imm);
+  if (flags & FORM_BRANCHES) store<u64>(rec, <u64>(<u32>(next + load<i32>(found, Found.rel))) << 32, Record32.imm);
+  else if (flags & FORM_TWO_IMMEDIATES)
+    store<u64>(rec, <u64>load<u32>(found, Found.imm2) << 32 | (imm & 0xffff_ffff), Record32.imm);
   else store<u64>(rec, imm, Record32.imm);
   return f;
 }
@@ -483,7 +459,8 @@ function special(rec: u32, handler: u32, next: u32, len: u32, target: u32): void
  */
 export function decode_run(table: u32, at: u32, known: u32, mode: u32, rec: u32, fuse: u32): u32 {
   const start = rec;
-  const bytes = tables() + <u32>DecoderTables.code - at;
+  const t = tables();
+  const bytes = t + <u32>DecoderTables.code - at;
   let o = at;
   let n: u32 = 0;
   for (;;) {
@@ -500,8 +477,8 @@ export function decode_run(table: u32, at: u32, known: u32, mode: u32, rec: u32,
       break;
     }
     store<u32>(place, rec);
-    const length = decode(bytes + o, bytes + min(o + MAX_LENGTH, PAGE), mode);
-    const f = length > 0 ? put(rec, o, length) : 0;
+    const length = decode(t, bytes + o, bytes + min(o + MAX_LENGTH, PAGE), mode);
+    const f = length > 0 ? put(t, rec, o, length) : 0;
     if (!f) {
       if (length == SHORT) special(rec, SPECIAL.STRADDLE, PAGE, PAGE - o, 0);
       else if (length == LONG) special(rec, SPECIAL.GP, o + MAX_LENGTH, MAX_LENGTH, 0);
@@ -515,7 +492,7 @@ export function decode_run(table: u32, at: u32, known: u32, mode: u32, rec: u32,
     n++;
     if (load<u16>(f, FormEntry.flags) & FORM_ENDS) break;
   }
-  if (fuse) fuse_run(start, n);
+  if (fuse) fuse_run(t, start, n);
   return ((rec - start) / <u32>Record32.SIZE) << 8 | n;
 }
 
@@ -524,9 +501,10 @@ export function decode_run(table: u32, at: u32, known: u32, mode: u32, rec: u32,
  * record at `rec`; or UD, LONG, SHORT, and there is none.
  */
 export function decode_one(n: u32, mode: u32, rec: u32, o: u32): i32 {
-  const bytes = tables() + <u32>DecoderTables.code;
-  const length = decode(bytes, bytes + min(n, CODE_BYTES), mode);
-  return length > 0 && !put(rec, o, length) ? UD : length;
+  const t = tables();
+  const bytes = t + <u32>DecoderTables.code;
+  const length = decode(t, bytes, bytes + min(n, CODE_BYTES), mode);
+  return length > 0 && !put(t, rec, o, length) ? UD : length;
 }
 
 /** Where the handler leads to from a node of the tree of superinstructions: its FusionEntry, or 0. */
@@ -544,8 +522,7 @@ function fusion(t: u32, node: u32, handler: u32): u32 {
 }
 
 /** Gives each of the n records from `start` the longest superinstruction that begins there. */
-function fuse_run(start: u32, n: u32): void {
-  const t = tables();
+function fuse_run(t: u32, start: u32, n: u32): void {
   const end = start + n * <u32>Record32.SIZE;
   for (let rec = start; rec < end; rec += <u32>Record32.SIZE) {
     let node: u32 = 0;

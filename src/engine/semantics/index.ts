@@ -1,4 +1,4 @@
-/** Every instruction the engine knows. Order is the encodings' identity (interpreter.json), so it is only part of a build. */
+/** Every instruction the engine knows. Order is the encodings' identity (build/decoder.bin), so it is only part of a build. */
 import { integer } from './integer.ts';
 import { mmx } from './mmx.ts';
 import { sse } from './sse.ts';

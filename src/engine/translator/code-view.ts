@@ -7,6 +7,8 @@ import { Record32 } from '../state.ts';
 const PAGE = 4096;
 /** Pages of a region's code besides the first are at most so far away, so that offsets are 32-bit integers. */
 export const MAX_DELTA = 2 ** 18;
+/** Most pages of a region besides the first. */
+export const MAX_OTHERS = 12;
 
 export interface CodeView {
   /** The bytes of the page `delta` pages on; undefined: not to be had. The same at each call. */

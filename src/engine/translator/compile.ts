@@ -3,13 +3,11 @@ import type { Type } from '../semantics/ir.ts';
 import { Module } from '../wasm/module.ts';
 import type { Region } from './discover.ts';
 import { RegionFunction } from './function.ts';
+import { regionName } from './library.ts';
 import { allNodes } from './prepare.ts';
 import { RegionFunc } from './region-func.ts';
 
 const HANDLER = { params: ['i32', 'i32', 'i32'], results: ['i32'] } as const;
-
-/** Name of the export that is region `r`. */
-export const regionName = (r: number): string => `${r}`;
 
 /** Imports: env.memory, env.id and env.tableN (Translation.tables), translator.bind, engine.table, env.dropped, engine.go, jump, interpret and perhaps preempt, and functions of the runtime. */
 export function compileRegions(regions: readonly Region[]): Uint8Array<ArrayBuffer> {

@@ -1,7 +1,8 @@
 /** Which instructions make a region: the basic blocks that are reached from an entry, up to a limit. */
-import { type Decoded, InstructionDecoder, MAX_LENGTH } from '../decode/decode.ts';
+import { type Decoded, InstructionDecoder } from '../decode/decode.ts';
+import { MAX_LENGTH } from '../decode-tables.ts';
 import type { Encoding } from '../semantics/table.ts';
-import { type CodeView, MAX_DELTA, pageOf } from './code-view.ts';
+import { type CodeView, MAX_DELTA, MAX_OTHERS, pageOf } from './code-view.ts';
 import { markDeadFlags } from './dead-flags.ts';
 import { Descriptions, type Instruction } from './prepare.ts';
 
@@ -13,8 +14,6 @@ const MORE_INSTRUCTIONS = 64;
 const SHORT = 20;
 /** Most targets besides the first. */
 const MAX_TARGETS = 48;
-/** Most pages of a region besides the first. */
-export const MAX_OTHERS = 12;
 
 /** All places in code are offsets from the page in which the region is entered; other pages' are below 0 or from 4096 on. */
 export interface Block {

@@ -43,6 +43,9 @@ export interface Translation extends Part {
   places: number;
 }
 
+/** Name of the export that is region `r`. */
+export const regionName = (r: number): string => `${r}`;
+
 /** Not yet looked for. */
 export const UNBOUND = -1;
 /** Found to be another code: it is not tried again. */

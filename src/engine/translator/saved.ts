@@ -3,8 +3,7 @@
  * of each page, wasm and machine code. All numbers are u32, little-endian. Nothing but the machine code is believed: what does not
  * hold together is refused as a whole.
  */
-import { MAX_DELTA } from './code-view.ts';
-import { MAX_OTHERS } from './discover.ts';
+import { MAX_DELTA, MAX_OTHERS } from './code-view.ts';
 import type { Part, Translation } from './library.ts';
 
 /** A translation that need not be instantiated yet. */

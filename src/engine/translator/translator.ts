@@ -3,12 +3,10 @@
  * the interpreter's handlers.
  */
 import type { CodeCache, CodePage } from '../decode/code-cache.ts';
-import type { Encoding } from '../semantics/table.ts';
 import { CpuState } from '../state.ts';
 import { type CodeView, memoryView, type PageList } from './code-view.ts';
-import { regionName } from './compile.ts';
-import { Library, matches, type Translation, UNBOUND } from './library.ts';
-import { type Made, Maker, type Order, type Workshop } from './maker.ts';
+import { Library, matches, regionName, type Translation, UNBOUND } from './library.ts';
+import type { Made, Maker, Order, Workshop } from './maker.ts';
 import { Regions } from './regions.ts';
 import { decodeSaved, encodeSaved } from './saved.ts';
 
@@ -43,7 +41,6 @@ const KEPT = 0.75;
 export interface TranslatorOptions {
   readonly memory: WebAssembly.Memory;
   readonly cache: CodeCache;
-  readonly encodings: readonly Encoding[];
   /** The interpreter's function table, its go, jump and interpret, and the runtime's exports. */
   readonly table: WebAssembly.Table;
   readonly engine: WebAssembly.ModuleImports;
@@ -52,8 +49,9 @@ export interface TranslatorOptions {
   readonly limitMiB: number;
   /** A saved translation's module from its machine code; undefined if it is none for this host. */
   readonly compiled?: (wasm: Uint8Array, code: Uint8Array) => WebAssembly.Module | undefined;
-  /** Who makes what `sample` finds hot; absent: this thread, at once. */
+  /** Who makes what `sample` finds hot: others, or, without them, `maker` on this thread at once. */
   readonly workshop?: Workshop;
+  readonly maker?: Pick<Maker, 'make'>;
 }
 
 /** Of a translation that has not been put anywhere. */
@@ -111,7 +109,6 @@ interface Pending {
 export class Translator {
   private readonly o: TranslatorOptions;
   private readonly view: DataView;
-  private readonly maker: Maker;
   private readonly library = new Library();
   private readonly regions: Regions;
   private readonly dropped = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
@@ -136,7 +133,7 @@ export class Translator {
   constructor(o: TranslatorOptions) {
     this.o = o;
     this.view = new DataView(o.memory.buffer);
-    this.maker = new Maker(o.encodings);
+    if (!o.workshop && !o.maker) throw new Error('translator: neither a workshop nor a maker');
     const unlink = o.runtime.jumps_reset as () => void;
     this.regions = new Regions(o.memory, this.library, this.dropped, (t) => this.load(t), unlink);
     this.imports = {
@@ -286,7 +283,7 @@ export class Translator {
   /** On this thread, at once; false if there is nothing for the translator. */
   private make(page: CodePage, view: CodeView, hot: readonly number[], instead: boolean, whole: boolean): boolean {
     const start = performance.now();
-    const made = this.maker.make(view, hot, whole);
+    const made = this.o.maker?.make(view, hot, whole);
     if (made) this.put(page, made, instead, undefined);
     else this.refuse(page, hot[0]);
     this.stats.ms += performance.now() - start;
