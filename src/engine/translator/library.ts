@@ -19,6 +19,8 @@ export interface Translation extends Part {
   readonly open: boolean;
   /** It has jumps to computed places, returns aside. */
   readonly computed: boolean;
+  /** Places in other pages, as offsets from the page's start, that were to be targets of its computed jumps. */
+  readonly beside: readonly number[];
   /** Page offsets of the entries. */
   readonly entries: readonly number[];
   /** Parts in other pages, so many pages on. */

@@ -7,7 +7,7 @@ import { bytesOf, type Translation } from './library.ts';
 
 /** A translation just made. */
 export interface Made
-  extends Pick<Translation, 'hot' | 'open' | 'computed' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm'> {
+  extends Pick<Translation, 'hot' | 'open' | 'computed' | 'beside' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm'> {
   /** Guest instructions in it. */
   readonly instructions: number;
 }
@@ -31,6 +31,7 @@ export class Maker {
       hot: first,
       open,
       computed,
+      beside: computed ? hot.filter((o) => pageOf(o) !== 0) : [],
       entries,
       ...part(0, ranges),
       others,

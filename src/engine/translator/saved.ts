@@ -3,12 +3,12 @@
  * of each page, wasm and machine code. All numbers are u32, little-endian. Nothing but the machine code is believed: what does not
  * hold together is refused as a whole.
  */
-import { MAX_DELTA, MAX_OTHERS } from './code-view.ts';
+import { MAX_DELTA, MAX_OTHERS, pageOf } from './code-view.ts';
 import type { Part, Translation } from './library.ts';
 
 /** A translation that need not be instantiated yet. */
 export interface Saved
-  extends Pick<Translation, 'hot' | 'open' | 'computed' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm' | 'code'> {
+  extends Pick<Translation, 'hot' | 'open' | 'computed' | 'beside' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm' | 'code'> {
   /** How many runs it was not used in, since it was last. */
   readonly age: number;
 }
@@ -53,6 +53,7 @@ export function encodeSaved(list: readonly Saved[]): Uint8Array<ArrayBuffer> {
     w.u32(t.age);
     w.u32((t.open ? OPEN : 0) | (t.computed ? COMPUTED : 0));
     w.list(t.hot);
+    w.list(t.beside);
     w.list(t.entries);
     w.u32(t.others.length);
     for (const p of [t, ...t.others]) {
@@ -119,6 +120,7 @@ function one(r: Reader): Saved {
   const flags = r.u32();
   const [open, computed] = [(flags & OPEN) !== 0, (flags & COMPUTED) !== 0];
   const hot = r.list(PAGE - 1);
+  const beside = r.list(2 ** 32 - 1).map((o) => o | 0);
   const entries = r.list(PAGE - 1);
   const others = r.u32();
   if (!entries.length || others > MAX_OTHERS) throw new RangeError('no entry, or too many pages');
@@ -127,7 +129,8 @@ function one(r: Reader): Saved {
     throw new RangeError('an entry that is not in the code');
   const rest = Array.from({ length: others }, () => part(r));
   if (rest.some((p) => p.delta === 0 || Math.abs(p.delta) > MAX_DELTA)) throw new RangeError('a page out of reach');
-  return { age, open, computed, hot, entries, ...first, others: rest, wasm: r.raw(), code: r.raw() };
+  if (beside.some((o) => pageOf(o) === 0 || Math.abs(pageOf(o)) > MAX_DELTA)) throw new RangeError('a place out of reach');
+  return { age, open, computed, hot, beside, entries, ...first, others: rest, wasm: r.raw(), code: r.raw() };
 }
 
 function part(r: Reader): Part & { delta: number } {

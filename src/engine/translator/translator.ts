@@ -238,14 +238,15 @@ export class Translator {
     let places = 0;
     // The page may have more than belongs together: what ran last does.
     for (const t of seen.sort((a, b) => b.used - a.used)) {
-      if (places + t.hot.length > MAX_HOT) continue;
-      places += t.hot.length;
+      const n = t.hot.length + t.beside.length;
+      if (places + n > MAX_HOT) continue;
+      places += n;
       parts.push(t);
     }
-    const beside = parts.some((t) => t.computed) ? this.beside(cpu, parts).slice(0, Math.max(0, MAX_HOT - places)) : [];
-    if (parts.length < 2 && !parts[0]?.open && !beside.length) return true;
-    const hot = new Set(parts.toSorted((a, b) => b.hot.length - a.hot.length).flatMap((t) => t.hot));
-    const all = [...hot, ...beside];
+    const more = parts.some((t) => t.computed) ? this.beside(cpu, parts).slice(0, Math.max(0, MAX_HOT - places)) : [];
+    if (parts.length < 2 && !parts[0]?.open && !more.length) return true;
+    const hot = parts.toSorted((a, b) => b.hot.length - a.hot.length).flatMap((t) => t.hot);
+    const all = [...new Set([...hot, ...parts.flatMap((t) => t.beside), ...more])];
     const heat = this.heatOf(page);
     // What did not go in then does not now.
     if (heat.asked(all)) return true;
@@ -255,8 +256,8 @@ export class Translator {
   }
 
   /**
-   * Hot places of the pages before and behind, as offsets, whose code is not among that of these translations: their computed
-   * jumps may lead there, as those of a loop with a table of labels do, which lies where it happens to.
+   * Hot places of the pages before and behind, as offsets, that these translations were not made for and whose code is not among
+   * theirs: their computed jumps may lead there, as those of a loop with a table of labels do, which lies where it happens to.
    */
   private beside(cpu: number, parts: readonly Translation[]): number[] {
     const { cache } = this.o;
@@ -265,7 +266,7 @@ export class Translator {
       const recent = page ? this.regions.translations(page).filter((t) => this.stats.samples - t.used < RECENT) : [];
       const known = parts.flatMap((t) => t.others.filter((p) => p.delta === delta).flatMap((p) => p.ranges));
       const places = recent.flatMap((t) => t.hot).filter((o) => !known.some(([from, to]) => from <= o && o < to));
-      return places.map((o) => o + delta * PAGE);
+      return places.map((o) => o + delta * PAGE).filter((o) => !parts.some((t) => t.beside.includes(o)));
     });
   }
 
@@ -339,12 +340,14 @@ export class Translator {
   }
 
   private put(page: CodePage, made: Made, instead: boolean, module: WebAssembly.Module | undefined): void {
-    const { hot, open, computed, entries, ranges, bytes, others, wasm } = made;
+    const { hot, open, computed, beside, entries, ranges, bytes, others, wasm } = made;
     const used = this.unseen();
     const t: Translation = {
       hot,
-      open,
+      // What a merge left out does not go in another time.
+      open: open && !instead,
       computed,
+      beside,
       entries,
       ranges,
       bytes,
