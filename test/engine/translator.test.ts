@@ -423,6 +423,24 @@ describe('hot code', () => {
     expect(hot).toContainEqual([a, b]);
     for (const at of others) expect(hot).toContainEqual([at]);
   });
+
+  it('keeps the places of other pages that it was made for when others get hot', () => {
+    // As above, with b in the next page, in two places one after the other.
+    const a = 0x400;
+    const beside = [4096 + 0x80, 4096 + 0x100];
+    const s = prepare([], false);
+    s.poke(CODE + BigInt(a), hex('4801ca 90 ffe7'));
+    for (const b of beside) s.poke(CODE + BigInt(b), hex('ffc9 7402 ffe6 0f0b'));
+    s.setGpr(GPR.RSI, CODE + BigInt(a));
+    for (const b of beside) {
+      s.setGpr(GPR.RDI, CODE + BigInt(b));
+      s.setGpr(GPR.RCX, 1_000_000n);
+      s.set64('rip', CODE + BigInt(a));
+      while (s.run(s.get64('rip'), 100_000) === EXIT.PREEMPT);
+    }
+    const made = decodeSaved(s.engine.translator!.save()).find((t) => t.hot.includes(a) && t.computed);
+    expect(made?.beside).toEqual(beside);
+  });
 });
 
 describe('memory for translations', () => {

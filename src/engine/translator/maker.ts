@@ -7,7 +7,10 @@ import { bytesOf, type Translation } from './library.ts';
 
 /** A translation just made. */
 export interface Made
-  extends Pick<Translation, 'hot' | 'open' | 'computed' | 'beside' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm'> {
+  extends Pick<
+    Translation,
+    'hot' | 'open' | 'computed' | 'beside' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm'
+  > {
   /** Guest instructions in it. */
   readonly instructions: number;
 }

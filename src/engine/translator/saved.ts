@@ -8,7 +8,10 @@ import type { Part, Translation } from './library.ts';
 
 /** A translation that need not be instantiated yet. */
 export interface Saved
-  extends Pick<Translation, 'hot' | 'open' | 'computed' | 'beside' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm' | 'code'> {
+  extends Pick<
+    Translation,
+    'hot' | 'open' | 'computed' | 'beside' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm' | 'code'
+  > {
   /** How many runs it was not used in, since it was last. */
   readonly age: number;
 }
@@ -129,7 +132,8 @@ function one(r: Reader): Saved {
     throw new RangeError('an entry that is not in the code');
   const rest = Array.from({ length: others }, () => part(r));
   if (rest.some((p) => p.delta === 0 || Math.abs(p.delta) > MAX_DELTA)) throw new RangeError('a page out of reach');
-  if (beside.some((o) => pageOf(o) === 0 || Math.abs(pageOf(o)) > MAX_DELTA)) throw new RangeError('a place out of reach');
+  if (beside.some((o) => pageOf(o) === 0 || Math.abs(pageOf(o)) > MAX_DELTA))
+    throw new RangeError('a place out of reach');
   return { age, open, computed, hot, beside, entries, ...first, others: rest, wasm: r.raw(), code: r.raw() };
 }
 
