@@ -111,7 +111,7 @@ export function createEngine(o: EngineOptions): Engine {
       invalidate: (mfn: number, offset: number, len: number) => cache.invalidate(mfn, offset, len),
     },
     host: {
-      now: () => o.host.now(),
+      now: o.host.now,
       random: () => o.host.random(),
       stop_others: () => o.host.stopOthers(),
       resume_others: () => o.host.resumeOthers(),
