@@ -16,7 +16,7 @@ export async function makeFiles(
   const images = await loadImages(parseOptions([...options]), ROOT, new Cache(), say);
   const executable = buildPrograms(dir);
   const files = { kernel: join(dir, 'vmlinuz'), ramdisk: join(dir, 'initrd') };
-  writeFileSync(files.kernel, images.image);
+  writeFileSync(files.kernel, images.image.read());
   writeFileSync(files.ramdisk, withPrograms(images.ramdisk, executable));
   return { ...files, executable };
 }

@@ -9,7 +9,7 @@ import { mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HYPERVISOR_DATA, RUNTIME_DATA } from '../src/machine/layout.ts';
-import { bringUpToDate, type Part, replaceFile } from './up-to-date.ts';
+import { bringUpToDate, isAsSeen, type Part, replaceFile } from './up-to-date.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const BUILD = join(ROOT, 'build');
@@ -129,6 +129,14 @@ const PARTS: readonly Part[] = [
   },
 ];
 
+const STAMPS = join(BUILD, 'stamps');
+
+/** Whether nothing has changed since the last build, by the files' times; false says nothing. */
+export async function isUpToDate(): Promise<boolean> {
+  for (const part of PARTS) if (!(await isAsSeen(ROOT, STAMPS, part))) return false;
+  return true;
+}
+
 /** Build everything that is out of date; `log` gets a line per part. */
 export async function build(
   log: (line: string) => void = (l) => console.error(l),
@@ -137,7 +145,7 @@ export async function build(
   process.chdir(ROOT);
   mkdirSync(BUILD, { recursive: true });
   for (const part of PARTS) {
-    if (!only || only.includes(part.name)) await bringUpToDate(ROOT, join(BUILD, 'stamps'), part, { force, log });
+    if (!only || only.includes(part.name)) await bringUpToDate(ROOT, STAMPS, part, { force, log });
   }
 }
 

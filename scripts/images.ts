@@ -11,6 +11,6 @@ import { parseOptions } from '../src/start/options.ts';
 const dir = fileURLToPath(new URL('../build/images/', import.meta.url));
 const { image, ramdisk } = await loadImages(parseOptions([]), dir, new Cache(), (line) => console.error(line));
 mkdirSync(dir, { recursive: true });
-writeFileSync(`${dir}vmlinuz`, image);
+writeFileSync(`${dir}vmlinuz`, image.read());
 writeFileSync(`${dir}initramfs`, ramdisk);
 console.log(`${dir}vmlinuz\n${dir}initramfs`);

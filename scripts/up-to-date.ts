@@ -22,7 +22,12 @@ export interface Part {
 interface Stamp {
   readonly inputs: string;
   readonly outputs: string;
+  /** As `look` found all of them when their content was last compared. */
+  readonly seen?: string;
 }
+
+/** So long after a change another one may have the same time, on file systems with coarse clocks. */
+const SETTLED_MS = 2000;
 
 /** Builds of a part whose inputs change meanwhile, before it is left as it is: the next build goes on. */
 const ATTEMPTS = 3;
@@ -43,6 +48,28 @@ function digest(root: string, paths: readonly string[]): string {
     h.update(file.slice(root.length)).update('\0').update(readFileSync(file)).update('\0');
   }
   return found ? h.digest('hex') : '';
+}
+
+/**
+ * What changes whenever a file does (its times cannot be set back: ctime), without reading any. `settled`: none of them changed
+ * just now.
+ */
+function look(root: string, part: Part, key: string): { readonly seen: string; readonly settled: boolean } {
+  const h = createHash('sha256').update(key);
+  const recent = BigInt(Date.now() - SETTLED_MS) * 1_000_000n;
+  let settled = true;
+  for (const file of [...part.inputs, ...part.outputs].flatMap((p) => [...files(join(root, p))])) {
+    const { dev, ino, size, mtimeNs, ctimeNs } = statSync(file, { bigint: true });
+    if (ctimeNs > recent || mtimeNs > recent) settled = false;
+    h.update([file.slice(root.length), dev, ino, size, mtimeNs, ctimeNs, ''].join('\0'));
+  }
+  return { seen: h.digest('hex'), settled };
+}
+
+/** Is the part as it was when its content was last compared? False says nothing. */
+export async function isAsSeen(root: string, stamps: string, part: Part): Promise<boolean> {
+  const seen = readStamp(join(stamps, `${part.name}.json`))?.seen;
+  return seen !== undefined && seen === look(root, part, (await part.key?.()) ?? '').seen;
 }
 
 /** Others see the old file or the new one, never a part of it. */
@@ -72,11 +99,17 @@ export async function bringUpToDate(
   const stampFile = join(stamps, `${part.name}.json`);
   const key = (await part.key?.()) ?? '';
   let built = false;
+  const { seen, settled } = look(root, part, key);
+  if (!force && readStamp(stampFile)?.seen === seen) return false;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const inputs = digest(root, part.inputs) + key;
     const stamp = readStamp(stampFile);
     const fresh = stamp?.inputs === inputs && stamp.outputs !== '' && stamp.outputs === digest(root, part.outputs);
-    if (fresh && !(force && !built)) return built;
+    if (fresh && !(force && !built)) {
+      // What was looked at before it was read has not changed since.
+      if (settled && !built) replaceFile(stampFile, JSON.stringify({ ...stamp, seen } satisfies Stamp));
+      return built;
+    }
     const t = performance.now();
     const what = await part.run();
     built = true;

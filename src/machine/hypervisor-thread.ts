@@ -1,31 +1,23 @@
 /**
  * What every thread that enters the hypervisor sets up: its own instances of the engine runtime and of the hypervisor
- * over the machine's memory. pCPU workers also run guest code; threads of TypeScript domains only make hypercalls.
+ * over the machine's memory. pCPU workers also run guest code; threads of TypeScript domains only make hypercalls, and load
+ * nothing of the decoder and the interpreter.
  */
 
-import { createEngine, type Engine, type EngineOptions } from '../engine/engine.ts';
+import { createBareEngine, type EngineHost, type Fn } from '../engine/bare.ts';
 import { type BootTime, createClock } from './clock.ts';
-import { moduleOf } from './machine-code.ts';
-import type { MachineParts } from './parts.ts';
-import { type WorkshopEnd, workshopAt } from './workshop.ts';
 
+/** Of every thread. */
 export interface ThreadOptions {
-  readonly parts: MachineParts;
+  readonly hypervisor: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
   readonly frames: number;
   readonly slot: number;
   /** Engine area of this slot. */
   readonly area: number;
-  readonly arenaSize: number;
   readonly boot: BootTime;
   /** Seed of the random source in deterministic mode; absent: real entropy. */
   readonly seed?: number;
-  /** As in MachineOptions. */
-  readonly translationMiB?: number;
-  readonly translations?: Uint8Array;
-  /** Where translations are made; absent: on this thread, by `maker`. */
-  readonly workshop?: WorkshopEnd;
-  readonly maker?: EngineOptions['maker'];
   readonly log: (text: string) => void;
 }
 
@@ -41,11 +33,6 @@ export interface HypervisorExports {
   ts_thread_attach(slot: number, domid: number, mfn: number, pages: number): number;
   ts_thread_detach(slot: number): number;
   [name: string]: unknown;
-}
-
-export interface HypervisorThread {
-  readonly engine: Engine;
-  readonly hypervisor: HypervisorExports;
 }
 
 /** The hypervisor found one of its invariants broken; the machine has stopped. */
@@ -107,31 +94,26 @@ export function hostImports(o: Pick<ThreadOptions, 'memory' | 'boot' | 'seed' | 
   };
 }
 
-export function createThread(o: ThreadOptions): HypervisorThread {
+/**
+ * The hypervisor's exports on the calling thread; `engine` makes what it imports as module `engine`. pCPUs have whole engines
+ * (pcpu.ts).
+ */
+export function createThread(o: ThreadOptions, engine: (host: EngineHost) => Record<string, Fn>): HypervisorExports {
   const imports = hostImports(o);
   const { now, random } = imports.host;
-  const engine = createEngine({
-    ...o.parts,
-    memory: o.memory,
-    area: o.area,
-    frames: o.frames,
-    arenaSize: o.arenaSize,
-    translationMiB: o.translationMiB,
-    translations: o.translations,
-    compiled: moduleOf,
-    workshop: o.workshop && workshopAt(o.workshop),
-    maker: o.maker,
-    host: {
+  const instance = new WebAssembly.Instance(o.hypervisor, {
+    ...imports,
+    engine: engine({
       now,
       random,
       stopOthers: () => hypervisor.stop_others(),
       resumeOthers: () => hypervisor.resume_others(),
-    },
-  });
-  const instance = new WebAssembly.Instance(o.parts.hypervisor, {
-    ...imports,
-    engine: engine.exports as WebAssembly.ModuleImports,
+    }) as WebAssembly.ModuleImports,
   });
   const hypervisor = instance.exports as unknown as HypervisorExports;
-  return { engine, hypervisor };
+  return hypervisor;
 }
+
+/** On a thread that runs no guest code. */
+export const createBareThread = (o: ThreadOptions & { readonly runtime: WebAssembly.Module }): HypervisorExports =>
+  createThread(o, (host) => createBareEngine(o.runtime, o.memory, o.area, host));

@@ -85,8 +85,14 @@ export function codeOf(m: WebAssembly.Module): Uint8Array<ArrayBuffer> | undefin
   return fits(code) ? code : undefined;
 }
 
+/** The bytes as all of an ArrayBuffer, copied if they are not: a part of a file, say, in shared memory. */
+function whole(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const { buffer, byteLength } = bytes;
+  return buffer instanceof ArrayBuffer && buffer.byteLength === byteLength ? new Uint8Array(buffer) : bytes.slice();
+}
+
 /** The module that `code` was made from, and `wasm`; undefined if V8 does not take it. */
 export function moduleOf(wasm: Uint8Array, code: Uint8Array): WebAssembly.Module | undefined {
   if (!natives || !fits(code)) return undefined;
-  return natives.deserialize(code.slice().buffer as ArrayBuffer, wasm.slice());
+  return natives.deserialize(whole(code).buffer, whole(wasm));
 }

@@ -5,12 +5,12 @@
 import { availableParallelism } from 'node:os';
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { areaLayout, arenaSize, codeOwnersSize } from '../engine/area.ts';
-import { prepareArea } from '../engine/engine.ts';
+import { prepareArea } from '../engine/bare.ts';
 import { type BootTime, bootTime } from './clock.ts';
 import { closeGate, type DomainThreadData, newGate } from './domain-thread.ts';
-import { createThread, type HypervisorThread, type ThreadOptions } from './hypervisor-thread.ts';
+import { createBareThread, type HypervisorExports } from './hypervisor-thread.ts';
 import { AREA_BASE, MACHINE_INFO_ADDRESS, MACHINE_MAGIC, MachineInfo } from './layout.ts';
-import { loadParts, type MachineParts } from './parts.ts';
+import { loadModule, type MachineParts } from './parts.ts';
 import { takePcpuThread } from './pcpu-threads.ts';
 import type { FromPcpu, PcpuData } from './pcpu-worker.ts';
 import type { SaveReply, SaveRequest, WorkshopData } from './translator-worker.ts';
@@ -60,7 +60,7 @@ export class Machine {
   readonly frames: number;
   readonly pcpus: number;
   readonly reserved: number;
-  private readonly thread: HypervisorThread;
+  private readonly thread: HypervisorExports;
   private readonly workers: Worker[] = [];
   private workshop: Worker | undefined;
   private readonly i32: Int32Array;
@@ -82,7 +82,7 @@ export class Machine {
     frames: number,
     pcpus: number,
     reserved: number,
-    thread: HypervisorThread,
+    thread: HypervisorExports,
     domains: { boot: BootTime; module: WebAssembly.Module; threads: number },
   ) {
     this.reserved = reserved;
@@ -105,7 +105,9 @@ export class Machine {
     if (!Number.isInteger(pcpus) || pcpus < 1 || pcpus > 64)
       throw new RangeError(`${pcpus} pCPUs: 1 to 64 are possible`);
     if (o.deterministic && pcpus !== 1) throw new RangeError('deterministic mode needs exactly one pCPU');
-    const parts = o.parts ?? loadParts();
+    const [hypervisor, runtime] = o.parts
+      ? [o.parts.hypervisor, o.parts.runtime]
+      : [loadModule('hypervisor.wasm'), loadModule('runtime.wasm')];
     const log = o.log ?? (() => {});
     const boot = o.deterministic ? { ...bootTime(), wall: DETERMINISTIC_WALL } : bootTime();
     const seed = o.deterministic ? (o.seed ?? 1) : undefined;
@@ -146,30 +148,17 @@ export class Machine {
     set('credit2_runqueue_cpus', o.credit2RunqueueCpus ?? 0);
     info.setBigUint64(MachineInfo.off.wall_boot_ns, BigInt(Math.round(boot.wall)), true);
 
-    const common: Omit<ThreadOptions, 'slot' | 'area' | 'arenaSize' | 'log'> = {
-      parts,
-      memory,
-      frames,
-      boot,
-      seed,
-      translationMiB: o.translationMiB,
-      translations: o.translations,
-    };
-    const thread = createThread({
-      ...common,
-      translationMiB: 0,
-      translations: undefined,
-      slot: pcpus,
-      ...areas[pcpus],
-      log,
-    });
-    thread.hypervisor.boot(pcpus);
-    thread.hypervisor.cpu_init(pcpus, 1);
-    const m = new Machine(memory, frames, pcpus, reserved, thread, { boot, module: parts.hypervisor, threads });
+    const common = { hypervisor, memory, frames, boot, seed };
+    const thread = createBareThread({ ...common, runtime, slot: pcpus, ...areas[pcpus], log });
+    thread.boot(pcpus);
+    thread.cpu_init(pcpus, 1);
+    const m = new Machine(memory, frames, pcpus, reserved, thread, { boot, module: hypervisor, threads });
     // Deterministic mode has translations at the same instructions each time.
     const ends = o.deterministic || o.translationMiB === 0 ? [] : m.startWorkshop(o.translations);
+    const { parts, translationMiB, translations } = o;
+    const shared = { ...common, parts, translationMiB, translations };
     await Promise.all(
-      areas.slice(0, pcpus).map((a, slot) => m.startPcpu({ ...common, slot, ...a, workshop: ends[slot] }, log)),
+      areas.slice(0, pcpus).map((a, slot) => m.startPcpu({ ...shared, slot, ...a, workshop: ends[slot] }, log)),
     );
     return m;
   }
@@ -193,7 +182,7 @@ export class Machine {
     return channels.map((c, index) => ({ port: c.port2, posted, index }));
   }
 
-  private startPcpu(options: Omit<ThreadOptions, 'log'>, log: (t: string) => void): Promise<void> {
+  private startPcpu(options: Omit<PcpuData, 'logged'>, log: (t: string) => void): Promise<void> {
     const logged = options.seed === undefined ? undefined : new Int32Array(new SharedArrayBuffer(4));
     const data: PcpuData = { ...options, logged };
     return new Promise((resolve, reject) => {
@@ -235,7 +224,7 @@ export class Machine {
 
   /** dom0's hypercall; guest handles are machine addresses. */
   hypercall(op: number, a1 = 0n, a2 = 0n, a3 = 0n, a4 = 0n, a5 = 0n): bigint {
-    return this.thread.hypervisor.hypercall(op, a1, a2, a3, a4, a5);
+    return this.thread.hypercall(op, a1, a2, a3, a4, a5);
   }
 
   /**
@@ -245,7 +234,7 @@ export class Machine {
   openDomainThread(domid: number, mfn: number, pages: number): DomainThreadData {
     const slot = this.freeSlots.pop();
     if (slot === undefined) throw new RangeError('no CPU slot is left for another driver domain');
-    const rc = this.thread.hypervisor.ts_thread_attach(slot, domid, mfn, pages);
+    const rc = this.thread.ts_thread_attach(slot, domid, mfn, pages);
     if (rc !== 0) {
       this.freeSlots.push(slot);
       throw new Error(`domain ${domid} cannot be given a thread: error ${-rc}`);
@@ -257,13 +246,13 @@ export class Machine {
   async closeDomainThread(data: DomainThreadData, end: () => Promise<unknown>): Promise<void> {
     await closeGate(data.gate);
     await end();
-    this.thread.hypervisor.ts_thread_detach(data.slot);
+    this.thread.ts_thread_detach(data.slot);
     this.freeSlots.push(data.slot);
   }
 
   /** The hypervisor's exports on dom0's CPU slot. */
-  get hypervisor(): HypervisorThread['hypervisor'] {
-    return this.thread.hypervisor;
+  get hypervisor(): HypervisorExports {
+    return this.thread;
   }
 
   /** While it runs: as `translations`, of the translations made up to now; undefined: none since the last call. */
@@ -299,7 +288,7 @@ export class Machine {
     if (this.stopping) return;
     this.stopping = true;
     Atomics.store(this.i32, (MACHINE_INFO_ADDRESS + MachineInfo.off.stop) >>> 2, 1);
-    const kick = this.thread.hypervisor.kick_all as (() => void) | undefined;
+    const kick = this.thread.kick_all as (() => void) | undefined;
     kick?.();
     await Promise.all(
       this.workers.map(

@@ -14,7 +14,7 @@ export interface MachineParts extends EngineParts {
 const codeFile = (name: string): string => name.replace(/wasm$/, 'code');
 
 /** The module with the machine code that the build made, if this V8 takes it; else functions are compiled as they are called. */
-function wasm(name: string): WebAssembly.Module {
+export function loadModule(name: string): WebAssembly.Module {
   const bytes = readFileSync(new URL(name, BUILD));
   const code = new URL(codeFile(name), BUILD);
   return (existsSync(code) && moduleOf(bytes, readFileSync(code))) || new WebAssembly.Module(bytes);
@@ -28,15 +28,15 @@ export function machineCode(name: string): { file: string; code: Uint8Array } {
 /** runtime.wasm, interpreter.wasm and the decoder's tables. */
 export function loadEngineParts(): EngineParts {
   return {
-    runtime: wasm('runtime.wasm'),
-    interpreter: wasm('interpreter.wasm'),
+    runtime: loadModule('runtime.wasm'),
+    interpreter: loadModule('interpreter.wasm'),
     decoder: readFileSync(new URL('decoder.bin', BUILD)),
   };
 }
 
 /** All of build/. */
 export function loadParts(): MachineParts {
-  return { ...loadEngineParts(), hypervisor: wasm('hypervisor.wasm') };
+  return { ...loadEngineParts(), hypervisor: loadModule('hypervisor.wasm') };
 }
 
 /** What translated code depends on: the built modules, the sources of the translator, and V8 (32 bytes). */

@@ -3,6 +3,7 @@
  * machine has that done while it does other things.
  */
 import { Worker } from 'node:worker_threads';
+import type { LoadAhead } from './pcpu-worker.ts';
 
 const spare = new Set<Worker>();
 
@@ -20,6 +21,11 @@ export function preparePcpuThreads(n: number): void {
     worker.once('exit', gone);
     spare.add(worker);
   }
+}
+
+/** Have the threads that wait load what build/ has, which is up to date. */
+export function loadAhead(): void {
+  for (const worker of spare) worker.postMessage('load' satisfies LoadAhead);
 }
 
 /** A thread that waits for its PcpuData. */

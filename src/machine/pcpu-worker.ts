@@ -1,7 +1,9 @@
 /** A physical CPU: a worker that runs the hypervisor's pcpu_main until the machine stops. */
 import { parentPort } from 'node:worker_threads';
+import type { EngineParts } from '../engine/engine.ts';
 import type { Maker } from '../engine/translator/maker.ts';
-import { createThread, type ThreadOptions } from './hypervisor-thread.ts';
+import { loadEngineParts } from './parts.ts';
+import { createPcpu, type PcpuOptions } from './pcpu.ts';
 
 export type FromPcpu =
   | { readonly k: 'ready' }
@@ -15,10 +17,15 @@ export type FromPcpu =
   | { readonly k: 'failed'; readonly message: string };
 
 /** What a pCPU's thread is given. */
-export interface PcpuData extends Omit<ThreadOptions, 'log' | 'maker'> {
+export interface PcpuData extends Omit<PcpuOptions, 'log' | 'maker'> {
+  /** As in MachineOptions; else those of build/. */
+  readonly parts?: EngineParts;
   /** Counts the lines of the hypervisor's log that the machine's thread has taken, in deterministic mode only. */
   readonly logged?: Int32Array;
 }
+
+/** A machine is going to be made with what is in build/. */
+export type LoadAhead = 'load';
 
 /** How long the machine's thread gets to take a line: it may itself be waiting for this pCPU. */
 const LOG_LIMIT_MS = 1000;
@@ -49,7 +56,7 @@ async function ownMaker(): Promise<Maker> {
 
 async function run(o: PcpuData): Promise<void> {
   const maker = o.workshop || o.translationMiB === 0 ? undefined : await ownMaker();
-  const t = createThread({ ...o, maker, log: (text) => log(text, o.logged) });
+  const t = createPcpu({ ...o, maker, log: (text) => log(text, o.logged) }, o.parts ?? ahead ?? loadEngineParts());
   t.hypervisor.cpu_init(o.slot, 0);
   send({ k: 'ready' });
   t.hypervisor.pcpu_main();
@@ -57,10 +64,18 @@ async function run(o: PcpuData): Promise<void> {
   send({ k: 'stopped', stats: { ...cache.stats, ...translator?.counts() }, used: translator?.used() ?? [] });
 }
 
-port.once('message', async (o: PcpuData) => {
+/** What was loaded before there was a machine. */
+let ahead: EngineParts | undefined;
+
+const take = async (m: PcpuData | LoadAhead) => {
   try {
-    await run(o);
+    if (m === 'load') ahead ??= loadEngineParts();
+    else {
+      port.off('message', take);
+      await run(m);
+    }
   } catch (e) {
     send({ k: 'failed', message: (e as Error).stack ?? String(e) });
   }
-});
+};
+port.on('message', take);

@@ -7,7 +7,10 @@ import { execFile } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { basename, join, matchesGlob } from 'node:path';
 import { promisify } from 'node:util';
+import type { KernelImage } from '../dom0/toolstack/boot-files.ts';
 import type { Cache } from '../dom0/toolstack/cache.ts';
+import type { CacheFile } from '../dom0/toolstack/cache-file.ts';
+import { copyOf } from '../dom0/toolstack/kernel/bytes.ts';
 
 const run = promisify(execFile);
 
@@ -25,7 +28,7 @@ interface PackageFiles {
   /** Name of the package that has the files: the one asked for, or the one it depends on. */
   readonly package: string;
   /** One for each that was wanted. */
-  readonly files: readonly Uint8Array[];
+  readonly files: readonly CacheFile[];
   /** Whether it had to be fetched now. */
   readonly fetched: boolean;
 }
@@ -36,7 +39,8 @@ export interface PackageFile {
   readonly fetched: boolean;
 }
 
-export interface DebianKernel extends PackageFile {
+export interface DebianKernel extends Omit<PackageFile, 'bytes'> {
+  readonly image: KernelImage;
   /** What `uname -r` prints. */
   readonly release: string;
   /** The modules that were asked for, by name. Those of Xen's devices need no others. */
@@ -62,15 +66,15 @@ export async function debianKernel(
   const { files, ...from } = await packageFiles(cache, meta, wanted, say, /^linux-image-\d/);
   return {
     ...from,
-    bytes: files[0],
+    image: { hash: files[0].known.hash, isElf: false, read: () => copyOf(files[0]) },
     release: from.package.replace(/^linux-image-/, ''),
-    modules: new Map(modules.map(([name], i) => [name, files[i + 1]])),
+    modules: new Map(modules.map(([name], i) => [name, copyOf(files[i + 1])])),
   };
 }
 
 export async function debianBusybox(cache: Cache, say: Say): Promise<PackageFile> {
   const { files, ...from } = await packageFiles(cache, 'busybox-static', ['./bin/busybox'], say);
-  return { ...from, bytes: files[0] };
+  return { ...from, bytes: copyOf(files[0]) };
 }
 
 /**
@@ -86,13 +90,13 @@ async function packageFiles(
 ): Promise<PackageFiles> {
   const note = `debian-files-${name}`;
   const known = cache.note(note) as Fetched | undefined;
-  const kept = known?.hashes.flatMap((hash) => cache.content(hash) ?? []);
+  const kept = known?.hashes.flatMap((hash) => cache.contentFile(hash) ?? []);
   if (known && kept?.length === wanted.length) return { package: known.package, files: kept, fetched: false };
   const scratch = cache.scratch();
   try {
     const real = await download(cache, name, depends, scratch, say);
-    const files = await unpack(scratch, wanted);
-    cache.setNote(note, { package: real, hashes: files.map((f) => cache.addContent(f)) } satisfies Fetched);
+    const files = (await unpack(scratch, wanted)).map((bytes) => cache.addFile(bytes));
+    cache.setNote(note, { package: real, hashes: files.map((f) => f.known.hash) } satisfies Fetched);
     return { package: real, files, fetched: true };
   } finally {
     rmSync(scratch, { recursive: true, force: true });

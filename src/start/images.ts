@@ -1,7 +1,8 @@
 /** What to boot: the files the user names, or Debian's kernel and an initramfs made from its busybox. */
 import { resolve } from 'node:path';
-import { kernelElf, readImage } from '../dom0/toolstack/boot-files.ts';
+import { imageAt, type KernelImage, kernelElf, readImage } from '../dom0/toolstack/boot-files.ts';
 import type { Cache } from '../dom0/toolstack/cache.ts';
+import type { CacheFile } from '../dom0/toolstack/cache-file.ts';
 import { debianBusybox, debianKernel, FetchError, type Say } from './debian.ts';
 import { initramfs } from './initramfs.ts';
 import type { Options } from './options.ts';
@@ -13,18 +14,18 @@ export interface Images {
   /** How to call the kernel in messages. */
   readonly kernelName: string;
   /** The kernel as it was given, and the ELF file inside. */
-  readonly image: Uint8Array;
-  readonly elf: Uint8Array;
+  readonly image: KernelImage;
+  readonly elf: CacheFile | Uint8Array;
   readonly ramdisk: Uint8Array;
   readonly ramdiskName: string;
 }
 
 export async function loadImages(options: Options, cwd: string, cache: Cache, say: Say): Promise<Images> {
   const kernel = options.kernel
-    ? { name: options.kernel, image: await readImage('kernel', resolve(cwd, options.kernel)), modules: undefined }
+    ? { name: options.kernel, image: imageAt(resolve(cwd, options.kernel)), modules: undefined }
     : await fetched('kernel', async () => {
-        const { package: name, bytes, release, modules } = await debianKernel(cache, options.flavour, say);
-        return { name, image: bytes, modules: { release, files: modules } };
+        const { package: name, image, release, modules } = await debianKernel(cache, options.flavour, say);
+        return { name, image, modules: { release, files: modules } };
       });
   const ramdisk = options.ramdisk
     ? await readImage('ramdisk', resolve(cwd, options.ramdisk))

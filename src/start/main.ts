@@ -9,6 +9,7 @@ import { HypercallError } from '../dom0/kernel/hypercalls.ts';
 import { Cache } from '../dom0/toolstack/cache.ts';
 import type { Domain } from '../dom0/toolstack/domain.ts';
 import { ToolstackError } from '../dom0/toolstack/error.ts';
+import { wholeOf } from '../dom0/toolstack/kernel/bytes.ts';
 import { KernelError } from '../dom0/toolstack/kernel/kernel.ts';
 import { supervise } from '../dom0/toolstack/lifecycle.ts';
 import { TranslationFile } from '../dom0/translations.ts';
@@ -60,7 +61,8 @@ export async function main(args: readonly string[], cwd: string, build: () => Pr
     await build();
     const images = await loadImages(options, cwd, new Cache(), (line) => say(`npm start: ${line}`));
     const { profile, symbols } = options;
-    const recorder = profile === undefined ? undefined : new ProfileRecorder(profile, symbols, images.elf, cwd);
+    const recorder =
+      profile === undefined ? undefined : new ProfileRecorder(profile, symbols, wholeOf(images.elf), cwd);
     return await new Run(options, images, recorder).run();
   } catch (error) {
     const expected = EXPECTED.some((kind) => error instanceof kind);

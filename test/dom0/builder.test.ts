@@ -100,6 +100,19 @@ describe('a built domain', () => {
     expect(read(VIRT_BASE + 0x11_0123n + 5000n, 15_000)).toEqual(new Uint8Array(15_000));
   });
 
+  it('has the zeros of a segment where another one has put something before', () => {
+    const { read } = build({
+      elf: {
+        segments: [
+          { paddr: 0x10_0000n, data: sampleText(20_000) },
+          { paddr: 0x10_1000n, data: new Uint8Array(8192), size: 12_288n },
+        ],
+      },
+    });
+    expect(read(VIRT_BASE + 0x10_1000n, 12_288)).toEqual(new Uint8Array(12_288));
+    expect(read(VIRT_BASE + 0x10_0000n, 0x1000)).toEqual(sampleText(20_000).subarray(0, 0x1000));
+  });
+
   it('starts with the registers that Xen gives', () => {
     const { context, regs, walk } = build();
     expect([regs.get('cs'), regs.get('ss'), regs.get('ds'), regs.get('es')]).toEqual([0xe033, 0xe02b, 0, 0]);

@@ -165,7 +165,7 @@ export class FakeXen implements HypervisorPort {
     const mfn = this.free.pop();
     if (mfn === undefined) return -1;
     this.owner.set(mfn, domid);
-    this.page(mfn).fill(0xaa);
+    this.page(mfn).fill(0);
     return mfn;
   }
 

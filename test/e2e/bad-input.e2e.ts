@@ -17,7 +17,7 @@ let busybox: Uint8Array;
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'bad-input-'));
   const cache = new Cache();
-  vmlinuz = new Uint8Array((await debianKernel(cache, 'cloud', () => {})).bytes);
+  vmlinuz = new Uint8Array((await debianKernel(cache, 'cloud', () => {})).image.read());
   busybox = (await debianBusybox(cache, () => {})).bytes;
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));

@@ -43,7 +43,7 @@ beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'devices-'));
   env = { XENOLITH_SOCKET: at('host.sock'), XL_CONF: '/dev/null' };
   const kernel = await debianKernel(new Cache(), 'cloud', () => {});
-  writeFileSync(at('vmlinuz'), kernel.bytes);
+  writeFileSync(at('vmlinuz'), kernel.image.read());
   // Only the modules of devices that are there at the start are loaded: one of each kind.
   writeFileSync(
     at('initrd'),

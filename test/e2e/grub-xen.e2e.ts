@@ -25,10 +25,10 @@ afterAll(async () => {
 
 /** A disk with one file system, as an installation would leave it. Not the cloud kernel: GRUB 2.06 cannot unpack LZ4. */
 async function makeDisk(): Promise<{ disk: string; release: string }> {
-  const { bytes, release } = await debianKernel(new Cache(), 'generic', () => {});
+  const { image, release } = await debianKernel(new Cache(), 'generic', () => {});
   const root = join(dir, 'root');
   mkdirSync(join(root, 'boot/grub'), { recursive: true });
-  writeFileSync(join(root, 'boot/vmlinuz'), bytes);
+  writeFileSync(join(root, 'boot/vmlinuz'), image.read());
   writeFileSync(join(root, 'boot/initrd.img'), initramfs(readFileSync('/bin/busybox')));
   const entry = 'linux /boot/vmlinuz console=hvc0 quiet from=disk\ninitrd /boot/initrd.img';
   writeFileSync(join(root, 'boot/grub/grub.cfg'), `set timeout=0\nmenuentry Guest {\n${entry}\n}\n`);

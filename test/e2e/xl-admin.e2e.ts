@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SCHEDOP } from '../../src/abi/sched.ts';
 import { HYPERCALL } from '../../src/abi/xen.ts';
+import { wholeOf } from '../../src/dom0/toolstack/kernel/bytes.ts';
 import { linuxNotes, tinyElf } from '../dom0/kernels/tiny-kernel.ts';
 import type { Command } from './command.ts';
 import { shellConfig } from './host-guest.ts';
@@ -22,7 +23,7 @@ function image(name: string, text = ''): string {
 
 beforeAll(async () => {
   const { kernel, ramdisk } = await shellConfig({ modules: true });
-  writeFileSync(path('vmlinux'), kernel);
+  writeFileSync(path('vmlinux'), wholeOf(kernel));
   writeFileSync(path('initramfs'), ramdisk!);
   for (const name of ['root.img', 'more.img']) image(name);
   for (const name of ['one.iso', 'two.iso']) image(name, `this is ${name}`);

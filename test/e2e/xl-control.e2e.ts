@@ -9,6 +9,7 @@ import { HYPERCALL } from '../../src/abi/xen.ts';
 import { claimSocket } from '../../src/api/server/claim.ts';
 import { createApiServer } from '../../src/api/server/server.ts';
 import { Host } from '../../src/dom0/host.ts';
+import { wholeOf } from '../../src/dom0/toolstack/kernel/bytes.ts';
 import { linuxNotes, tinyElf } from '../dom0/kernels/tiny-kernel.ts';
 import { type Command, ROOT } from './command.ts';
 import { shellConfig } from './host-guest.ts';
@@ -34,7 +35,7 @@ function configure(file: string, memory: number): string {
 
 beforeAll(async () => {
   const { kernel, ramdisk } = await shellConfig();
-  writeFileSync(path('vmlinux'), kernel);
+  writeFileSync(path('vmlinux'), wholeOf(kernel));
   writeFileSync(path('initramfs'), ramdisk!);
   await xl.ok('host', 'start', '--pcpus=1', '--memory=1024');
   console = xl.interactive('create', '-c', configure('guest.cfg', 160));

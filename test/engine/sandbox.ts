@@ -3,7 +3,8 @@
  * back to the caller.
  */
 import { areaLayout, codeOwnersSize } from '../../src/engine/area.ts';
-import { createEngine, type Engine, type EngineOptions, prepareArea } from '../../src/engine/engine.ts';
+import { prepareArea } from '../../src/engine/bare.ts';
+import { createEngine, type Engine, type EngineOptions } from '../../src/engine/engine.ts';
 import { allEncodings } from '../../src/engine/semantics/index.ts';
 import { CpuState } from '../../src/engine/state.ts';
 import { Maker } from '../../src/engine/translator/maker.ts';

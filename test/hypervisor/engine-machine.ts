@@ -1,6 +1,7 @@
 /** A machine of one pCPU with the real engine, on the test's own thread: guests run the code that is in their memory. */
 import { areaLayout, codeOwnersSize } from '../../src/engine/area.ts';
-import { createEngine, type Engine, prepareArea } from '../../src/engine/engine.ts';
+import { prepareArea } from '../../src/engine/bare.ts';
+import { createEngine, type Engine } from '../../src/engine/engine.ts';
 import { CpuState, EXIT } from '../../src/engine/state.ts';
 import { AREA_BASE } from '../../src/machine/layout.ts';
 import { loadEngineParts } from '../../src/machine/parts.ts';

@@ -1,9 +1,9 @@
 /** Builds at the same time, of sources that change meanwhile: what counts as built is what belongs to the sources. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
-import { bringUpToDate, type Part } from '../../scripts/up-to-date.ts';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { bringUpToDate, isAsSeen, type Part } from '../../scripts/up-to-date.ts';
 
 let root: string;
 beforeEach(() => {
@@ -47,6 +47,29 @@ it('builds once, and again when the source or the output is another', async () =
   write('stamps/output.json', '{');
   expect(await build(copy())).toBe(true);
   expect(await build(copy())).toBe(false);
+});
+
+it('knows by times alone what was compared when it had not changed for a while', async () => {
+  const seen = (part = copy()) => isAsSeen(root, join(root, 'stamps'), part);
+  expect(await seen()).toBe(false);
+  await build(copy());
+  await build(copy());
+  expect(await seen()).toBe(false); // changed just now
+  vi.spyOn(Date, 'now').mockReturnValue(Date.now() + 5000);
+  expect(await build(copy())).toBe(false);
+  vi.restoreAllMocks();
+  expect(await seen()).toBe(true);
+  expect(await build(copy())).toBe(false);
+  expect(await seen({ ...copy(), key: async () => 'other' })).toBe(false);
+  // Of the same size, with its old time.
+  const { atime, mtime } = statSync(join(root, 'source'));
+  write('source', 'odd');
+  utimesSync(join(root, 'source'), atime, mtime);
+  expect(await seen()).toBe(false);
+  expect(await build(copy())).toBe(true);
+  expect(read('output')).toBe('odd');
+  write('output', 'bad');
+  expect(await build(copy())).toBe(true);
 });
 
 it('builds again when what else it depends on is another', async () => {

@@ -6,6 +6,7 @@ import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { XENCONS_IN_SIZE, XenconsInterface } from '../../src/abi/console.ts';
 import { Cache, sha256 } from '../../src/dom0/toolstack/cache.ts';
+import { copyOf } from '../../src/dom0/toolstack/kernel/bytes.ts';
 import { Console } from '../../src/dom0/xenconsoled/console.ts';
 import { help, parseOptions } from '../../src/start/options.ts';
 import { Terminal } from '../../src/start/terminal.ts';
@@ -89,7 +90,7 @@ describe('the cache', () => {
   it('derives once, and again when the result is damaged', () => {
     const cache = new Cache(dir);
     const make = vi.fn(() => Buffer.from('result'));
-    const derive = (source: string) => Buffer.from(cache.derived('x', Buffer.from(source), make)).toString();
+    const derive = (source: string) => Buffer.from(copyOf(cache.derived('x', source, make))).toString();
     expect([derive('a'), derive('a'), derive('b')]).toEqual(['result', 'result', 'result']);
     expect(make).toHaveBeenCalledTimes(2);
     rmSync(join(dir, 'content'), { recursive: true });

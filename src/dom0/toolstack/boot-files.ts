@@ -2,10 +2,12 @@
  * What a guest boots from, ready for the builder: the files of the host that its spec names, or of its own disk, with the
  * kernel unpacked. Slow (files of tens of MB are read, hashed, decompressed): `boot-thread.ts` has a thread do it.
  */
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { bootChoice, bootFromDisk } from './boot.ts';
 import type { Booted } from './bootloader/pygrub.ts';
-import type { Cache } from './cache.ts';
+import { type Cache, sha256 } from './cache.ts';
+import { type CacheFile, hashOf } from './cache-file.ts';
 import { ToolstackError } from './error.ts';
 import { isElf } from './kernel/elf.ts';
 import { KernelError, unpackKernel } from './kernel/kernel.ts';
@@ -14,8 +16,10 @@ import type { DomainSpec } from './spec.ts';
 /** Told what long work is doing. */
 export type Progress = (message: string) => void;
 
-/** `kernel`: the ELF file. */
-export type BootFiles = Omit<Booted, 'partition' | 'title'>;
+/** `kernel`: the ELF file; in the cache, if it had to be made from the image. */
+export interface BootFiles extends Omit<Booted, 'partition' | 'title' | 'kernel'> {
+  readonly kernel: CacheFile | Uint8Array;
+}
 
 /** What of a spec says what is booted. */
 export type BootSpec = Pick<DomainSpec, 'kernel' | 'ramdisk' | 'cmdline' | 'bootloader' | 'bootloader_args' | 'disk'>;
@@ -28,26 +32,70 @@ export async function readImage(what: string, path: string): Promise<Uint8Array>
   try {
     return await readFile(path);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const why =
-      code === 'ENOENT'
-        ? 'there is no such file'
-        : code === 'EISDIR'
-          ? 'it is a folder'
-          : code === 'EACCES'
-            ? 'it may not be read'
-            : (error as Error).message;
-    throw new FileError(`no ${what} at ${path}: ${why}`);
+    throw fileError(what, path, error);
   }
 }
 
-/** The kernel's ELF file; what had to be decompressed is kept in the cache. Throws KernelError that names `name`. */
-export function kernelElf(image: Uint8Array, name: string, cache: Cache, progress: Progress): Uint8Array {
+function fileError(what: string, path: string, error: unknown): FileError {
+  const { code } = error as NodeJS.ErrnoException;
+  const why =
+    code === 'ENOENT'
+      ? 'there is no such file'
+      : code === 'EISDIR'
+        ? 'it is a folder'
+        : code === 'EACCES'
+          ? 'it may not be read'
+          : (error as Error).message;
+  return new FileError(`no ${what} at ${path}: ${why}`);
+}
+
+/** A kernel's image, which is read only if what it holds is not in the cache. */
+export interface KernelImage {
+  /** SHA-256. */
+  readonly hash: string;
+  readonly isElf: boolean;
+  read(): Uint8Array;
+}
+
+export const imageOf = (bytes: Uint8Array): KernelImage => ({
+  hash: sha256(bytes),
+  isElf: isElf(bytes),
+  read: () => bytes,
+});
+
+export function imageAt(path: string): KernelImage {
   try {
-    if (isElf(image)) return image;
-    return cache.derived('elf', image, () => {
+    const fd = openSync(path, 'r');
+    try {
+      const start = new Uint8Array(4);
+      readSync(fd, start, 0, 4, 0);
+      const { hash } = hashOf(fd);
+      return { hash, isElf: isElf(start), read: () => readKernel(path, hash) };
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    throw fileError('kernel', path, error);
+  }
+}
+
+function readKernel(path: string, hash: string): Uint8Array {
+  try {
+    const bytes = readFileSync(path);
+    if (sha256(bytes) === hash) return bytes;
+  } catch (error) {
+    throw fileError('kernel', path, error);
+  }
+  throw new FileError(`the kernel at ${path} was changed while it was read: try again`);
+}
+
+/** The kernel's ELF file; what had to be decompressed is kept in the cache. Throws KernelError that names `name`. */
+export function kernelElf(image: KernelImage, name: string, cache: Cache, progress: Progress): CacheFile | Uint8Array {
+  try {
+    if (image.isElf) return image.read();
+    return cache.derived('elf', image.hash, () => {
       progress(`decompressing ${name}`);
-      return unpackKernel(image);
+      return unpackKernel(image.read());
     });
   } catch (error) {
     if (error instanceof KernelError) throw new KernelError(`${name} ${error.message}`);
@@ -55,7 +103,10 @@ export function kernelElf(image: Uint8Array, name: string, cache: Cache, progres
   }
 }
 
-async function packed(spec: BootSpec, progress: Progress): Promise<BootFiles> {
+async function packed(
+  spec: BootSpec,
+  progress: Progress,
+): Promise<Omit<BootFiles, 'kernel'> & { kernel: KernelImage }> {
   if (spec.bootloader !== undefined) {
     // As libxl does: what the configuration names is meant to be in the guest.
     const named = { kernel: spec.kernel, ramdisk: spec.ramdisk, args: spec.cmdline || undefined };
@@ -67,14 +118,12 @@ async function packed(spec: BootSpec, progress: Progress): Promise<BootFiles> {
     progress('running pygrub');
     const booted = bootFromDisk(spec.disk ?? [], choice);
     progress(`booting ${booted.title}`);
-    return booted;
+    return { ...booted, kernel: imageOf(booted.kernel) };
   }
   const kernelName = spec.kernel!;
   progress(`reading ${kernelName}`);
-  const [kernel, ramdisk] = await Promise.all([
-    readImage('kernel', kernelName),
-    spec.ramdisk === undefined ? undefined : readImage('ramdisk', spec.ramdisk),
-  ]);
+  const kernel = imageAt(kernelName);
+  const ramdisk = spec.ramdisk === undefined ? undefined : await readImage('ramdisk', spec.ramdisk);
   return { kernel, kernelName, ramdisk, ramdiskName: spec.ramdisk, args: spec.cmdline };
 }
 

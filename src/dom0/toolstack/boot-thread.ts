@@ -5,6 +5,7 @@
 import { Worker } from 'node:worker_threads';
 import type { BootFiles, BootSpec, Progress } from './boot-files.ts';
 import { FileError } from './boot-files.ts';
+import { CacheFile, type KnownFile } from './cache-file.ts';
 import { ToolstackError } from './error.ts';
 import { KernelError } from './kernel/kernel.ts';
 
@@ -14,10 +15,13 @@ export interface BootRequest {
   readonly cacheDir: string;
 }
 
+/** As BootFiles; of a kernel in the cache what is known. */
+export type PostedFiles = Omit<BootFiles, 'kernel'> & { readonly kernel: KnownFile | Uint8Array };
+
 /** What the thread says: progress any number of times, then the files or an error. */
 export type BootMessage =
   | { readonly k: 'progress'; readonly message: string }
-  | { readonly k: 'done'; readonly files: BootFiles }
+  | { readonly k: 'done'; readonly files: PostedFiles }
   | { readonly k: 'error'; readonly type: string; readonly message: string };
 
 /** Errors that keep their type on the way; others are faults of ours. */
@@ -27,6 +31,10 @@ export const ERRORS: Readonly<Record<string, new (message: string) => Error>> = 
   KernelError,
 };
 
+function opened({ kernel, ...others }: PostedFiles): BootFiles {
+  return { ...others, kernel: kernel instanceof Uint8Array ? kernel : CacheFile.reopen(kernel) };
+}
+
 /** As bootFiles. */
 export function loadBootFiles(spec: BootSpec, cacheDir: string, progress: Progress): Promise<BootFiles> {
   const { kernel, ramdisk, cmdline, bootloader, bootloader_args, disk } = spec;
@@ -35,7 +43,7 @@ export function loadBootFiles(spec: BootSpec, cacheDir: string, progress: Progre
   return new Promise((resolve, reject) => {
     worker.on('message', (m: BootMessage) => {
       if (m.k === 'progress') progress(m.message);
-      else if (m.k === 'done') resolve(m.files);
+      else if (m.k === 'done') resolve(Promise.try(opened, m.files));
       else reject(new (ERRORS[m.type] ?? Error)(m.message));
     });
     worker.on('error', reject);

@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { bootFiles, FileError } from './boot-files.ts';
 import { type BootMessage, type BootRequest, ERRORS } from './boot-thread.ts';
 import { Cache } from './cache.ts';
+import { CacheFile } from './cache-file.ts';
 
 const port = parentPort!;
 const { spec, cacheDir } = workerData as BootRequest;
@@ -16,10 +17,10 @@ function own(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
 
 try {
   const files = await bootFiles(spec, new Cache(cacheDir), (message) => say({ k: 'progress', message }));
-  const kernel = own(files.kernel);
   const ramdisk = files.ramdisk && own(files.ramdisk);
-  const transfer = [kernel.buffer, ...(ramdisk && ramdisk.buffer !== kernel.buffer ? [ramdisk.buffer] : [])];
-  say({ k: 'done', files: { ...files, kernel, ramdisk } }, transfer);
+  const kernel = files.kernel instanceof CacheFile ? files.kernel.known : own(files.kernel);
+  const memory = [kernel, ramdisk].flatMap((x) => (x instanceof Uint8Array ? x.buffer : []));
+  say({ k: 'done', files: { ...files, kernel, ramdisk } }, [...new Set(memory)]);
 } catch (error) {
   const { name, message, stack } = error as Error;
   const type = error instanceof FileError ? 'FileError' : name;

@@ -6,6 +6,8 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, isAbsolute, join } from 'node:path';
+import { CacheFile } from './cache-file.ts';
+import { ToolstackError } from './error.ts';
 
 export const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
@@ -22,11 +24,23 @@ export class Cache {
     return bytes && sha256(bytes) === hash ? bytes : undefined;
   }
 
+  /** The same as an open file, of which nothing is kept in memory. */
+  contentFile(hash: string): CacheFile | undefined {
+    return CacheFile.open(join(this.dir, 'content', hash), hash);
+  }
+
   /** Keeps the bytes; returns their hash. */
   addContent(bytes: Uint8Array): string {
     const hash = sha256(bytes);
     this.#write(join('content', hash), bytes);
     return hash;
+  }
+
+  /** The same; returns what was written, open. */
+  addFile(bytes: Uint8Array): CacheFile {
+    const file = this.contentFile(this.addContent(bytes));
+    if (!file) throw new ToolstackError(`the cache in ${this.dir} does not keep what is written to it`);
+    return file;
   }
 
   /** A note, as it was written; undefined if there is none or it cannot be understood. */
@@ -43,14 +57,14 @@ export class Cache {
     this.#write(join('notes', `${name}.json`), new TextEncoder().encode(`${JSON.stringify(value)}\n`));
   }
 
-  /** What `make` derives from `source`, kept by the hash of the source and the name of the derivation. */
-  derived(what: string, source: Uint8Array, make: () => Uint8Array): Uint8Array {
-    const name = `${what}-${sha256(source)}`;
+  /** What `make` derives from content of the hash `source`, kept by that and the name of the derivation. */
+  derived(what: string, source: string, make: () => Uint8Array): CacheFile {
+    const name = `${what}-${source}`;
     const known = this.note(name);
-    const kept = typeof known === 'string' ? this.content(known) : undefined;
+    const kept = typeof known === 'string' ? this.contentFile(known) : undefined;
     if (kept) return kept;
-    const made = make();
-    this.setNote(name, this.addContent(made));
+    const made = this.addFile(make());
+    this.setNote(name, made.known.hash);
     return made;
   }
 

@@ -3,6 +3,7 @@ import { MAX_GUEST_CMDLINE } from '../../abi/xen.ts';
 import { type ChannelConfig, MAX_CHANNELS } from '../xenconsoled/channels.ts';
 import type { DeviceConfig } from './devices/devices.ts';
 import { ToolstackError } from './error.ts';
+import type { KernelBytes } from './kernel/kernel.ts';
 
 /** What happens when a domain ends (xl.cfg: on_poweroff, on_reboot, on_crash, …). */
 export const LIFECYCLE_ACTIONS = [
@@ -42,7 +43,7 @@ export interface Limits {
 /** What is put into the memory of a new domain. */
 export interface BootImages {
   /** The kernel's ELF file (unpackKernel makes it of any image). */
-  readonly kernel: Uint8Array;
+  readonly kernel: KernelBytes | Uint8Array;
   readonly ramdisk?: Uint8Array;
 }
 

@@ -8,6 +8,7 @@ import { MAX_GUEST_CMDLINE, SharedInfo, SIF, StartInfo, VcpuInfo } from '../../.
 import type { Hypercalls } from '../../kernel/hypercalls.ts';
 import { PAGE_SIZE } from '../../kernel/memory.ts';
 import { ToolstackError } from '../error.ts';
+import { inMemory } from '../kernel/bytes.ts';
 import { KernelError } from '../kernel/kernel.ts';
 import type { Builder, BuiltDomain, DomainBuild, DomainPlan } from './builder.ts';
 import { seedGrants } from './grants.ts';
@@ -54,8 +55,8 @@ export function* buildPv(xen: Hypercalls, domid: number, b: DomainBuild): Genera
   const mfnOf = (pfn: number) => frames.mfn(pfn);
 
   yield;
-  for (const { at, segment } of image.loads) yield* frames.writeInSteps(at, segment.data, Number(segment.size));
-  if (b.ramdisk && layout.ramdisk) yield* frames.writeInSteps(layout.ramdisk.pfn * PAGE_SIZE, b.ramdisk);
+  for (const { at, segment } of image.loads) yield* frames.load(at, segment.data, Number(segment.size));
+  if (b.ramdisk && layout.ramdisk) yield* frames.load(layout.ramdisk.pfn * PAGE_SIZE, inMemory(b.ramdisk));
   writeP2m(frames, layout);
   yield;
   for (const { pfn, entries } of layout.tables.entries(mfnOf)) {

@@ -10,6 +10,7 @@ import type { HvmParamName } from '../../kernel/hypercalls/hvm.ts';
 import type { Hypercalls } from '../../kernel/hypercalls.ts';
 import { PAGE_SIZE } from '../../kernel/memory.ts';
 import { ToolstackError } from '../error.ts';
+import { inMemory } from '../kernel/bytes.ts';
 import { KernelError } from '../kernel/kernel.ts';
 import { acpiTables, rsdpTable } from './acpi/tables.ts';
 import type { Builder, BuiltDomain, DomainBuild, DomainPlan } from './builder.ts';
@@ -68,8 +69,8 @@ export function* buildPvh(xen: Hypercalls, domid: number, b: DomainBuild): Gener
   const acpiRange = gfnRange({ addr: ACPI_ADDRESS, size: acpi.bytes.length });
   yield* memory.populate([...ramRanges(startMiB(b)).map(gfnRange), SPECIAL_RANGE, acpiRange]);
 
-  for (const { at, segment } of image.loads) yield* memory.writeInSteps(at, segment.data, Number(segment.size));
-  if (b.ramdisk && layout.ramdisk) yield* memory.writeInSteps(layout.ramdisk.at, b.ramdisk);
+  for (const { at, segment } of image.loads) yield* memory.load(at, segment.data, Number(segment.size));
+  if (b.ramdisk && layout.ramdisk) yield* memory.load(layout.ramdisk.at, inMemory(b.ramdisk));
   memory.write(layout.startInfo, startInfo, Math.ceil(startInfo.length / PAGE_SIZE) * PAGE_SIZE);
   memory.write(ACPI_ADDRESS, acpi.bytes, acpiRange.count * PAGE_SIZE);
   if (!image.rsdpAnywhere) memory.write(RSDP_IN_BIOS, rsdpTable(acpi.xsdt));

@@ -1,4 +1,5 @@
 /** ELF files (System V ABI, "Object Files"): the program headers and notes of an x86-64 kernel. All reads are checked. */
+import { copyOf, type KernelBytes, slice } from './bytes.ts';
 import { KernelError } from './error.ts';
 
 const EI_CLASS = 4;
@@ -31,7 +32,7 @@ const MACHINES: Record<number, string> = {
 export interface Segment {
   readonly vaddr: bigint;
   readonly paddr: bigint;
-  readonly data: Uint8Array;
+  readonly data: KernelBytes;
   readonly size: bigint;
 }
 
@@ -67,16 +68,18 @@ function identify(bytes: Uint8Array, v: DataView): void {
 }
 
 /** Bytes [offset, offset + size) of the file. */
-function part(bytes: Uint8Array, offset: bigint, size: bigint, what: string): Uint8Array {
-  if (offset + size > BigInt(bytes.length)) {
-    throw new KernelError(`truncated: ${what} takes bytes ${offset} to ${offset + size}, the file has ${bytes.length}`);
+function part(file: KernelBytes, offset: bigint, size: bigint, what: string): KernelBytes {
+  if (offset + size > BigInt(file.size)) {
+    throw new KernelError(`truncated: ${what} takes bytes ${offset} to ${offset + size}, the file has ${file.size}`);
   }
-  return bytes.subarray(Number(offset), Number(offset + size));
+  return slice(file, Number(offset), Number(size));
 }
+
+const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 
 /** The records of a note segment or section; a malformed rest is ignored, as it may be padding. */
 function notesOf(data: Uint8Array): Note[] {
-  const v = new DataView(data.buffer, data.byteOffset, data.length);
+  const v = viewOf(data);
   const out: Note[] = [];
   for (let at = 0; at + 12 <= data.length; ) {
     const nameSize = v.getUint32(at, true);
@@ -93,9 +96,10 @@ function notesOf(data: Uint8Array): Note[] {
 }
 
 /** `notesName`: notes are looked for in the program headers, and in the sections if none of that name is there. */
-export function parseElf(bytes: Uint8Array, notesName: string): Elf {
-  const v = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  identify(bytes, v);
+export function parseElf(file: KernelBytes, notesName: string): Elf {
+  const header = copyOf(file, 0, Math.min(EHDR_SIZE, file.size));
+  const v = viewOf(header);
+  identify(header, v);
   const entry = v.getBigUint64(24, true);
   const phoff = v.getBigUint64(32, true);
   const shoff = v.getBigUint64(40, true);
@@ -106,34 +110,34 @@ export function parseElf(bytes: Uint8Array, notesName: string): Elf {
   if (phnum === 0 || phnum === PN_XNUM) throw new KernelError('has no program headers');
   if (phentsize < PHDR_SIZE)
     throw new KernelError(`its program headers have ${phentsize} bytes instead of ${PHDR_SIZE}`);
-  part(bytes, phoff, BigInt(phentsize * phnum), 'the program header table');
+  const headers = viewOf(copyOf(part(file, phoff, BigInt(phentsize * phnum), 'the program header table')));
 
   const segments: Segment[] = [];
   let notes: Note[] = [];
   for (let i = 0; i < phnum; i++) {
-    const at = Number(phoff) + i * phentsize;
-    const type = v.getUint32(at, true);
+    const at = i * phentsize;
+    const type = headers.getUint32(at, true);
     if (type !== PT_LOAD && type !== PT_NOTE) continue;
-    const filesz = v.getBigUint64(at + 32, true);
-    const data = part(bytes, v.getBigUint64(at + 8, true), filesz, `program header ${i}`);
-    if (type === PT_NOTE) notes.push(...notesOf(data));
+    const filesz = headers.getBigUint64(at + 32, true);
+    const data = part(file, headers.getBigUint64(at + 8, true), filesz, `program header ${i}`);
+    if (type === PT_NOTE) notes.push(...notesOf(copyOf(data)));
     else {
-      const size = v.getBigUint64(at + 40, true);
+      const size = headers.getBigUint64(at + 40, true);
       if (filesz > size) throw new KernelError(`program header ${i} has more bytes in the file than in memory`);
-      if (size > 0n)
-        segments.push({ vaddr: v.getBigUint64(at + 16, true), paddr: v.getBigUint64(at + 24, true), data, size });
+      const [vaddr, paddr] = [headers.getBigUint64(at + 16, true), headers.getBigUint64(at + 24, true)];
+      if (size > 0n) segments.push({ vaddr, paddr, data, size });
     }
   }
   if (segments.length === 0) throw new KernelError('has nothing to load (no PT_LOAD program header)');
 
   if (!notes.some((n) => n.name === notesName) && shnum > 0 && shentsize >= SHDR_SIZE) {
-    const table = shoff + BigInt(shentsize * shnum);
-    if (table <= BigInt(bytes.length)) {
-      for (let i = 0; i < shnum; i++) {
-        const at = Number(shoff) + i * shentsize;
-        if (v.getUint32(at + 4, true) !== SHT_NOTE) continue;
-        const data = part(bytes, v.getBigUint64(at + 24, true), v.getBigUint64(at + 32, true), `section ${i}`);
-        notes = notes.concat(notesOf(data));
+    const length = shentsize * shnum;
+    if (shoff + BigInt(length) <= BigInt(file.size)) {
+      const sections = viewOf(copyOf(file, Number(shoff), length));
+      for (let at = 0; at < length; at += shentsize) {
+        if (sections.getUint32(at + 4, true) !== SHT_NOTE) continue;
+        const [from, size] = [sections.getBigUint64(at + 24, true), sections.getBigUint64(at + 32, true)];
+        notes = notes.concat(notesOf(copyOf(part(file, from, size, `section ${at / shentsize}`))));
       }
     }
   }

@@ -3,12 +3,14 @@
  * how to start it. `unpackKernel` does the slow half, a pure function of the file's bytes (so that its result may be
  * kept), `parseKernel` the rest.
  */
+import { copyOf, inMemory, type KernelBytes } from './bytes.ts';
 import { isBzImage, parseBzImage } from './bzimage.ts';
 import { DecompressError, type Format, formatOf } from './decompress/index.ts';
 import { isElf, parseElf, type Segment } from './elf.ts';
 import { KernelError } from './error.ts';
 import { parseXenNotes, XEN_NOTE_NAME, type XenNotes } from './xen-notes.ts';
 
+export type { KernelBytes } from './bytes.ts';
 export type { Segment } from './elf.ts';
 export { KernelError } from './error.ts';
 export type { XenNotes } from './xen-notes.ts';
@@ -20,7 +22,7 @@ const MiB = (n: number) => `${(n / 2 ** 20).toFixed(1)} MiB`;
 
 export interface Kernel {
   /** The ELF file. */
-  readonly elf: Uint8Array;
+  readonly elf: KernelBytes;
   /** e_entry. */
   readonly entry: bigint;
   readonly segments: readonly Segment[];
@@ -73,8 +75,9 @@ export function unpackKernel(image: Uint8Array): Uint8Array {
 }
 
 /** What the ELF file says. Throws KernelError if it is no x86-64 kernel that knows Xen. */
-export function parseKernel(elf: Uint8Array): Kernel {
-  if (!isElf(elf)) throw new KernelError('what it holds is no ELF file');
+export function parseKernel(file: KernelBytes | Uint8Array): Kernel {
+  const elf = file instanceof Uint8Array ? inMemory(file) : file;
+  if (!isElf(copyOf(elf, 0, Math.min(4, elf.size)))) throw new KernelError('what it holds is no ELF file');
   const { entry, segments, notes: raw } = parseElf(elf, XEN_NOTE_NAME);
   const notes = parseXenNotes(raw);
   if (!notes) {
