@@ -6,20 +6,21 @@
 import { Machine } from '../machine/machine.ts';
 import type { MachineParts } from '../machine/parts.ts';
 import { type MachineStats, readStats } from '../machine/stats.ts';
-import { type GdbAddress, type GdbServer, GdbServers } from './gdbserver/gdbserver.ts';
+import type { GdbAddress, GdbServer, GdbServers } from './gdbserver/gdbserver.ts';
 import type { EventChannels } from './kernel/evtchn.ts';
 import type { Hypercalls } from './kernel/hypercalls.ts';
 import { createDom0Kernel } from './kernel/kernel.ts';
+import type { ServiceClasses } from './services.ts';
 import { CrashRecords } from './toolstack/crash.ts';
-import { Devices } from './toolstack/devices/devices.ts';
+import type { Devices } from './toolstack/devices/devices.ts';
 import type { Domain } from './toolstack/domain.ts';
 import { ToolstackError } from './toolstack/error.ts';
-import { Guests } from './toolstack/guests.ts';
+import type { Guests } from './toolstack/guests.ts';
 import { Toolstack } from './toolstack/toolstack.ts';
 import type { TranslationStore } from './translations.ts';
 import { XenConsoled } from './xenconsoled/xenconsoled.ts';
 import { attachRing } from './xenstored/attach.ts';
-import { XenStoreSocket } from './xenstored/socket.ts';
+import type { XenStoreSocket } from './xenstored/socket.ts';
 import { XenStore } from './xenstored/xenstored.ts';
 
 export interface HostOptions {
@@ -31,6 +32,11 @@ export interface HostOptions {
   readonly translationMiB?: number;
   /** Keeps translations for the next host: without it each starts anew. Not in deterministic mode. */
   readonly translations?: TranslationStore;
+  /**
+   * Only `toolstack` is used, for domains without disks, network cards or driver domains: nothing is loaded that more would
+   * take, a third of all modules.
+   */
+  readonly bare?: boolean;
   /** As in MachineOptions: times for `stats`, other modules than build/'s, memory for instruments. */
   readonly timing?: boolean;
   readonly parts?: MachineParts;
@@ -56,17 +62,16 @@ export class Host {
   readonly store: XenStore;
   readonly consoles: XenConsoled;
   readonly toolstack: Toolstack;
-  readonly guests: Guests;
   readonly crashes: CrashRecords;
-  readonly devices: Devices;
+  /** Undefined: bare. */
+  readonly #services: { readonly guests: Guests; readonly devices: Devices; readonly gdb: GdbServers } | undefined;
   readonly #events: EventChannels;
-  readonly #gdb: GdbServers;
   #storeSocket: XenStoreSocket | undefined;
   readonly #translations: TranslationStore | undefined;
   #stopped: Promise<void> | undefined;
   #saving: NodeJS.Timeout | undefined;
 
-  private constructor(machine: Machine, options: HostOptions) {
+  private constructor(machine: Machine, options: HostOptions, services: ServiceClasses | undefined) {
     const warn = options.warn ?? (() => {});
     this.machine = machine;
     this.#translations = options.deterministic ? undefined : options.translations;
@@ -84,13 +89,30 @@ export class Host {
     });
     const parts = { xen: this.xen, events: this.#events, store: this.store };
     const domidOf = (name: string) => this.toolstack.find(name)?.domid;
-    this.devices = new Devices({ ...parts, machine, warn, domidOf });
-    this.toolstack = new Toolstack({ ...parts, consoles: this.consoles, devices: this.devices });
-    this.#gdb = new GdbServers(this.xen, this.#events);
+    const devices = services && new services.Devices({ ...parts, machine, warn, domidOf });
+    this.toolstack = new Toolstack({ ...parts, consoles: this.consoles, devices });
     this.crashes = new CrashRecords({ xen: this.xen, dir: options.logDir, warn });
-    this.guests = new Guests(this.toolstack, warn, this.crashes);
+    this.#services = services && {
+      devices: devices!,
+      guests: new services.Guests(this.toolstack, warn, this.crashes),
+      gdb: new services.GdbServers(this.xen, this.#events),
+    };
     this.#events.start();
     this.#saveLater(FIRST_SAVE_MS);
+  }
+
+  /** The rest throws RangeError in a bare host. */
+  get guests(): Guests {
+    return this.#wanted().guests;
+  }
+
+  get devices(): Devices {
+    return this.#wanted().devices;
+  }
+
+  #wanted() {
+    if (!this.#services) throw new RangeError('a bare host has domains and consoles only');
+    return this.#services;
   }
 
   /** Translations are saved now and then, as a host may be killed: often at first, when most of them are made. */
@@ -117,6 +139,9 @@ export class Host {
       keep(text);
       options.log?.(text);
     };
+    // Loaded while the pCPUs start.
+    const loading = options.bare ? undefined : import('./services.ts');
+    loading?.catch(() => {});
     const machine = await Machine.create({
       memoryMiB,
       pcpus,
@@ -130,9 +155,10 @@ export class Host {
       reserve,
     });
     try {
-      const host = new Host(machine, options);
+      const services = (await loading)?.SERVICES;
+      const host = new Host(machine, options, services);
       if (options.storeSocket !== undefined) {
-        host.#storeSocket = await XenStoreSocket.listen(host.store, options.storeSocket);
+        host.#storeSocket = await services?.XenStoreSocket.listen(host.store, options.storeSocket);
       }
       keep = (text) => host.consoles.hypervisorOutput(text);
       early.forEach(keep);
@@ -153,7 +179,7 @@ export class Host {
     if (domain.config.type === 'pvh') throw new ToolstackError('gdb is not supported for PVH guests yet');
     const { domid, config } = domain;
     const maxVcpus = config.maxVcpus ?? config.vcpus;
-    const server = await this.#gdb.open({ domid, maxVcpus, kill: () => domain.destroy() }, address);
+    const server = await this.#wanted().gdb.open({ domid, maxVcpus, kill: () => domain.destroy() }, address);
     if (domain.gone) {
       server.close();
       throw new ToolstackError(`domain ${domain.name} is gone`);
@@ -177,9 +203,9 @@ export class Host {
     clearTimeout(this.#saving);
     try {
       await this.#storeSocket?.close();
-      this.#gdb.close();
+      this.#services?.gdb.close();
       await this.toolstack.close();
-      await this.devices.close();
+      await this.#services?.devices.close();
     } finally {
       this.#events.stop();
       await this.machine.stop();

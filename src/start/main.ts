@@ -15,7 +15,7 @@ import { supervise } from '../dom0/toolstack/lifecycle.ts';
 import { TranslationFile } from '../dom0/translations.ts';
 import { ImageError, type Images, loadImages } from './images.ts';
 import { help, type Options, parseOptions, UsageError } from './options.ts';
-import { ProfileRecorder } from './profile.ts';
+import type { ProfileRecorder } from './profile.ts';
 import { decoderStats, StatsRecorder } from './stats.ts';
 import { Terminal } from './terminal.ts';
 
@@ -61,8 +61,11 @@ export async function main(args: readonly string[], cwd: string, build: () => Pr
     await build();
     const images = await loadImages(options, cwd, new Cache(), (line) => say(`npm start: ${line}`));
     const { profile, symbols } = options;
-    const recorder =
-      profile === undefined ? undefined : new ProfileRecorder(profile, symbols, wholeOf(images.elf), cwd);
+    let recorder: ProfileRecorder | undefined;
+    if (profile !== undefined) {
+      const { ProfileRecorder } = await import('./profile.ts');
+      recorder = new ProfileRecorder(profile, symbols, wholeOf(images.elf), cwd);
+    }
     return await new Run(options, images, recorder).run();
   } catch (error) {
     const expected = EXPECTED.some((kind) => error instanceof kind);
@@ -111,6 +114,7 @@ class Run {
     const handlers = SIGNALS.map((signal) => [signal, () => this.#interrupt(SIGNAL_STATUS[signal])] as const);
     for (const [signal, handler] of handlers) process.on(signal, handler);
     const host = await Host.create({
+      bare: true,
       memoryMiB: this.#options.machineMemory,
       pcpus: this.#pcpus(),
       deterministic: this.#options.deterministic,

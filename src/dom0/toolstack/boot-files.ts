@@ -4,7 +4,6 @@
  */
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { bootChoice, bootFromDisk } from './boot.ts';
 import type { Booted } from './bootloader/pygrub.ts';
 import { type Cache, sha256 } from './cache.ts';
 import { type CacheFile, hashOf } from './cache-file.ts';
@@ -108,6 +107,7 @@ async function packed(
   progress: Progress,
 ): Promise<Omit<BootFiles, 'kernel'> & { kernel: KernelImage }> {
   if (spec.bootloader !== undefined) {
+    const { bootChoice, bootFromDisk } = await import('./boot.ts');
     // As libxl does: what the configuration names is meant to be in the guest.
     const named = { kernel: spec.kernel, ramdisk: spec.ramdisk, args: spec.cmdline || undefined };
     const given = bootChoice(spec.bootloader_args ?? []);

@@ -21,36 +21,36 @@ const OPEN = 1;
 const COMPUTED = 2;
 
 class Writer {
-  private buf = new Uint8Array(1 << 16);
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  private readonly view: DataView;
   private length = 0;
-  private room(n: number): void {
-    if (this.length + n <= this.buf.length) return;
-    const b = new Uint8Array(Math.max(this.buf.length * 2, this.length + n));
-    b.set(this.buf.subarray(0, this.length));
-    this.buf = b;
+  constructor(size: number) {
+    this.bytes = new Uint8Array(size);
+    this.view = new DataView(this.bytes.buffer);
   }
   u32(v: number): void {
-    this.room(4);
-    new DataView(this.buf.buffer).setUint32(this.length, v, true);
+    this.view.setUint32(this.length, v, true);
     this.length += 4;
   }
   raw(b: Uint8Array): void {
     this.u32(b.length);
-    this.room(b.length);
-    this.buf.set(b, this.length);
+    this.bytes.set(b, this.length);
     this.length += b.length;
   }
   list(values: readonly number[]): void {
     this.u32(values.length);
     for (const v of values) this.u32(v);
   }
-  done(): Uint8Array<ArrayBuffer> {
-    return this.buf.slice(0, this.length);
-  }
+}
+
+/** Bytes that it takes. */
+function encodedSize(t: Saved): number {
+  const parts = [t, ...t.others].reduce((n, p) => n + 12 + 8 * p.ranges.length + p.bytes.length, 0);
+  return 28 + 4 * (t.hot.length + t.entries.length) + parts + t.wasm.length + t.code.length;
 }
 
 export function encodeSaved(list: readonly Saved[]): Uint8Array<ArrayBuffer> {
-  const w = new Writer();
+  const w = new Writer(list.reduce((n, t) => n + encodedSize(t), 4));
   w.u32(list.length);
   for (const t of list) {
     w.u32(t.age);
@@ -67,7 +67,7 @@ export function encodeSaved(list: readonly Saved[]): Uint8Array<ArrayBuffer> {
     w.raw(t.wasm);
     w.raw(t.code);
   }
-  return w.done();
+  return w.bytes;
 }
 
 class Reader {
