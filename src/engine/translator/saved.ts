@@ -46,7 +46,7 @@ class Writer {
 /** Bytes that it takes. */
 function encodedSize(t: Saved): number {
   const parts = [t, ...t.others].reduce((n, p) => n + 12 + 8 * p.ranges.length + p.bytes.length, 0);
-  return 28 + 4 * (t.hot.length + t.entries.length) + parts + t.wasm.length + t.code.length;
+  return 32 + 4 * (t.hot.length + t.beside.length + t.entries.length) + parts + t.wasm.length + t.code.length;
 }
 
 export function encodeSaved(list: readonly Saved[]): Uint8Array<ArrayBuffer> {
