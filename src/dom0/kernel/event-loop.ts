@@ -38,7 +38,7 @@ const SPIN_CROWDED = 20_000;
 const CROWDED_FOR = 100_000_000;
 const GAP = 100_000;
 /** How long requests gather, in ms, while their sender is busy otherwise. */
-const GATHER_MS = 0.6;
+const GATHER_MS = 0.8;
 
 const now = (): number => performance.now() * 1e6;
 

@@ -9,9 +9,11 @@
 const RETRY_FIRST = 32;
 const RETRY_LAST = 1024;
 /** Requests at a time, on average, that make it worthwhile. */
-const WORTH = 1.5;
-/** What a try begins with: three times one request end it. */
+const WORTH = 1.2;
+/** What a try begins with: six times one request end it. */
 const HOPE = 2;
+/** More at a time count as so many: what ends is to be noticed. */
+const ENOUGH = 4;
 /** Weight of the latest batch. */
 const NEWS = 1 / 4;
 
@@ -37,8 +39,8 @@ export class Patience {
   }
 
   #judge(batch: number, gathered: number): void {
-    this.#mean += (gathered - this.#mean) * NEWS;
-    if (batch > 0 && this.#mean >= WORTH) {
+    this.#mean += (Math.min(gathered, ENOUGH) - this.#mean) * NEWS;
+    if (this.#mean >= WORTH) {
       if (this.#mean >= HOPE) this.#retry = RETRY_FIRST;
       return;
     }

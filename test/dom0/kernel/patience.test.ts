@@ -28,12 +28,12 @@ describe('requests gather', () => {
   });
 
   it('hardly ever for a guest that waits for each answer', () => {
-    expect(run(fresh(), 100_000, 1)).toBeLessThan(0.005);
-    expect(run(fresh(), 100_000, 1, true)).toBeLessThan(0.005);
+    expect(run(fresh(), 100_000, 1)).toBeLessThan(0.01);
+    expect(run(fresh(), 100_000, 1, true)).toBeLessThan(0.01);
   });
 
   it('hardly ever for a guest that does nothing but wait for two', () => {
-    expect(run(fresh(), 100_000, 2, true)).toBeLessThan(0.01);
+    expect(run(fresh(), 100_000, 2, true)).toBeLessThan(0.02);
     expect(run(fresh(), 10_000, 8, true)).toBeGreaterThan(0.98);
   });
 
@@ -43,12 +43,25 @@ describe('requests gather', () => {
     expect(run(patience, 10_000, 4)).toBeGreaterThan(0.85);
   });
 
+  it('though now and then none has come', () => {
+    const patience = fresh();
+    let on = false;
+    for (let served = 0, i = 0; i < 1000; i++) {
+      if (i % 4) served += on ? 3 : 1;
+      on = patience.next(served, false);
+      if (i > 100) expect(on).toBe(true);
+    }
+  });
+
   it('no longer when none comes, or a ring has gone', () => {
     const patience = fresh();
     for (let served = 0; !patience.next(served, false); ) served += 16;
     expect(patience.next(64, false)).toBe(true);
-    expect(patience.next(64, false)).toBe(false);
+    let empty = 0;
+    while (patience.next(64, false)) empty++;
+    expect(empty).toBeLessThan(6);
     for (let served = 64; !patience.next(served, false); ) served += 16;
-    expect(patience.next(0, false)).toBe(false);
+    for (empty = 0; patience.next(0, false); ) empty++;
+    expect(empty).toBeLessThan(6);
   });
 });
