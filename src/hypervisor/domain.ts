@@ -315,6 +315,8 @@ export class Vcpu {
   wake_word: u32;
   /** TypeScript domains: value of wake_word up to which its events are handled (written by the domain). */
   wake_handled: u32;
+  /** TypeScript domains: not 0 while the thread's sleep is a short one that guests that run on need not end (written by the domain). */
+  wake_later: u32;
 
   /** Of an HVM domain: its local APIC (hvm/vlapic.ts). */
   vlapic: usize;

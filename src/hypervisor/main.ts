@@ -42,6 +42,11 @@ export function wake_handled(): usize {
   return changetype<usize>(current) + offsetof<Vcpu>("wake_handled");
 }
 
+/** Address of the u32 that the thread makes 1 while its sleep, which is short, need not be ended by guests that run on. */
+export function wake_later(): usize {
+  return changetype<usize>(current) + offsetof<Vcpu>("wake_later");
+}
+
 /** Gets every pCPU through its loop: after MachineInfo.stop or panic was set. */
 export function kick_all(): void {
   const x = xen();

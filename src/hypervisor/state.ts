@@ -80,6 +80,8 @@ export class PerCpu {
   wake_word: u32;
   /** 1 while idle (spinning or asleep); 2 while asleep in host_wait. */
   idle: u32;
+  /** A TypeScript domain's wake word that changed without its thread being woken, 0: none (kick.ts). */
+  owed_wake: usize;
   /** 1 while touching guest memory, in guest code or by the hypervisor's copies: it owes acknowledgements (shootdown.ts). */
   in_guest: u32;
   /** Of which domain: a Domain, which may be gone once in_guest is 0. Set before in_guest (atomic). */

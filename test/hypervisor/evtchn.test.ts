@@ -16,7 +16,8 @@ import {
   EvtchnStatus,
 } from '../../src/abi/event_channel.ts';
 import type { Struct } from '../../src/abi/layout.ts';
-import { DOMID, HYPERCALL, VIRQ } from '../../src/abi/xen.ts';
+import { SCHEDOP } from '../../src/abi/sched.ts';
+import { DOMID, HYPERCALL, SharedInfo, VIRQ } from '../../src/abi/xen.ts';
 import { GPR } from '../../src/engine/state.ts';
 import { CpuGuest } from './cpu-guest.ts';
 import { ARG_PAGE, STACK_PAGE, va } from './guest-script.ts';
@@ -92,6 +93,34 @@ describe('2-level', () => {
       // pending already: nobody is told again
       expect(yield* guest(EVTCHNOP.send, Port, one(local))).toBe(0);
       expect(u32(Number(t.m.dom0.wake_word()))).toBe(wake + 1);
+    });
+  });
+
+  test('a thread that can wait is not woken by who signals it before that one has nothing more to do', () => {
+    t.results(function* () {
+      const shared = t.m.sharedInfoFrame(0) * 4096;
+      const words = new Int32Array(t.m.view.buffer as SharedArrayBuffer);
+      const wake = Number(t.m.dom0.wake_word()) >>> 2;
+      const { remote, local } = yield* connect();
+      // Whether a thread that sleeps on the word is still asleep after a signal.
+      const signal = function* () {
+        t.m.bytes[shared] = 0; // handled: the upcall's byte, the selector, the port
+        t.m.view.setBigUint64(shared + 8, 0n, true);
+        words[(shared + SharedInfo.off.evtchn_pending) >>> 2] &= ~(1 << remote);
+        const before = words[wake];
+        void Atomics.waitAsync(words, wake, before);
+        expect(yield* guest(EVTCHNOP.send, Port, one(local))).toBe(0);
+        expect([t.isPending(shared, remote), words[wake]]).toEqual([true, before + 1]);
+      };
+      const asleep = () => Atomics.notify(words, wake) === 1;
+      yield* signal();
+      expect(asleep()).toBe(false);
+      words[Number(t.m.dom0.wake_later()) >>> 2] = 1;
+      yield* signal();
+      expect(asleep()).toBe(true);
+      yield* signal();
+      expect(yield* t.c.call(HYPERCALL.sched_op, SCHEDOP.yield, 0)).toBe(0);
+      expect(asleep()).toBe(false);
     });
   });
 

@@ -27,13 +27,14 @@ export class DriverKernel {
   constructor(data: DriverKernelData, log: (text: string) => void) {
     const port = enterHypervisor(data.thread, log);
     const wakeWord = (port.hypervisor.wake_word as () => number)() >>> 0;
+    const wakeLater = (port.hypervisor.wake_later as () => number)() >>> 0;
     this.domid = data.domid;
     this.xen = new Hypercalls(port, data.buffer);
     const { memory } = this.xen;
     this.events = new EventChannels(this.xen, { sharedInfo: data.sharedInfo, wakeWord }, (e) => {
       throw e;
     });
-    this.loop = new EventLoop(memory, this.events, wakeWord);
+    this.loop = new EventLoop(memory, this.events, { wakeWord, wakeLater });
     this.store = new XsClient({
       memory: memory.buffer,
       address: data.store.address,

@@ -7,9 +7,13 @@
  * long "a while" is follows how long it had to wait lately, as KVM's halt polling does: a sleep that a longer look would have
  * spared makes it longer, one that no look could spare makes it shorter. The thread looks for long only while it has its
  * processor to itself: time that passes between two looks was somebody else's, who gets it sooner if we sleep.
+ *
+ * Where it pays that requests gather (patience.ts) the thread does not look, but sleeps for a fixed short time. Front ends
+ * signal, but the hypervisor does not wake the thread (`wake_later`) before the sender's pCPU has nothing more to do.
  */
 import type { EventChannels } from './evtchn.ts';
 import type { MachineMemory } from './memory.ts';
+import { Patience } from './patience.ts';
 
 /** Something that is looked at while the thread is awake. */
 export interface Poller {
@@ -17,6 +21,11 @@ export interface Poller {
   poll(): boolean;
   /** From now on new work makes an event. Returns whether there is work already, which makes none. */
   arm(): boolean;
+  /**
+   * Requests of guests that it has served so far, if these may gather (patience.ts). While there is a poller without this, every
+   * signal wakes the thread.
+   */
+  readonly served?: number;
 }
 
 /** Bounds of the time that is spent looking, in ns, and what it starts with; the step from the smallest. */
@@ -28,12 +37,15 @@ const SPIN_STEP = 5_000;
 const SPIN_CROWDED = 20_000;
 const CROWDED_FOR = 100_000_000;
 const GAP = 100_000;
+/** How long requests gather, in ms, while their sender is busy otherwise. */
+const GATHER_MS = 0.8;
 
 const now = (): number => performance.now() * 1e6;
 
 export class EventLoop {
   readonly #words: Int32Array;
   readonly #wake: number;
+  readonly #later: number;
   readonly #events: EventChannels;
   readonly #pollers = new Set<Poller>();
   readonly #timers = new Map<number, { at: number; run: () => void }>();
@@ -41,12 +53,18 @@ export class EventLoop {
   #spin = SPIN_START;
   /** Until when others are taken to want this thread's processor. */
   #crowdedUntil = 0;
+  readonly #patience = new Patience();
   #stopped = false;
 
-  /** `wakeWord`: machine address of the u32 that the hypervisor changes when an event becomes pending. */
-  constructor(memory: MachineMemory, events: EventChannels, wakeWord: number) {
+  /** Machine addresses of what the hypervisor's exports `wake_word` and `wake_later` say. */
+  constructor(
+    memory: MachineMemory,
+    events: EventChannels,
+    where: { readonly wakeWord: number; readonly wakeLater: number },
+  ) {
     this.#words = memory.words;
-    this.#wake = wakeWord >>> 2;
+    this.#wake = where.wakeWord >>> 2;
+    this.#later = where.wakeLater >>> 2;
     this.#events = events;
   }
 
@@ -74,29 +92,56 @@ export class EventLoop {
   run(): void {
     let looked = now();
     let lookUntil = looked + this.#spin;
+    /** Whether there was work, or a sleep, since it was asked whether requests are to gather. */
+    let changed = true;
+    let gather = false;
+    let awaited = false;
     while (!this.#stopped) {
       const seen = Atomics.load(this.#words, this.#wake);
       this.#events.deliver();
       if (this.#pollAll()) {
         looked = now();
         lookUntil = looked + this.#spin;
+        changed = true;
         continue;
       }
+      if (changed) gather = this.#gathers(awaited);
+      changed = false;
       const t = now();
       if (t - looked > GAP) {
         this.#crowdedUntil = t + CROWDED_FOR;
         this.#spin = Math.min(this.#spin, SPIN_CROWDED);
-      } else if (t < lookUntil) {
+      } else if (!gather && t < lookUntil) {
         looked = t;
         continue;
       }
-      if (!this.#armAll()) {
+      if (gather) {
+        awaited = this.#gather(seen);
+        changed = true;
+      } else if (!this.#armAll()) {
         this.#sleep(seen);
         this.#adapt(now() - t);
       }
       looked = now();
       lookUntil = looked + this.#spin;
     }
+  }
+
+  #gathers(awaited: boolean): boolean {
+    let served = 0;
+    for (const p of this.#pollers) {
+      if (p.served === undefined) return false;
+      served += p.served;
+    }
+    return this.#patience.next(served, awaited);
+  }
+
+  /** A short sleep, of which guests that run on take no notice. Returns whether one that does not run on ended it. */
+  #gather(seen: number): boolean {
+    Atomics.store(this.#words, this.#later, 1);
+    const woken = !this.#armAll() && this.#sleep(seen, GATHER_MS) === 'ok';
+    Atomics.store(this.#words, this.#later, 0);
+    return woken;
   }
 
   /** It slept for so many ns. */
@@ -148,10 +193,11 @@ export class EventLoop {
     return ran;
   }
 
-  #sleep(seen: number): void {
+  /** Until an event, the first timer, or for `most` ms. */
+  #sleep(seen: number, most = Number.POSITIVE_INFINITY): 'ok' | 'not-equal' | 'timed-out' {
     let first = Number.POSITIVE_INFINITY;
     for (const timer of this.#timers.values()) first = Math.min(first, timer.at);
     const ms = first === Number.POSITIVE_INFINITY ? first : Math.max(0, (first - now()) / 1e6);
-    Atomics.wait(this.#words, this.#wake, seen, ms);
+    return Atomics.wait(this.#words, this.#wake, seen, Math.min(ms, most));
   }
 }

@@ -143,6 +143,9 @@ export class XsClient {
     return any;
   }
 
+  /** It answers to xenstored, and to no guest. */
+  readonly served = 0;
+
   /** Every byte that xenstored sends makes an event: there is nothing to arm. */
   arm(): boolean {
     this.#receive();

@@ -8,6 +8,7 @@ import { PerCpu, SOFTIRQ_SCHEDULE, SOFTIRQ_SHOOTDOWN, this_cpu, xen } from "../s
 import { hvm_run_vcpu } from "../hvm/entry";
 import { await_resume, is_stopped } from "../exclusive";
 import { announce_entry, serve_shootdowns } from "../shootdown";
+import { pay_wake } from "../sched/kick";
 import { sched_deadline, schedule, vcpu_runnable } from "../sched/sched";
 import { MICROSECS, NOW } from "../time/clock";
 import { run_timers } from "../time/timer";
@@ -47,7 +48,10 @@ export function pcpu_loop(): void {
     learn_speed(p, now);
     if (p.timer_next != 0 && p.timer_next <= now) run_timers(now);
     const v = current;
-    if (asked & SOFTIRQ_SCHEDULE || v.is_idle || !vcpu_runnable(v) || now >= sched_deadline()) schedule(now);
+    if (asked & SOFTIRQ_SCHEDULE || v.is_idle || !vcpu_runnable(v) || now >= sched_deadline()) {
+      pay_wake(p);
+      schedule(now);
+    }
     if (current.is_idle) idle(p);
     else if (current.domain.is_hvm) hvm_run_vcpu(p, current, now);
     else run_vcpu(p, current, now);

@@ -135,6 +135,9 @@ class BlockBackend implements Backend, Poller {
     if (this.#image && !this.#readOnly) this.#tellErrors(() => this.#image?.flush());
   }
 
+  /** That is for the queues to say. */
+  readonly served = 0;
+
   poll(): boolean {
     return false;
   }

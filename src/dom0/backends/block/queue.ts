@@ -12,6 +12,8 @@ import { vector } from './vector.ts';
 
 /** Requests carried out before other rings get their turn. */
 const BURST = 32;
+/** Answers of a burst are signalled together, but the first of them at most so many ms late, or little more. */
+const SIGNAL_MS = 0.1;
 /** What each action counts as. */
 const REQUESTS: Readonly<Record<number, number>> = {
   [BLKIF_OP.READ]: VBD_COUNTERS.rd_req,
@@ -44,8 +46,14 @@ export class BlockQueue implements Poller {
   readonly #response = new Uint8Array(BlkifResponse.size);
   readonly #view = new DataView(this.#response.buffer);
 
+  #served = 0;
+
   constructor(options: BlockQueueOptions) {
     this.#o = options;
+  }
+
+  get served(): number {
+    return this.#served;
   }
 
   poll(): boolean {
@@ -53,12 +61,20 @@ export class BlockQueue implements Poller {
     const { ring } = connection;
     try {
       const n = Math.min(BURST, ring.waiting());
-      for (let i = 0; i < n; i++) {
+      let signalAt = 0;
+      for (let i = 1; i <= n; i++) {
         ring.take();
         const status = this.#status(ring.request);
         this.#count(status);
         this.#respond(status);
+        this.#served++;
+        if (i < n && signalAt === 0) signalAt = performance.now() + SIGNAL_MS;
+        if (i < n && performance.now() < signalAt) {
+          ring.show();
+          continue;
+        }
         connection.push();
+        signalAt = 0;
       }
       return n > 0;
     } catch (e) {
