@@ -34,7 +34,7 @@ export interface HostOptions {
   readonly translations?: TranslationStore;
   /**
    * Only `toolstack` is used, for domains without disks, network cards or driver domains: nothing is loaded that more would
-   * take, a third of all modules.
+   * take, a third of all modules. Nor are the pCPUs waited for (`Machine.started`).
    */
   readonly bare?: boolean;
   /** As in MachineOptions: times for `stats`, other modules than build/'s, memory for instruments. */
@@ -153,6 +153,7 @@ export class Host {
       parts,
       checkLocks,
       reserve,
+      early: options.bare,
     });
     try {
       const services = (await loading)?.SERVICES;

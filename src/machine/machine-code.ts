@@ -85,14 +85,24 @@ export function codeOf(m: WebAssembly.Module): Uint8Array<ArrayBuffer> | undefin
   return fits(code) ? code : undefined;
 }
 
-/** The bytes as all of an ArrayBuffer, copied if they are not: a part of a file, say, in shared memory. */
-function whole(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+/** All of an ArrayBuffer, copied if the bytes are not: a part of a file, say, in shared memory. V8 takes nothing with more behind it. */
+function whole(bytes: Uint8Array): ArrayBuffer {
   const { buffer, byteLength } = bytes;
-  return buffer instanceof ArrayBuffer && buffer.byteLength === byteLength ? new Uint8Array(buffer) : bytes.slice();
+  return buffer instanceof ArrayBuffer && buffer.byteLength === byteLength ? buffer : bytes.slice().buffer;
+}
+
+/** Where wasm is copied to that is in shared memory; used again, as new memory for each of hundreds costs page faults of the host. */
+let scratch = new Uint8Array();
+
+function unshared(bytes: Uint8Array): Uint8Array {
+  if (bytes.buffer instanceof ArrayBuffer) return bytes;
+  if (scratch.length < bytes.length) scratch = new Uint8Array(bytes.length);
+  scratch.set(bytes);
+  return scratch.subarray(0, bytes.length);
 }
 
 /** The module that `code` was made from, and `wasm`; undefined if V8 does not take it. */
 export function moduleOf(wasm: Uint8Array, code: Uint8Array): WebAssembly.Module | undefined {
   if (!natives || !fits(code)) return undefined;
-  return natives.deserialize(whole(code).buffer, whole(wasm));
+  return natives.deserialize(whole(code), unshared(wasm));
 }

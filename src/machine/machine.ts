@@ -42,6 +42,8 @@ export interface MachineOptions {
   readonly credit2RunqueueCpus?: number;
   /** Have the statistics say how long exits and hypercalls take; each is slower by about 0.2 µs then. */
   readonly timing?: boolean;
+  /** Do not wait until the pCPUs run (`started`): domains can be built before. */
+  readonly early?: boolean;
   /** Lines of the hypervisor's log. */
   readonly log?: (text: string) => void;
 }
@@ -76,6 +78,8 @@ export class Machine {
   /** What each pCPU used of the translations of earlier machines, known after stop(). */
   private readonly used: (readonly number[])[] = [];
   private saved: SaveReply;
+  /** All pCPUs run; rejected if one failed first. */
+  started: Promise<void> = Promise.resolve();
 
   private constructor(
     memory: WebAssembly.Memory,
@@ -157,9 +161,12 @@ export class Machine {
     const ends = o.deterministic || o.translationMiB === 0 ? [] : m.startWorkshop(o.translations);
     const { parts, translationMiB, translations } = o;
     const shared = { ...common, parts, translationMiB, translations };
-    await Promise.all(
-      areas.slice(0, pcpus).map((a, slot) => m.startPcpu({ ...shared, slot, ...a, workshop: ends[slot] }, log)),
-    );
+    const pcpu = (a: (typeof areas)[number], slot: number) =>
+      m.startPcpu({ ...shared, slot, ...a, workshop: ends[slot] }, log);
+    m.started = Promise.all(areas.slice(0, pcpus).map(pcpu)).then(() => {});
+    // Who does not wait hears of failures from onFailure.
+    m.started.catch(() => {});
+    if (!o.early) await m.started;
     return m;
   }
 

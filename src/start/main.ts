@@ -167,6 +167,8 @@ class Run {
       this.#terminal.connect(domain.console);
       this.#profile?.name(domain.domid, domain.name);
     };
+    // Its failure ends the run in any case.
+    await Promise.race([host.machine.started.catch(() => {}), this.#interrupted]);
     connect(first);
     const { done } = supervise(host.toolstack, first, { started: connect, crashes: host.crashes });
     first.unpause();

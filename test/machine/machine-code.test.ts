@@ -27,9 +27,12 @@ it.each([
   ['compiled as a whole', () => compileWhole(sample(false)), sample(false)],
 ])('makes the module again, %s', (_, compile, wasm) => {
   const code = codeOf(compile())!;
-  const shared = new Uint8Array(new SharedArrayBuffer(code.length + 1)).subarray(1);
-  shared.set(code);
-  expect(call(moduleOf(wasm, shared)!)).toBe(42);
+  const shared = (bytes: Uint8Array) => {
+    const copy = new Uint8Array(new SharedArrayBuffer(bytes.length + 1)).subarray(1);
+    copy.set(bytes);
+    return copy;
+  };
+  expect(call(moduleOf(shared(wasm), shared(code))!)).toBe(42);
 });
 
 it('is not taken from another version, or with other flags', () => {
