@@ -63,6 +63,25 @@ describe('queue', () => {
     expect(q.put(bytes(1500), PLAIN, 1)).toBe(true);
   });
 
+  it('waits for a reader that comes to it 50 ms late', async () => {
+    const { memory, queue: q } = queue();
+    for (let room = RING; room >= 16 + 1504; room -= 16 + 1504) q.put(bytes(1500), PLAIN, 1);
+    const module = new URL('../../../src/dom0/backends/net/bridge/queue.ts', import.meta.url).href;
+    const code = `
+      const { parentPort, workerData: [memory, ring] } = require('node:worker_threads');
+      import(${JSON.stringify(module)}).then(({ FrameQueue }) => {
+        const queue = new FrameQueue(memory, 0, 4096, ring);
+        parentPort.postMessage('ready');
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+        for (let n = 0; n < 8; n++) queue.pop();
+      });`;
+    const reader = new Worker(code, { eval: true, workerData: [memory, RING] });
+    await new Promise((resolve) => reader.once('message', resolve));
+    for (let n = 0; n < 4; n++) expect(q.put(bytes(1500), PLAIN, 1)).toBe(true);
+    expect(q.dropped).toBe(0);
+    await reader.terminate();
+  });
+
   it('refuses empty and giant frames', () => {
     const { queue: q } = queue();
     expect(q.put(new Uint8Array(0), PLAIN, 1)).toBe(false);

@@ -36,9 +36,12 @@ const SKIP = 0xffffffff;
 const FLAG_BLANK = 1;
 
 const SPINS = 200;
-/** How long to wait for another sender, and for a reader that makes no room: then the frame is dropped. */
-const LOCK_WAIT_MS = 20;
-const ROOM_WAIT_MS = 5;
+/**
+ * How long to wait for another sender, and for a reader that makes no room: then the frame is dropped. A reader that is alive may get
+ * no processor for some 10 ms on a busy host, and a lost frame costs a stream of TCP that keeps the queue full 0.2 s or more.
+ */
+const LOCK_WAIT_MS = 250;
+const ROOM_WAIT_MS = 200;
 
 export class FrameQueue {
   readonly #words: Int32Array;

@@ -57,13 +57,16 @@ async function pump(passt: Passt): Promise<void> {
     }
   });
   passt.socket.on('drain', () => drain(passt));
-  const closed = new Promise<'closed'>((resolve) => passt.socket.once('close', () => resolve('closed')));
-  for (;;) {
+  // A promise of its end beside each wait would keep a reaction to every frame that ever came.
+  passt.socket.once('close', () => {
+    Atomics.add(doorbell.words, doorbell.index, 1);
+    Atomics.notify(doorbell.words, doorbell.index);
+  });
+  while (!passt.socket.destroyed) {
     const rung = Atomics.load(doorbell.words, doorbell.index);
     drain(passt);
     const waiting = Atomics.waitAsync(doorbell.words, doorbell.index, rung);
-    if (waiting.async && (await Promise.race([waiting.value, closed])) === 'closed') return;
-    if (!waiting.async && passt.socket.destroyed) return;
+    if (waiting.async) await waiting.value;
   }
 }
 
