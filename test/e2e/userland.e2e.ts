@@ -1,9 +1,10 @@
 /**
  * C programs (programs/) that lean on the processor and on the kernel's use of it, in a guest: each prints there what it
- * prints on the host. What may differ goes to standard error. One boot runs them all.
+ * prints on the host, or what NAME.out says that it prints on a processor of its own: virtual machines may lack 32-bit system
+ * calls, LDTs or debug registers. What may differ goes to standard error. One boot runs them all.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -15,6 +16,7 @@ const SOURCES = join(ROOT, 'test/e2e/programs');
 /** Sources there that are another test's. */
 const OTHERS = ['xlu', 'libxl-json'];
 const PROGRAMS = readdirSync(SOURCES)
+  .filter((name) => name.endsWith('.c'))
   .map((name) => name.replace(/\.c$/, ''))
   .filter((name) => !OTHERS.includes(name));
 /** What a healthy kernel does not print. A program's own faults ("traps:") are wanted. */
@@ -38,6 +40,8 @@ function compile(name: string): Uint8Array {
 }
 
 function native(name: string): Outcome {
+  const recorded = join(SOURCES, `${name}.out`);
+  if (existsSync(recorded)) return { output: readFileSync(recorded, 'utf8'), status: 0 };
   try {
     const output = execFileSync(join(dir, name), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], cwd: dir });
     return { output, status: 0 };
