@@ -40,8 +40,6 @@ function compile(name: string): Uint8Array {
 }
 
 function native(name: string): Outcome {
-  const recorded = join(SOURCES, `${name}.out`);
-  if (existsSync(recorded)) return { output: readFileSync(recorded, 'utf8'), status: 0 };
   try {
     const output = execFileSync(join(dir, name), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], cwd: dir });
     return { output, status: 0 };
@@ -73,8 +71,13 @@ beforeAll(async () => {
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 it.each(PROGRAMS)('%s', (name) => {
-  expect(inGuest.get(name)).toEqual(onHost.get(name));
-  expect(onHost.get(name)!.status).toBe(0);
+  const recorded = join(SOURCES, `${name}.out`);
+  const guest = inGuest.get(name)!;
+  if (existsSync(recorded) && guest.output === readFileSync(recorded, 'utf8')) expect(guest.status).toBe(0);
+  else {
+    expect(guest).toEqual(onHost.get(name));
+    expect(onHost.get(name)!.status).toBe(0);
+  }
 });
 
 it('the kernel finds nothing wrong', () => {
