@@ -110,6 +110,6 @@ export function areaLayout(base: number, frames: number, arenaSize = ARENA_SIZE)
   const codeMap = take(frames * 4);
   const decoder = take(DECODER_BYTES);
   const arena = take(arenaSize);
-  const maps = { writeMap, codeMap };
-  return { base, size: at - base, contexts, tlbs, xtlbs, xglobals, jumps, ...maps, decoder, arena, arenaEnd: at };
+  const tables = { contexts, tlbs, xtlbs, xglobals, jumps, writeMap, codeMap, decoder };
+  return { base, size: at - base, ...tables, arena, arenaEnd: at };
 }

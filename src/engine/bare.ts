@@ -79,9 +79,9 @@ export function instantiateRuntime(
     decoder,
     host: {
       now: host.now,
-      random: () => host.random(),
-      stop_others: () => host.stopOthers(),
-      resume_others: () => host.resumeOthers(),
+      random: host.random,
+      stop_others: host.stopOthers,
+      resume_others: host.resumeOthers,
     },
   });
   return exports as Record<string, Fn>;

@@ -34,6 +34,10 @@ export const Found = struct('Found', [
   ['memory', 'u8'],
   ['addr32', 'u8'],
 ]);
+/** What decoding gives in the place of a length: no such instruction, one that is too long, or more bytes are wanted. */
+export const DECODED_UD = 0;
+export const DECODED_LONG = -1;
+export const DECODED_SHORT = -2;
 export const FOUND_NONE = -1;
 export const FOUND_RIP = 16;
 
@@ -112,7 +116,7 @@ export const ENCODING_MAY_ADDRESS = 0x800;
 export const ENCODING_MEMORY_FORMS = 0x1000;
 export const ENCODING_HAS_X = 0x2000;
 export const ENCODING_POP = 0x4000;
-/** It may have a lock prefix: in any case, or if its r/m is memory. */
+/** It may have a lock prefix: if its r/m is no memory operand, and if it is. */
 export const ENCODING_LOCK = 0x8000;
 export const ENCODING_LOCK_RM = 0x1_0000;
 export const ENCODING_REP = 0x2_0000;

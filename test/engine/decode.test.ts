@@ -8,7 +8,14 @@ import { describe, expect, it } from 'vitest';
 import { AreaHeader } from '../../src/engine/area.ts';
 import { type Decoded, InstructionDecoder } from '../../src/engine/decode/decode.ts';
 import { operandSlot } from '../../src/engine/decode/slots.ts';
-import { CODE_BYTES, DecoderTables, MAX_LENGTH } from '../../src/engine/decode-tables.ts';
+import {
+  CODE_BYTES,
+  DECODED_LONG,
+  DECODED_SHORT,
+  DECODED_UD,
+  DecoderTables,
+  MAX_LENGTH,
+} from '../../src/engine/decode-tables.ts';
 import { FUSION_PLAN } from '../../src/engine/interpreter/fusion.ts';
 import { generateInterpreter } from '../../src/engine/interpreter/generate.ts';
 import { allEncodings } from '../../src/engine/semantics/index.ts';
@@ -18,7 +25,7 @@ import { Sandbox } from './sandbox.ts';
 const { off } = CpuState;
 const R = Record32.off;
 const OFFSET = 0x234;
-const FAILURE = { ud: 0, long: -1, short: -2 } as const;
+const FAILURE = { ud: DECODED_UD, long: DECODED_LONG, short: DECODED_SHORT } as const;
 
 const encodings = allEncodings();
 const { tables } = generateInterpreter(encodings, FUSION_PLAN);

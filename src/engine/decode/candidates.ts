@@ -1,77 +1,64 @@
-/** What decoding asks of an encoding, worked out once: it is asked for each instruction that is decoded. */
+/** What decoding asks of an encoding, worked out once: by the translator's decoder, and for the tables of the runtime's. */
+import * as T from '../decode-tables.ts';
+import { isMemoryOperand } from '../semantics/forms.ts';
 import type { Encoding, OperandSpec } from '../semantics/table.ts';
 
-/** Demands on REX bits. */
-const W1 = 1;
-const W0 = 2;
-const B0 = 4;
-const R0 = 8;
-const R1 = 16;
-
-/** Which mandatory prefix: any, none of 66 F2 F3, or that one. */
-const ANY = 0;
-const NONE = 1;
-const P66 = 2;
-const PF3 = 3;
-const PF2 = 4;
-const PREFIX = { '': ANY, NP: NONE, '66': P66, F3: PF3, F2: PF2 } as const;
-
-/** Whether an r/m operand must be memory, or a register. */
-const EITHER = 0;
-const MEMORY = 1;
-const REGISTER = 2;
+const PREFIX = {
+  '': T.PREFIX_ANY,
+  NP: T.PREFIX_NONE,
+  '66': T.PREFIX_66,
+  F3: T.PREFIX_F3,
+  F2: T.PREFIX_F2,
+} as const;
 
 export interface Candidate {
   readonly e: Encoding;
   /** Its number among all encodings. */
   readonly index: number;
-  readonly prefix: number;
-  readonly rm: number;
-  readonly memoryOnly: boolean;
-  readonly registerOnly: boolean;
-  /** W1 | W0 | B0 | R0 | R1. */
-  readonly rex: number;
-  /** A memory form is told by modrm's mod. */
-  readonly mayAddress: boolean;
-  /** It has forms with a memory and with a register operand: part of the form's key. */
-  readonly memoryForms: boolean;
-  readonly hasX: boolean;
-  readonly pop: boolean;
-  readonly lock: boolean;
-  readonly rep: boolean;
-  readonly shortAddress: boolean;
-  readonly d64: boolean;
+  /** PREFIX_* and ENCODING_* (decode-tables.ts). */
+  readonly flags: number;
 }
 
-const some = (e: Encoding, codes: readonly string[]): boolean =>
-  e.operands.some((o: OperandSpec) => codes.includes(o.code));
-
-/** Of the `index`th encoding. */
-export function candidate(e: Encoding, index: number): Candidate {
+function flagsOf(e: Encoding): number {
   const has = (attribute: string) => e.attrs.has(attribute);
+  const some = (codes: readonly string[]) => e.operands.some((o: OperandSpec) => codes.includes(o.code));
   const asModrm = e.hasModrm && e.modrm < 0;
   // Control and debug register moves ignore mod.
-  const ignoresMod = some(e, ['C', 'D']);
-  const needsMemory = has('mem') || some(e, ['M']);
-  const needsRegister = has('reg') || some(e, ['R', 'U', 'N']);
-  const told = asModrm && !ignoresMod;
-  return {
-    ...{ e, index },
-    prefix: PREFIX[e.prefix],
-    rm: told && needsMemory ? MEMORY : told && needsRegister ? REGISTER : EITHER,
-    memoryOnly: told && needsMemory,
-    registerOnly: told && !needsMemory && needsRegister,
-    rex:
-      (has('w1') ? W1 : 0) | (has('w0') ? W0 : 0) | (has('b0') ? B0 : 0) | (has('r0') ? R0 : 0) | (has('r1') ? R1 : 0),
-    mayAddress: asModrm && !some(e, ['C', 'D', 'R']),
-    memoryForms: e.modrm < 0 && some(e, ['E', 'W', 'Q', 'M']),
-    hasX: some(e, ['X']),
-    pop: has('pop'),
-    lock: has('lock'),
-    rep: has('rep'),
-    shortAddress: has('a'),
-    d64: has('d64'),
-  };
+  const told = asModrm && !some(['C', 'D']);
+  const memory = told && (has('mem') || some(['M']));
+  const locked = has('lock') ? e.operands[0] : undefined;
+  const flags: readonly (readonly [boolean, number])[] = [
+    [memory, T.ENCODING_MEMORY],
+    [told && !memory && (has('reg') || some(['R', 'U', 'N'])), T.ENCODING_REGISTER],
+    [has('w1'), T.ENCODING_W1],
+    [has('w0'), T.ENCODING_W0],
+    [has('b0'), T.ENCODING_B0],
+    [has('r0'), T.ENCODING_R0],
+    [has('r1'), T.ENCODING_R1],
+    [e.hasModrm, T.ENCODING_HAS_MODRM],
+    [asModrm && !some(['C', 'D', 'R']), T.ENCODING_MAY_ADDRESS],
+    [e.modrm < 0 && some(['E', 'W', 'Q', 'M']), T.ENCODING_MEMORY_FORMS],
+    [some(['X']), T.ENCODING_HAS_X],
+    [has('pop'), T.ENCODING_POP],
+    [locked !== undefined && isMemoryOperand(locked, false), T.ENCODING_LOCK],
+    [locked !== undefined && isMemoryOperand(locked, true), T.ENCODING_LOCK_RM],
+    [has('rep'), T.ENCODING_REP],
+    [has('a'), T.ENCODING_SHORT_ADDRESS],
+    [has('d64'), T.ENCODING_D64],
+    [e.cc, T.ENCODING_CC],
+  ];
+  return flags.reduce((all, [set, flag]) => (set ? all | flag : all), PREFIX[e.prefix] as number);
+}
+
+/** The candidates of each map and opcode (map * 256 + opcode). */
+export function opcodes(encodings: readonly Encoding[]): readonly Candidates[] {
+  const all = Array.from({ length: 4 * 256 }, () => new Candidates());
+  for (const [index, e] of encodings.entries()) {
+    const c = { e, index, flags: flagsOf(e) };
+    for (let i = 0; i < e.span; i++) all[e.map * 256 + e.opcode + i].add(c);
+  }
+  for (const candidates of all) candidates.sort();
+  return all;
 }
 
 /** The candidates of one opcode, in the order in which they are tried. */
@@ -96,20 +83,22 @@ export class Candidates {
   /** The one for these prefixes (rep: 0, 1 = F3, 2 = F2), REX bits and modrm. */
   find(opsize16: boolean, rep: number, rex: number, modrm: number, mode: 0 | 1): Candidate | undefined {
     const { list } = this;
+    const prefix = rep === 1 ? T.PREFIX_F3 : rep === 2 ? T.PREFIX_F2 : opsize16 ? T.PREFIX_66 : T.PREFIX_NONE;
     for (let i = 0; i < list.length; i++) {
       const c = list[i];
-      const { e } = c;
-      if (c.prefix !== ANY && c.prefix !== (rep === 1 ? PF3 : rep === 2 ? PF2 : opsize16 ? P66 : NONE)) continue;
+      const { e, flags } = c;
+      const wanted = flags & T.PREFIX_MASK;
+      if (wanted !== T.PREFIX_ANY && wanted !== prefix) continue;
       if (e.modrm >= 0) {
         if (modrm < e.modrm || modrm >= e.modrm + e.modrmSpan) continue;
       } else if (e.digit >= 0 && ((modrm >> 3) & 7) !== e.digit) continue;
-      if (c.rm !== EITHER && (c.rm === MEMORY) === modrm >= 0xc0) continue;
-      if (c.rex !== 0) {
-        if (c.rex & W1 && !(rex & 8)) continue;
-        if (c.rex & W0 && rex & 8) continue;
-        if (c.rex & B0 && rex & 1) continue;
-        if (c.rex & R0 && rex & 4) continue;
-        if (c.rex & R1 && !(rex & 4)) continue;
+      if (flags & (modrm >= 0xc0 ? T.ENCODING_MEMORY : T.ENCODING_REGISTER)) continue;
+      if (flags & T.ENCODING_REX) {
+        if (flags & T.ENCODING_W1 && !(rex & 8)) continue;
+        if (flags & T.ENCODING_W0 && rex & 8) continue;
+        if (flags & T.ENCODING_B0 && rex & 1) continue;
+        if (flags & T.ENCODING_R0 && rex & 4) continue;
+        if (flags & T.ENCODING_R1 && !(rex & 4)) continue;
       }
       if (e.sizes[mode].length > 0) return c;
     }

@@ -7,7 +7,15 @@
  * Writes to a frame with decoded code come here (`invalidate`): overwritten instructions' records become STALE.
  */
 import { AreaHeader, type AreaLayout } from '../area.ts';
-import { CODE_BYTES, DecoderTables, MAX_LENGTH, RUN_LENGTH } from '../decode-tables.ts';
+import {
+  CODE_BYTES,
+  DECODED_LONG,
+  DECODED_SHORT,
+  DECODED_UD,
+  DecoderTables,
+  MAX_LENGTH,
+  RUN_LENGTH,
+} from '../decode-tables.ts';
 import { MAX_FUSED } from '../interpreter/fused.ts';
 import { SPECIAL } from '../interpreter/special.ts';
 import { CpuState, Record32, VEC, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
@@ -59,11 +67,6 @@ export interface CodePage {
   /** Writes seen that hit no code. */
   misses: number;
 }
-
-/** What decode_one gives besides a length. */
-const UD = 0;
-const LONG = -1;
-const SHORT = -2;
 
 const { off } = CpuState;
 const R = Record32.off;
@@ -327,7 +330,7 @@ export class CodeCache {
     const head = Math.min(MAX_LENGTH, PAGE - o);
     this.u8.copyWithin(this.code, mfn * PAGE + o, mfn * PAGE + o + head);
     let d = this.rt.decode_one(head, mode, this.area.arena, o);
-    if (d === SHORT) {
+    if (d === DECODED_SHORT) {
       const second = (rip & ~0xfffn) + 4096n;
       x = this.rt.probe_exec(cpu, mode ? second & 0xffffffffn : second) >>> 0;
       if (!x) return 0;
@@ -338,7 +341,7 @@ export class CodeCache {
     this.view.setBigUint64(cpu + off.page, rip & ~0xfffn, true);
     const first = this.area.arena;
     if (d > 0) this.special(first + Record32.size, SPECIAL.STOP, o + d, 0);
-    else this.special(first, d === UD ? SPECIAL.UD : SPECIAL.GP, o + MAX_LENGTH, MAX_LENGTH);
+    else this.special(first, d === DECODED_UD ? SPECIAL.UD : SPECIAL.GP, o + MAX_LENGTH, MAX_LENGTH);
     return first;
   }
 
@@ -371,7 +374,7 @@ export class CodeCache {
     const shadow = this.next;
     const d = this.rt.decode_one(MAX_LENGTH, mode, shadow, o);
     if (d <= 0) {
-      const long = d === LONG || d === SHORT;
+      const long = d === DECODED_LONG || d === DECODED_SHORT;
       this.rt.raise(cpu, long ? VEC.GP : VEC.UD, long ? 1 : 0, 0);
       return 0;
     }

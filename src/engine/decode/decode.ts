@@ -2,10 +2,21 @@
  * x86-64 instruction decoding (Intel SDM vol. 2, chapter 2) from the encoding tables: bytes → which encoding, which form,
  * and the operands' fields. Both tiers use it. Nothing here touches machine memory.
  */
-import { MAX_LENGTH } from '../decode-tables.ts';
-import { formKey, isMemoryOperand, operandBytes } from '../semantics/forms.ts';
+import {
+  ENCODING_D64,
+  ENCODING_HAS_X,
+  ENCODING_LOCK,
+  ENCODING_LOCK_RM,
+  ENCODING_MAY_ADDRESS,
+  ENCODING_MEMORY_FORMS,
+  ENCODING_POP,
+  ENCODING_REP,
+  ENCODING_SHORT_ADDRESS,
+  MAX_LENGTH,
+} from '../decode-tables.ts';
+import { formKey, operandBytes } from '../semantics/forms.ts';
 import type { Encoding } from '../semantics/table.ts';
-import { Candidates, candidate } from './candidates.ts';
+import { type Candidates, opcodes } from './candidates.ts';
 
 export interface Decoded {
   readonly encoding: number;
@@ -39,14 +50,10 @@ export type Failure = 'ud' | 'long' | 'short';
 const SEGMENT_PREFIX: Record<number, number> = { 38: 0, 46: 1, 54: 2, 62: 3, 100: 4, 101: 5 };
 
 export class InstructionDecoder {
-  private readonly maps = Array.from({ length: 4 * 256 }, () => new Candidates());
+  private readonly maps: readonly Candidates[];
 
   constructor(encodings: readonly Encoding[]) {
-    for (const [index, e] of encodings.entries()) {
-      const c = candidate(e, index);
-      for (let i = 0; i < e.span; i++) this.maps[e.map * 256 + e.opcode + i].add(c);
-    }
-    for (const m of this.maps) m.sort();
+    this.maps = opcodes(encodings);
   }
 
   /** Decode at code[at]; `mode` 0 = 64-bit, 1 = compatibility. `end`: bytes available. */
@@ -106,13 +113,14 @@ export class InstructionDecoder {
     const mod = modrm >> 6;
     const found = candidates.find(opsize16, rep, rex, modrm, mode);
     if (!found) return 'ud';
-    const { e } = found;
+    const { e, flags } = found;
+    const is = (flag: number) => (flags & flag) !== 0;
 
     // Effective sizes.
     const sizes = e.sizes[mode];
     let opsize = sizes[0];
     if (sizes.length > 1 || !sizes.includes(opsize)) {
-      const want = rexW ? 8 : opsize16 && e.prefix !== '66' ? 2 : long && found.d64 ? 8 : 4;
+      const want = rexW ? 8 : opsize16 && e.prefix !== '66' ? 2 : long && is(ENCODING_D64) ? 8 : 4;
       opsize = sizes.includes(want) ? want : sizes.includes(4) ? 4 : sizes[sizes.length - 1];
     }
     const addr16 = !long && addrPrefix;
@@ -126,7 +134,7 @@ export class InstructionDecoder {
     let disp = 0;
     let dispBytes = 0;
     let ripRelative = false;
-    const mem = found.mayAddress && mod !== 3;
+    const mem = is(ENCODING_MAY_ADDRESS) && mod !== 3;
     if (e.hasModrm) {
       if (modrmAt >= limit) return short;
       p = modrmAt + 1;
@@ -162,10 +170,10 @@ export class InstructionDecoder {
         if (dispBytes) disp = signedAt(code, p, dispBytes);
         p += dispBytes;
         if (ripRelative) base = 16;
-        if (base === 4 && found.pop) disp += opsize;
+        if (base === 4 && is(ENCODING_POP)) disp += opsize;
       }
     }
-    if (lock && !(found.lock && isMemoryOperand(e.operands[0], mem))) return 'ud';
+    if (lock && !is(mem ? ENCODING_LOCK_RM : ENCODING_LOCK)) return 'ud';
 
     // Operands.
     const regs: number[] = [-1, -1, -1];
@@ -256,7 +264,7 @@ export class InstructionDecoder {
           break;
         case 'Y':
           // ES cannot be overridden; an X operand beside it keeps the base slot (movs reads Y through registers).
-          if (!found.hasX) {
+          if (!is(ENCODING_HAS_X)) {
             memory = true;
             base = 7;
             seg = 0;
@@ -268,10 +276,10 @@ export class InstructionDecoder {
     const key = formKey(
       mode,
       opsize,
-      mem && found.memoryForms,
+      mem && is(ENCODING_MEMORY_FORMS),
       lock,
-      found.rep ? rep : 0,
-      addrPrefix && found.shortAddress,
+      is(ENCODING_REP) ? rep : 0,
+      addrPrefix && is(ENCODING_SHORT_ADDRESS),
       e.cc ? b & 15 : 0,
     );
     return {

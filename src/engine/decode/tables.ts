@@ -3,13 +3,18 @@ import type { Struct } from '../../abi/layout.ts';
 import * as T from '../decode-tables.ts';
 import type { InterpreterTables } from '../interpreter/generate.ts';
 import type { Encoding } from '../semantics/table.ts';
-import { type Candidate, Candidates, candidate } from './candidates.ts';
+import { type Candidate, type Candidates, opcodes } from './candidates.ts';
 
-const OPCODES = 4 * 256;
 const log2 = (n: number): number => 31 - Math.clz32(n);
 const bitsFor = (n: number): number => log2(n) + 2;
 const shiftOf = (bits: number): number => 32 - bits;
-const hash = (key: number, shift: number): number => Math.imul(key, T.HASH_FACTOR) >>> shift;
+
+/** Where a key goes in a hash table of 2^bits entries: the first free one from its own. */
+function freeEntry(key: number, bits: number, isFree: (n: number) => boolean): number {
+  let n = Math.imul(key, T.HASH_FACTOR) >>> shiftOf(bits);
+  while (!isFree(n)) n = (n + 1) & ((1 << bits) - 1);
+  return n;
+}
 
 /** The image's bytes, and where the next table goes. */
 class Image {
@@ -50,70 +55,33 @@ class Image {
 /** All tables, from address 0 on. */
 export function decoderTables(encodings: readonly Encoding[], tables: InterpreterTables): Uint8Array<ArrayBuffer> {
   const image = new Image();
-  const candidates = encodings.map((e, index) => candidate(e, index));
-  putOpcodes(image, candidates);
+  const maps = opcodes(encodings);
+  putOpcodes(image, maps);
   const at = image.table('encodings', encodings.length, T.EncodingEntry.size);
-  for (const [i, c] of candidates.entries()) putEncoding(image, at + i * T.EncodingEntry.size, c);
+  for (const c of maps.flatMap((m) => m.list)) putEncoding(image, at + c.index * T.EncodingEntry.size, c);
   putForms(image, encodings, tables);
   putFusions(image, tables);
   return image.bytes();
 }
 
-function putOpcodes(image: Image, candidates: readonly Candidate[]): void {
-  const maps = Array.from({ length: OPCODES }, () => new Candidates());
-  for (const c of candidates) for (let i = 0; i < c.e.span; i++) maps[c.e.map * 256 + c.e.opcode + i].add(c);
-  for (const m of maps) m.sort();
-  const opcodes = image.table('opcodes', OPCODES, T.OpcodeEntry.size);
+function putOpcodes(image: Image, maps: readonly Candidates[]): void {
+  const entries = image.table('opcodes', maps.length, T.OpcodeEntry.size);
   const numbers = maps.flatMap((m) => m.list.map((c) => c.index));
   const lists = image.table('lists', numbers.length, 2);
   for (const [i, n] of numbers.entries()) image.view.setUint16(lists + i * 2, n, true);
   let first = 0;
   for (const [i, m] of maps.entries()) {
     const flags = (m.anyModrm ? T.OPCODE_ANY_MODRM : 0) | (m.allModrm ? T.OPCODE_ALL_MODRM : 0);
-    image.put(T.OpcodeEntry, opcodes + i * T.OpcodeEntry.size, { first, count: m.list.length, flags });
+    image.put(T.OpcodeEntry, entries + i * T.OpcodeEntry.size, { first, count: m.list.length, flags });
     first += m.list.length;
   }
 }
 
-const PREFIX = {
-  '': T.PREFIX_ANY,
-  NP: T.PREFIX_NONE,
-  '66': T.PREFIX_66,
-  F3: T.PREFIX_F3,
-  F2: T.PREFIX_F2,
-} as const;
-
-function flagsOf(c: Candidate): number {
-  const { e } = c;
-  const first = e.operands[0]?.code ?? '';
-  const always = first !== '' && 'MOXY'.includes(first);
-  return [
-    [c.memoryOnly, T.ENCODING_MEMORY],
-    [c.registerOnly, T.ENCODING_REGISTER],
-    [e.attrs.has('w1'), T.ENCODING_W1],
-    [e.attrs.has('w0'), T.ENCODING_W0],
-    [e.attrs.has('b0'), T.ENCODING_B0],
-    [e.attrs.has('r0'), T.ENCODING_R0],
-    [e.attrs.has('r1'), T.ENCODING_R1],
-    [e.hasModrm, T.ENCODING_HAS_MODRM],
-    [c.mayAddress, T.ENCODING_MAY_ADDRESS],
-    [c.memoryForms, T.ENCODING_MEMORY_FORMS],
-    [c.hasX, T.ENCODING_HAS_X],
-    [c.pop, T.ENCODING_POP],
-    [c.lock && always, T.ENCODING_LOCK],
-    [c.lock && first !== '' && 'EWQ'.includes(first), T.ENCODING_LOCK_RM],
-    [c.rep, T.ENCODING_REP],
-    [c.shortAddress, T.ENCODING_SHORT_ADDRESS],
-    [c.d64, T.ENCODING_D64],
-    [e.cc, T.ENCODING_CC],
-  ].reduce((flags, [set, bit]) => flags | (set ? (bit as number) : 0), PREFIX[e.prefix] as number);
-}
-
 function putEncoding(image: Image, at: number, c: Candidate): void {
-  const { e } = c;
+  const { e, flags } = c;
   const logs = e.sizes.map((sizes) => sizes.map(log2));
   image.put(T.EncodingEntry, at, {
-    flags: flagsOf(c),
+    flags,
     modrm: Math.max(0, e.modrm),
     modrm_span: e.modrm < 0 ? 0 : e.modrmSpan,
     digit: e.digit < 0 ? T.NO_DIGIT : e.digit,
@@ -143,10 +111,8 @@ function putForms(image: Image, encodings: readonly Encoding[], { rows }: Interp
     const flags =
       (ends ? T.FORM_ENDS : 0) | (branches ? T.FORM_BRANCHES : 0) | (!branches && two ? T.FORM_TWO_IMMEDIATES : 0);
     image.put(T.FormEntry, forms + i * T.FormEntry.size, { key: number, handlers, flags });
-    const mask = (1 << bits) - 1;
-    let h = hash(number, shiftOf(bits));
-    while (image.view.getUint16(slots + h * 2, true) !== 0) h = (h + 1) & mask;
-    image.view.setUint16(slots + h * 2, i + 1, true);
+    const n = freeEntry(number, bits, (n) => image.view.getUint16(slots + n * 2, true) === 0);
+    image.view.setUint16(slots + n * 2, i + 1, true);
   }
 }
 
@@ -179,11 +145,9 @@ function putFusions(image: Image, { fused, firstFused }: InterpreterTables): voi
   const bits = bitsFor(Math.max(1, steps.size));
   const entries = image.table('fusions', 1 << bits, T.FusionEntry.size);
   image.header('fusion_shift', shiftOf(bits));
-  const mask = (1 << bits) - 1;
+  const at = (n: number) => entries + n * T.FusionEntry.size;
   for (const [key, step] of steps) {
-    let h = hash(key, shiftOf(bits));
-    const at = () => entries + h * T.FusionEntry.size;
-    while (image.view.getUint16(at() + T.FusionEntry.off.next, true) !== 0) h = (h + 1) & mask;
-    image.put(T.FusionEntry, at(), { ...step });
+    const n = freeEntry(key, bits, (n) => image.view.getUint16(at(n) + T.FusionEntry.off.next, true) === 0);
+    image.put(T.FusionEntry, at(n), { ...step });
   }
 }

@@ -4,21 +4,18 @@
  * test/engine/decode.test.ts holds the two against each other.
  */
 import {
-  AreaHeader, CODE_BYTES, CpuState, DecoderTables, ENCODING_B0, ENCODING_CC, ENCODING_D64, ENCODING_HAS_MODRM, ENCODING_HAS_X,
-  ENCODING_LOCK, ENCODING_LOCK_RM, ENCODING_MAY_ADDRESS, ENCODING_MEMORY, ENCODING_MEMORY_FORMS, ENCODING_POP, ENCODING_R0,
-  ENCODING_R1, ENCODING_REGISTER, ENCODING_REP, ENCODING_REX, ENCODING_SHORT_ADDRESS, ENCODING_W0, ENCODING_W1, EncodingEntry,
-  FORM_BRANCHES, FORM_ENDS, FORM_KEYS, FORM_TWO_IMMEDIATES, FOUND_NONE, FOUND_RIP, FormEntry, Found, FusionEntry, HASH_FACTOR, MAX_LENGTH, NO_DIGIT, OPCODE_ALL_MODRM,
-  OPCODE_ANY_MODRM, OPERAND, OPERAND_FIXED_SHIFT, OPERAND_SIZE, OPERAND_SIZE_SHIFT, OpcodeEntry, PREFIX_66, PREFIX_ANY, PREFIX_F2,
-  PREFIX_F3, PREFIX_MASK, PREFIX_NONE, RUN_LENGTH, Record32, SCALE_ADDR16, SCALE_STACK, SPECIAL,
+  AreaHeader, CODE_BYTES, CpuState, DECODED_LONG, DECODED_SHORT, DECODED_UD, DecoderTables, ENCODING_B0, ENCODING_CC,
+  ENCODING_D64, ENCODING_HAS_MODRM, ENCODING_HAS_X, ENCODING_LOCK, ENCODING_LOCK_RM, ENCODING_MAY_ADDRESS, ENCODING_MEMORY,
+  ENCODING_MEMORY_FORMS, ENCODING_POP, ENCODING_R0, ENCODING_R1, ENCODING_REGISTER, ENCODING_REP, ENCODING_REX,
+  ENCODING_SHORT_ADDRESS, ENCODING_W0, ENCODING_W1, EncodingEntry, FORM_BRANCHES, FORM_ENDS, FORM_KEYS,
+  FORM_TWO_IMMEDIATES, FOUND_NONE, FOUND_RIP, FormEntry, Found, FusionEntry, HASH_FACTOR, MAX_LENGTH, NO_DIGIT,
+  OPCODE_ALL_MODRM, OPCODE_ANY_MODRM, OPERAND, OPERAND_FIXED_SHIFT, OPERAND_SIZE, OPERAND_SIZE_SHIFT, OpcodeEntry,
+  PREFIX_66, PREFIX_ANY, PREFIX_F2, PREFIX_F3, PREFIX_MASK, PREFIX_NONE, RUN_LENGTH, Record32, SCALE_ADDR16, SCALE_STACK,
+  SPECIAL,
 } from '../../../build/abi/engine';
 import { area } from './percpu';
 
 const PAGE: u32 = 4096;
-
-// What decoding can end with besides a length.
-const UD: i32 = 0;
-const LONG: i32 = -1;
-const SHORT: i32 = -2;
 
 const NONE: u32 = <u32>CpuState.zero;
 
@@ -70,7 +67,7 @@ function operand_bytes(size: u32, opsize: u32): u32 {
 /** Slot of a general register; without REX, byte registers 4 to 7 are ah to bh. */
 // @ts-ignore: decorator
 @inline
-function gpr(n: u32, high: bool): u32 {
+function gpr_slot(n: u32, high: bool): u32 {
   return <u32>CpuState.gpr + (high && n >= 4 && n < 8 ? (n & 3) * 8 + 1 : n * 8);
 }
 
@@ -132,11 +129,14 @@ function effective_size(e: u32, flags: u32, mode: u32, rex: u32, opsize16: bool)
   return sizes & 4 ? 2 : load<u8>(e + mode, EncodingEntry.largest);
 }
 
-/** Decodes at `at`, of bytes up to `end`; mode 0 = 64-bit, 1 = compatibility. Its length, with the rest in DecoderTables.found; or UD, LONG, SHORT. */
+/**
+ * Decodes at `at`, of bytes up to `end`; mode 0 = 64-bit, 1 = compatibility. Its length, with the rest in DecoderTables.found; or
+ * DECODED_*.
+ */
 function decode(t: u32, at: u32, end: u32, mode: u32): i32 {
   const long = mode == 0;
   const limit = min(end, at + MAX_LENGTH);
-  const short: i32 = limit - at >= MAX_LENGTH ? LONG : SHORT;
+  const short: i32 = limit - at >= MAX_LENGTH ? DECODED_LONG : DECODED_SHORT;
   let p = at;
   let opsize16 = false;
   let addr_prefix = false;
@@ -178,7 +178,7 @@ function decode(t: u32, at: u32, end: u32, mode: u32): i32 {
   const rex_r = (rex & 4) << 1;
   const rex_b = (rex & 1) << 3;
   const opcode = t + load<u32>(t, DecoderTables.opcodes) + (map << 8 | b) * <u32>OpcodeEntry.SIZE;
-  if (!load<u8>(opcode, OpcodeEntry.count)) return UD;
+  if (!load<u8>(opcode, OpcodeEntry.count)) return DECODED_UD;
   let modrm: u32 = 0;
   const of_all: u32 = load<u8>(opcode, OpcodeEntry.flags);
   if (of_all & OPCODE_ANY_MODRM) {
@@ -187,7 +187,7 @@ function decode(t: u32, at: u32, end: u32, mode: u32): i32 {
   }
   const mod = modrm >> 6;
   const e = find(t, opcode, opsize16, rep, rex, modrm, mode);
-  if (!e) return UD;
+  if (!e) return DECODED_UD;
   const flags = load<u32>(e, EncodingEntry.flags);
   const size_log = effective_size(e, flags, mode, rex, opsize16);
   const opsize: u32 = 1 << size_log;
@@ -239,7 +239,7 @@ function decode(t: u32, at: u32, end: u32, mode: u32): i32 {
       if (base == 4 && flags & ENCODING_POP) disp += opsize;
     }
   }
-  if (lock && !(flags & ENCODING_LOCK || (mem && flags & ENCODING_LOCK_RM))) return UD;
+  if (lock && !(flags & (mem ? ENCODING_LOCK_RM : ENCODING_LOCK))) return DECODED_UD;
 
   // Operands.
   const found = t + <u32>DecoderTables.found;
@@ -259,7 +259,7 @@ function decode(t: u32, at: u32, end: u32, mode: u32): i32 {
     switch (o & 0xff) {
       case OPERAND.E:
       case OPERAND.R:
-        if (!mem) slot = gpr(rm | rex_b, high);
+        if (!mem) slot = gpr_slot(rm | rex_b, high);
         break;
       case OPERAND.W:
       case OPERAND.U:
@@ -270,7 +270,7 @@ function decode(t: u32, at: u32, end: u32, mode: u32): i32 {
         if (!mem) slot = <u32>CpuState.st + rm * 16;
         break;
       case OPERAND.G:
-        slot = gpr(((modrm >> 3) & 7) | rex_r, high);
+        slot = gpr_slot(((modrm >> 3) & 7) | rex_r, high);
         break;
       case OPERAND.V:
         slot = <u32>CpuState.xmm + (((modrm >> 3) & 7) | rex_r) * 16;
@@ -280,7 +280,7 @@ function decode(t: u32, at: u32, end: u32, mode: u32): i32 {
         break;
       case OPERAND.S: {
         const n = (modrm >> 3) & 7;
-        if (n > 5) return UD;
+        if (n > 5) return DECODED_UD;
         slot = <u32>CpuState.sel + n * 2;
         break;
       }
@@ -291,10 +291,10 @@ function decode(t: u32, at: u32, end: u32, mode: u32): i32 {
         slot = <u32>CpuState.dr + ((modrm >> 3) & 7) * 8;
         break;
       case OPERAND.Z:
-        slot = gpr((b & 7) | rex_b, high);
+        slot = gpr_slot((b & 7) | rex_b, high);
         break;
       case OPERAND.fix:
-        slot = gpr(o >> OPERAND_FIXED_SHIFT, false);
+        slot = gpr_slot(o >> OPERAND_FIXED_SHIFT, false);
         break;
       case OPERAND.one:
       case OPERAND.sti: {
@@ -480,9 +480,9 @@ export function decode_run(table: u32, at: u32, known: u32, mode: u32, rec: u32,
     const length = decode(t, bytes + o, bytes + min(o + MAX_LENGTH, PAGE), mode);
     const f = length > 0 ? put(t, rec, o, length) : 0;
     if (!f) {
-      if (length == SHORT) special(rec, SPECIAL.STRADDLE, PAGE, PAGE - o, 0);
-      else if (length == LONG) special(rec, SPECIAL.GP, o + MAX_LENGTH, MAX_LENGTH, 0);
-      else if (length == UD) special(rec, SPECIAL.UD, o + MAX_LENGTH, MAX_LENGTH, 0);
+      if (length == DECODED_SHORT) special(rec, SPECIAL.STRADDLE, PAGE, PAGE - o, 0);
+      else if (length == DECODED_LONG) special(rec, SPECIAL.GP, o + MAX_LENGTH, MAX_LENGTH, 0);
+      else if (length == DECODED_UD) special(rec, SPECIAL.UD, o + MAX_LENGTH, MAX_LENGTH, 0);
       else special(rec, SPECIAL.UD, o + length, length, 0);
       rec += <u32>Record32.SIZE;
       break;
@@ -498,13 +498,13 @@ export function decode_run(table: u32, at: u32, known: u32, mode: u32, rec: u32,
 
 /**
  * Decodes the one instruction that the first `n` bytes of DecoderTables.code begin with, as if at page offset o. Its length, with the
- * record at `rec`; or UD, LONG, SHORT, and there is none.
+ * record at `rec`; or DECODED_*, and there is none.
  */
 export function decode_one(n: u32, mode: u32, rec: u32, o: u32): i32 {
   const t = tables();
   const bytes = t + <u32>DecoderTables.code;
   const length = decode(t, bytes, bytes + min(n, CODE_BYTES), mode);
-  return length > 0 && !put(t, rec, o, length) ? UD : length;
+  return length > 0 && !put(t, rec, o, length) ? DECODED_UD : length;
 }
 
 /** Where the handler leads to from a node of the tree of superinstructions: its FusionEntry, or 0. */

@@ -160,11 +160,7 @@ export const SAVED_LIMIT = 128 << 20;
 const KEPT_RUNS = 8;
 const KEPT_ANYHOW = 48 << 20;
 
-/** Bytes that it takes, about. */
-const sizeOf = (t: Saved): number =>
-  [t, ...t.others].reduce((n, p) => n + p.bytes.length + 8 * p.ranges.length + 12, 64) + t.wasm.length + t.code.length;
-
-/** One of each, those used last first, in `limit` bytes or so; those of old only up to `anyhow`. */
+/** One of each, those used last first, in `limit` bytes; those of old only up to `anyhow`. */
 export function mergeSaved(lists: readonly (readonly Saved[])[], limit: number, anyhow = KEPT_ANYHOW): Saved[] {
   const best = new Map<string, Saved>();
   for (const t of lists.flat()) {
@@ -177,7 +173,7 @@ export function mergeSaved(lists: readonly (readonly Saved[])[], limit: number, 
   return [...best.values()]
     .sort((a, b) => a.age - b.age)
     .filter((t) => {
-      size += sizeOf(t);
+      size += encodedSize(t);
       return size <= (t.age <= KEPT_RUNS ? limit : Math.min(limit, anyhow));
     });
 }
