@@ -81,9 +81,9 @@ describe('the cache', () => {
     const cache = new Cache(dir);
     const hash = cache.addContent(Buffer.from('hello'));
     expect(hash).toBe(sha256(Buffer.from('hello')));
-    expect(Buffer.from(cache.content(hash)!).toString()).toBe('hello');
+    expect(Buffer.from(copyOf(cache.contentFile(hash)!)).toString()).toBe('hello');
     writeFileSync(join(dir, 'content', hash), 'hellx');
-    expect(cache.content(hash)).toBeUndefined();
+    expect(cache.contentFile(hash)).toBeUndefined();
     expect(readdirSync(join(dir, 'content'))).toEqual([hash]);
   });
 

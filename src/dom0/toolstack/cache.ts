@@ -18,13 +18,7 @@ export class Cache {
     this.dir = dir;
   }
 
-  /** The content with that hash, if it is there and whole. */
-  content(hash: string): Uint8Array | undefined {
-    const bytes = this.#read(join('content', hash));
-    return bytes && sha256(bytes) === hash ? bytes : undefined;
-  }
-
-  /** The same as an open file, of which nothing is kept in memory. */
+  /** The content with that hash, if it is there and whole, as an open file, of which nothing is kept in memory. */
   contentFile(hash: string): CacheFile | undefined {
     return CacheFile.open(join(this.dir, 'content', hash), hash);
   }

@@ -61,20 +61,20 @@ export class BlockQueue implements Poller {
     const { ring } = connection;
     try {
       const n = Math.min(BURST, ring.waiting());
-      let signalAt = 0;
+      let signalAt = Number.POSITIVE_INFINITY;
       for (let i = 1; i <= n; i++) {
         ring.take();
         const status = this.#status(ring.request);
         this.#count(status);
         this.#respond(status);
         this.#served++;
-        if (i < n && signalAt === 0) signalAt = performance.now() + SIGNAL_MS;
-        if (i < n && performance.now() < signalAt) {
-          ring.show();
-          continue;
+        const now = i < n ? performance.now() : Number.POSITIVE_INFINITY;
+        signalAt = Math.min(signalAt, now + SIGNAL_MS);
+        if (now < signalAt) ring.show();
+        else {
+          connection.push();
+          signalAt = Number.POSITIVE_INFINITY;
         }
-        connection.push();
-        signalAt = 0;
       }
       return n > 0;
     } catch (e) {
