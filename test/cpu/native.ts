@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { applyOverrides, type Case, diffBlocks, type Outcome, type Poke } from './case.ts';
-import { Block, baseState, hideUpperHalves, WINDOW_PATTERN } from './state.ts';
+import { Block, baseState, DEFAULT_AT, hideUpperHalves, WINDOW_PATTERN } from './state.ts';
 
 const HARNESS = new URL('./native/harness.c', import.meta.url).pathname;
 
@@ -37,7 +37,7 @@ function input(cases: readonly Case[]): Buffer {
 }
 
 const BREAKPOINT = 3;
-const PAGE_FAULT = 14;
+export const PAGE_FAULT = 14;
 /** RF is an artefact of fault delivery. */
 const RF = 0x10000n;
 
@@ -88,6 +88,16 @@ export class NativeCpu {
     const r = spawnSync(this.program, [], { input: input(cases), maxBuffer: 1 << 30 });
     if (r.status !== 0) throw new Error(`the native harness ended with ${r.status ?? r.signal}`);
     return output(cases, r.stdout);
+  }
+
+  /**
+   * Whether this machine starts such cases at all. Kernels may lack the 32-bit code segment, and a virtual machine's
+   * may be unable to return to a program whose stack pointer is not canonical: #GP at the case's first byte then.
+   */
+  starts(kind: { mode: 0 | 1; sp: bigint }): boolean {
+    const over = new Map([['sp', kind.sp.toString(16)]]);
+    const nop: Case = { mode: kind.mode, at: DEFAULT_AT, code: Uint8Array.of(0x90), seed: 1, over, pokes: [] };
+    return this.run([nop])[0].exception === null;
   }
 
   close(): void {
