@@ -424,6 +424,29 @@ describe('hot code', () => {
     for (const at of others) expect(hot).toContainEqual([at]);
   });
 
+  it('that goes round in itself stays as it is, wherever slices end', () => {
+    // a: mov ecx,50000; l: dec ecx; jnz l; jmp rdi; and b: the same with dec edx; jz end; jmp rsi; end: ud2
+    const [a, b] = [0x400, 0x480];
+    const loop = hex('b950c30000 ffc9 75fc');
+    const inner = 5;
+    const s = prepare([], false);
+    s.poke(CODE + BigInt(a), [...loop, ...hex('ffe7')]);
+    s.poke(CODE + BigInt(b), [...loop, ...hex('ffca 7402 ffe6 0f0b')]);
+    for (const at of [a, a + inner, b, b + inner]) {
+      s.set64('rip', CODE + BigInt(at));
+      expect(s.engine.translator!.translateNow(s.cpu)).toBe(true);
+    }
+    s.setGpr(GPR.RDI, CODE + BigInt(b));
+    s.setGpr(GPR.RSI, CODE + BigInt(a));
+    s.setGpr(GPR.RDX, 100n);
+    s.set64('rip', CODE + BigInt(a));
+    while (s.run(s.get64('rip'), 100_000) === EXIT.PREEMPT);
+    expect(s.gpr(GPR.RDX)).toBe(0n);
+    expect(s.engine.translator!.stats.samples).toBeGreaterThan(500);
+    const hot = decodeSaved(s.engine.translator!.save()).map((t) => t.hot);
+    expect(hot.toSorted((x, y) => x[0] - y[0])).toEqual([[a], [a + inner], [b], [b + inner]]);
+  });
+
   it('keeps the places of other pages that it was made for when others get hot', () => {
     // As above, with b in the next page, in two places one after the other.
     const a = 0x400;

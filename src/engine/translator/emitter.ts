@@ -27,11 +27,15 @@ export const LEFT = 2;
 export const UNIT = 32;
 const TS = 8;
 
-/** How an exit goes on: just so, after a poll, or with one instruction that must be interpreted. */
+/**
+ * How an exit goes on: just so, after a poll, or after an instruction that may have changed how instructions run. Those above
+ * are rare: one instruction must be interpreted, or someone wants the CPU and the region would go on in itself.
+ */
 export const ON = 0;
 export const POLL = 1;
-export const INTERPRET = 2;
-export const RESYNC = 3;
+export const RESYNC = 2;
+export const INTERPRET = 3;
+export const INSIDE = 4;
 
 /** Functions and other things outside the region that its code names, by index. */
 export interface Outside {
@@ -46,7 +50,7 @@ export interface Frame {
   readonly page: number;
   /** Local (i32): CpuState.tlb. */
   readonly tlb: number;
-  /** Local (i64): where to go on after the exit. Local (i32): how (ON, POLL, INTERPRET, RESYNC). */
+  /** Local (i64): where to go on after the exit. Local (i32): how (ON to INSIDE). */
   readonly to: number;
   readonly way: number;
   /** Level of the shared exit, which stores registers and flags. */

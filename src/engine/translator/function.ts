@@ -4,12 +4,13 @@
  */
 import { RFLAGS } from '../flags.ts';
 import { emitJumpEntry } from '../jump-cache.ts';
-import { CpuState, JumpEntry, Record32, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
+import { CpuState, JumpEntry, PREEMPTED_INSIDE, Record32, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
 import { pageOf } from './code-view.ts';
 import type { Block, Region } from './discover.ts';
 import {
   CPU,
   type Frame,
+  INSIDE,
   INTERPRET,
   LEFT,
   ON,
@@ -149,12 +150,18 @@ export class RegionFunction {
     const { f } = this;
     const { to, way } = this.frame;
     const go = (exit: number) => f.get(CPU).get(LEFT).get(to).returnCall(exit);
-    f.get(way).i32(INTERPRET).op('i32.eq').unlikely().if();
+    f.get(way).i32(RESYNC).op('i32.gt_u').unlikely().if();
+    f.get(way).i32(INTERPRET).op('i32.eq').if();
     go(exits.interpret);
+    f.end();
+    f.get(CPU).i32(PREEMPTED_INSIDE).mem('i32.store', off.preempted);
+    go(exits.go);
     f.end();
     if (exits.preempt !== undefined) this.resync(exits.preempt, () => go(exits.go));
     f.get(way).i32(POLL).op('i32.eq').get(LEFT).get(CPU).mem('i32.load', off.pending).op('i32.le_s').op('i32.and');
     f.unlikely().if();
+    f.get(CPU).op('global.get').body.u32(exits.id);
+    f.mem('i32.store', off.preempted);
     go(exits.go);
     f.end();
     const e = f.register('i32');
@@ -362,7 +369,7 @@ export class RegionFunction {
       if (back) f.get(CPU).mem('i32.load', off.pending);
       else f.i32(0);
       f.op('i32.le_s').unlikely().if();
-      this.emitter.leave(target, 0, POLL);
+      this.emitter.leave(target, 0, INSIDE);
       f.end();
     }
     if (crosses && page !== 0) this.cross(page, () => this.emitter.leave(target, 0, POLL));

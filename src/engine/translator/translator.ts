@@ -3,7 +3,7 @@
  * the interpreter's handlers.
  */
 import type { CodeCache, CodePage } from '../decode/code-cache.ts';
-import { CpuState } from '../state.ts';
+import { CpuState, PREEMPTED_INSIDE } from '../state.ts';
 import { type CodeView, memoryView, type PageList } from './code-view.ts';
 import { Library, matches, regionName, type Translation, UNBOUND } from './library.ts';
 import type { Made, Maker, Order, Workshop } from './maker.ts';
@@ -98,6 +98,12 @@ class Heat {
 
 const keyOf = (places: readonly number[]): string => places.toSorted((a, b) => a - b).join();
 
+/** A place in decoded code. */
+interface Place {
+  readonly page: CodePage;
+  readonly offset: number;
+}
+
 /** A translation that is being made. */
 interface Pending {
   readonly page: CodePage;
@@ -175,6 +181,7 @@ export class Translator {
     if (this.o.workshop) this.collect(this.o.workshop);
     this.makeRoom();
     const at = this.place(cpu);
+    const stayed = this.stayed(cpu, at);
     if (!at) return;
     const t = this.regions.enteredAt(at.page, at.offset);
     if (!t) {
@@ -182,8 +189,19 @@ export class Translator {
       return;
     }
     t.used = this.stats.samples;
+    if (stayed) return;
     const heat = this.heatOf(at.page);
     if (heat.transition(this.stats.samples, t.restored) && this.merge(cpu, at.page)) heat.merged();
+  }
+
+  /** Would the translation that was left there have gone on in itself? To be asked once. */
+  private stayed(cpu: number, at: Place | undefined): boolean {
+    const preempted = this.view.getInt32(cpu + off.preempted, true);
+    this.view.setInt32(cpu + off.preempted, 0, true);
+    if (preempted === PREEMPTED_INSIDE) return true;
+    const t = this.instances.get(preempted);
+    // A computed jump goes to an entry.
+    return !!at && !!t?.entries.includes(at.offset) && this.regions.translations(at.page).includes(t);
   }
 
   /**
@@ -197,7 +215,7 @@ export class Translator {
   }
 
   /** Where the guest is, if code that can be translated has been executed there. */
-  private place(cpu: number): { readonly page: CodePage; readonly offset: number } | undefined {
+  private place(cpu: number): Place | undefined {
     const at = this.o.cache.executed(cpu);
     return at?.page.mode === 0 ? at : undefined;
   }
