@@ -8,6 +8,7 @@ import { areaLayout, arenaSize, codeOwnersSize } from '../engine/area.ts';
 import { prepareArea } from '../engine/bare.ts';
 import { type BootTime, bootTime } from './clock.ts';
 import { closeGate, type DomainThreadData, newGate } from './domain-thread.ts';
+import { askForHugePages } from './huge-pages.ts';
 import { createBareThread, type HypervisorExports } from './hypervisor-thread.ts';
 import { AREA_BASE, MACHINE_INFO_ADDRESS, MACHINE_MAGIC, MachineInfo } from './layout.ts';
 import { loadModule, type MachineParts } from './parts.ts';
@@ -117,6 +118,7 @@ export class Machine {
     const seed = o.deterministic ? (o.seed ?? 1) : undefined;
     const frames = memoryMiB * 256;
     const memory = new WebAssembly.Memory({ initial: memoryMiB * 16, maximum: 65536, shared: true });
+    askForHugePages(memory);
     // What the engines share, then their areas: the pCPUs', then dom0's thread.
     const codeOwners = AREA_BASE;
     const firstArea = AREA_BASE + codeOwnersSize(frames);
