@@ -5,6 +5,7 @@
 import { areaLayout } from './area.ts';
 import { type EngineHost, type Fn, instantiateRuntime } from './bare.ts';
 import { type CacheRuntime, CodeCache } from './decode/code-cache.ts';
+import { TRANSLATION_MIB } from './translator/library.ts';
 import type { Maker, Workshop } from './translator/maker.ts';
 import { Translator, type TranslatorOptions } from './translator/translator.ts';
 
@@ -33,8 +34,6 @@ export interface EngineOptions extends EngineParts {
   readonly compiled?: TranslatorOptions['compiled'];
   readonly host: EngineHost;
 }
-
-export const TRANSLATION_MIB = 200;
 
 export interface Engine {
   readonly cache: CodeCache;

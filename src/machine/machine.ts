@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os';
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { areaLayout, arenaSize, codeOwnersSize } from '../engine/area.ts';
 import { prepareArea } from '../engine/bare.ts';
+import { TRANSLATION_MIB } from '../engine/translator/library.ts';
 import { type BootTime, bootTime } from './clock.ts';
 import { closeGate, type DomainThreadData, newGate } from './domain-thread.ts';
 import { askForHugePages } from './huge-pages.ts';
@@ -160,7 +161,7 @@ export class Machine {
     thread.cpu_init(pcpus, 1);
     const m = new Machine(memory, frames, pcpus, reserved, thread, { boot, module: hypervisor, threads });
     // Deterministic mode has translations at the same instructions each time.
-    const ends = o.deterministic || o.translationMiB === 0 ? [] : m.startWorkshop(o.translations);
+    const ends = o.deterministic || o.translationMiB === 0 ? [] : m.startWorkshop(o);
     const { parts, translationMiB, translations } = o;
     const shared = { ...common, parts, translationMiB, translations };
     const pcpu = (a: (typeof areas)[number], slot: number) =>
@@ -173,11 +174,11 @@ export class Machine {
   }
 
   /** The thread that makes translations; gives each pCPU's end of the way there. */
-  private startWorkshop(translations: Uint8Array | undefined): WorkshopEnd[] {
+  private startWorkshop({ translations, translationMiB = TRANSLATION_MIB }: MachineOptions): WorkshopEnd[] {
     const posted = new Int32Array(new SharedArrayBuffer(4 * this.pcpus));
     const channels = Array.from({ length: this.pcpus }, () => new MessageChannel());
     const ports = channels.map((c) => c.port1);
-    const workerData: WorkshopData = { memory: this.memory, ports, posted, translations };
+    const workerData: WorkshopData = { memory: this.memory, ports, posted, translations, translationMiB };
     const w = new Worker(new URL(`./translator-worker${import.meta.url.slice(-3)}`, import.meta.url), {
       workerData,
       transferList: ports,

@@ -3,12 +3,11 @@
  * saved with its machine code.
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { allEncodings } from '../engine/semantics/index.ts';
 import { memoryView } from '../engine/translator/code-view.ts';
-import { matches } from '../engine/translator/library.ts';
-import { type Delivery, type Made, Maker, type Order } from '../engine/translator/maker.ts';
+import { costOf, matches } from '../engine/translator/library.ts';
+import type { Delivery, Made, Maker, Order } from '../engine/translator/maker.ts';
 import { decodeSaved, encodeSaved, mergeSaved, SAVED_LIMIT, type Saved } from '../engine/translator/saved.ts';
-import { codeOf, codeTag } from './machine-code.ts';
+import { codeOf, codeTag, moduleOf } from './machine-code.ts';
 
 export interface WorkshopData {
   readonly memory: WebAssembly.Memory;
@@ -17,6 +16,7 @@ export interface WorkshopData {
   readonly posted: Int32Array;
   /** As in MachineOptions. */
   readonly translations?: Uint8Array;
+  readonly translationMiB: number;
 }
 
 /** Asks for all that is worth saving. */
@@ -27,8 +27,7 @@ export interface SaveRequest {
 /** The answer; undefined: little new since it was last asked for, or nobody said what an earlier machine saved. */
 export type SaveReply = Uint8Array<ArrayBuffer> | undefined;
 
-const { memory, ports, posted, translations } = workerData as WorkshopData;
-const maker = new Maker(allEncodings());
+const { memory, ports, posted, translations, translationMiB } = workerData as WorkshopData;
 /** What earlier machines saved. */
 const saved: readonly Saved[] = translations ? decodeSaved(translations) : [];
 /** Of those: what a larger one has replaced. */
@@ -41,13 +40,31 @@ let news = 0;
 let given = translations?.length ?? 0;
 /** While the machine runs it is all given out again when there is as much news as the so-maniest part of it. */
 const NEWS_PART = 16;
+/** How long modules are held that no pCPU has asked for. */
+const HELD_MS = 30_000;
 
 function deliver(i: number, d: Delivery): void {
   ports[i].postMessage(d);
   Atomics.add(posted, i, 1);
 }
 
-function make(o: Order): Delivery {
+/**
+ * The machine code of what the last run used is taken back ahead of the pCPUs: V8 has modules of the same bytes in common,
+ * while one is held, and who asks later gets it at once. In the order in which they were made, which is that of a boot.
+ */
+function takeBack(): WebAssembly.Module[] {
+  const held: WebAssembly.Module[] = [];
+  let left = (translationMiB / 2) * 2 ** 20;
+  for (const t of saved) {
+    left -= costOf(t);
+    if (left < 0) break;
+    const m = t.age === 0 && moduleOf(t.wasm, t.code);
+    if (m) held.push(m);
+  }
+  return held;
+}
+
+function make(maker: Maker, o: Order): Delivery {
   const start = performance.now();
   const view = memoryView(memory, o.pages, o.slots);
   const t = maker.make(view, o.hot, o.whole);
@@ -73,7 +90,15 @@ function keep(o: Order, t: Made, code: Uint8Array, page: Uint8Array): void {
   bytes = made.reduce((n, m) => n + m.t.wasm.length + m.t.code.length, 0);
 }
 
-for (const [i, port] of ports.entries()) port.on('message', (o: Order) => deliver(i, make(o)));
+const held = takeBack();
+setTimeout(() => held.splice(0), HELD_MS).unref();
+// What describes instructions is not needed before.
+const [{ Maker: TranslationMaker }, { allEncodings }] = await Promise.all([
+  import('../engine/translator/maker.ts'),
+  import('../engine/semantics/index.ts'),
+]);
+const maker = new TranslationMaker(allEncodings());
+for (const [i, port] of ports.entries()) port.on('message', (o: Order) => deliver(i, make(maker, o)));
 
 parentPort!.on('message', ({ used }: SaveRequest) => {
   let reply: SaveReply;

@@ -45,6 +45,15 @@ export interface Translation extends Part {
   places: number;
 }
 
+/** Memory for translations where nothing else is said, in MiB for each pCPU. */
+export const TRANSLATION_MIB = 200;
+/** What a byte of a module costs, compiled and all, and each module besides (`process.memoryUsage` over sets of 312 and 839). */
+const BYTE_COST = 4;
+const MODULE_COST = 24 << 10;
+
+/** Bytes of memory that a translation takes when it is compiled. */
+export const costOf = (t: Pick<Translation, 'wasm'>): number => t.wasm.length * BYTE_COST + MODULE_COST;
+
 /** Name of the export that is region `r`. */
 export const regionName = (r: number): string => `${r}`;
 

@@ -5,7 +5,7 @@
 import type { CodeCache, CodePage } from '../decode/code-cache.ts';
 import { CpuState, PREEMPTED_INSIDE } from '../state.ts';
 import { type CodeView, memoryView, type PageList } from './code-view.ts';
-import { Library, matches, regionName, type Translation, UNBOUND } from './library.ts';
+import { costOf, Library, matches, regionName, type Translation, UNBOUND } from './library.ts';
 import type { Made, Maker, Order, Workshop } from './maker.ts';
 import { Regions } from './regions.ts';
 import { decodeSaved, encodeSaved } from './saved.ts';
@@ -32,9 +32,6 @@ const MAX_ASKED = 64;
 const MAX_HOT = 12;
 /** Table slots added at once. */
 const GROW = 4096;
-/** What a byte of a module costs, compiled and all, and each module besides (`process.memoryUsage` over sets of 312 and 839). */
-const BYTE_COST = 4;
-const MODULE_COST = 24 << 10;
 /** What is left of the memory for translations when some had to go. */
 const KEPT = 0.75;
 
@@ -59,8 +56,6 @@ const UNUSED: Pick<Translation, 'slot' | 'tables' | 'places'> = { slot: undefine
 
 const NO_CODE = new Uint8Array();
 const PAGE = 4096;
-
-const costOf = (t: Translation): number => t.wasm.length * BYTE_COST + MODULE_COST;
 
 /** Translations on order, at most; and those before it when one is ordered that only makes one of several. */
 const MAX_ORDERS = 16;
