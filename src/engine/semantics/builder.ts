@@ -505,6 +505,13 @@ export class Builder {
    * instruction. Changes made in one branch do not forbid faults in the other.
    */
   if(cond: Val, then: () => void, otherwise?: () => void): void {
+    this.fork(cond, undefined, then, otherwise);
+  }
+  /** Unless all of these (i32) hold, which is rare. Each by itself is a compare and a jump, where their `and` would be values. */
+  unless(all: readonly Val[], then: () => void): void {
+    this.fork(this.eqz(all.at(-1)!), all.slice(0, -1), then);
+  }
+  private fork(cond: Val, unless: readonly Val[] | undefined, then: () => void, otherwise?: () => void): void {
     const outer = this.list;
     const committed = this.committed;
     const saved = new Map(this.eas);
@@ -527,7 +534,7 @@ export class Builder {
     // A branch that ends the instruction does not reach what follows.
     this.committed = (ea ? '' : ca) || (eb ? '' : cb) || committed;
     this.ended = false;
-    this.stmt({ k: 'if', cond, then: a, else: b });
+    this.stmt({ k: 'if', cond, ...(unless && { unless }), then: a, else: b });
     this.ended = ea && eb;
   }
   private end(n: Node): void {

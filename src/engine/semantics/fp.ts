@@ -94,11 +94,16 @@ export class Fp {
   }
   /** Finite and above the smallest normal number, so rounding it was no underflow or overflow. */
   sound(x: Val): Val {
+    const [small, large] = this.soundness(x);
+    return this.and(small, large);
+  }
+  soundness(x: Val): [Val, Val] {
     const m = this.op('abs', x);
-    return this.and(
-      this.cmp('gt', m, this.num(MIN_NORMAL[this.fmt])),
-      this.cmp('lt', m, this.num(Number.POSITIVE_INFINITY)),
-    );
+    return [this.cmp('gt', m, this.num(MIN_NORMAL[this.fmt])), this.cmp('lt', m, this.num(Number.POSITIVE_INFINITY))];
+  }
+  /** Neither zero nor denormal nor NaN. */
+  normal(x: Val): Val {
+    return this.cmp('ge', this.op('abs', x), this.num(MIN_NORMAL[this.fmt]));
   }
   /** The value's raw bits as helper arguments: i32, i64, or two i64. */
   bits(x: Val): Val[] {
@@ -157,6 +162,19 @@ export function fpArith(b: Builder, op: Arith, fmt: Fmt, a: Val, c: Val): Val {
   } else {
     r = f.op(op, a, c);
   }
+  // Vectors have zeros in some lane too often.
+  if (f.vector) return roundedArith(f, op, a, c, r);
+  // Normal numbers and a normal result, or a sum: what nearly all are, told by few instructions.
+  const product = op === 'mul' || op === 'div';
+  const usual = [f.normal(a), f.normal(c), ...(product ? f.soundness(r) : [f.finite(r)])];
+  const v = b.variable(r);
+  b.unless([...usual, usualMxcsr(b)], () => v.set(roundedArith(f, op, a, c, r)));
+  return v.get();
+}
+
+/** r, which is a op c as wasm has it, if that is proved to be right; else by the runtime. */
+function roundedArith(f: Fp, op: Arith, a: Val, c: Val, r: Val): Val {
+  const { b } = f;
   const az = f.isZero(a);
   const cz = f.isZero(c);
   let ok = f.and(f.plain(a, az), f.plain(c, cz));
@@ -180,14 +198,17 @@ export function fpArith(b: Builder, op: Arith, fmt: Fmt, a: Val, c: Val): Val {
 
 export function fpSqrt(b: Builder, fmt: Fmt, x: Val): Val {
   const f = new Fp(b, fmt);
-  const ok = f.or(
-    f.and(f.cmp('ge', x, f.num(MIN_NORMAL[fmt])), f.cmp('lt', x, f.num(Number.POSITIVE_INFINITY))),
-    f.isZero(x),
-  );
   const r = f.op('sqrt', x);
-  return f.rounded(f.all(ok), r, b.i32(FP_SQRT), x, x, () =>
-    b.and(exactProduct(f, r, r, x), f.all(f.cmp('eq', f.op('mul', r, r), x))),
-  );
+  const positive = [f.cmp('ge', x, f.num(MIN_NORMAL[fmt])), f.cmp('lt', x, f.num(Number.POSITIVE_INFINITY))] as const;
+  const rounded = () => {
+    const ok = f.all(f.or(f.and(...positive), f.isZero(x)));
+    const exact = () => b.and(exactProduct(f, r, r, x), f.all(f.cmp('eq', f.op('mul', r, r), x)));
+    return f.rounded(ok, r, b.i32(FP_SQRT), x, x, exact);
+  };
+  if (f.vector) return rounded();
+  const v = b.variable(r);
+  b.unless([...positive, usualMxcsr(b)], () => v.set(rounded()));
+  return v.get();
 }
 
 /** min/max give the second operand when equal or unordered; they never round, so MXCSR does not matter. */

@@ -49,7 +49,8 @@ export type Node =
   | { k: 'flagword'; w: 'z' | 's' | 'c' | 'x'; out: Val }
   /** Condition code 0..15 (i32, 0 or 1); `word` is the same from the flag words. */
   | { k: 'cond'; cc: number; word: Val; out: Val }
-  | { k: 'if'; cond: Val; then: Node[]; else: Node[] }
+  /** `unless`: a rare branch without `else`, which is taken too if one of these (i32) is 0; they are looked at in turn, before `cond`. */
+  | { k: 'if'; cond: Val; unless?: readonly Val[]; then: Node[]; else: Node[] }
   /** A mutable local variable, for values assigned on two paths. */
   | { k: 'setvar'; v: number; t: Type; val: Val }
   | { k: 'getvar'; v: number; t: Type; out: Val }

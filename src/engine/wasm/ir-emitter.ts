@@ -103,6 +103,7 @@ export function countUses(nodes: readonly Node[], uses: Int32Array, lazy = false
         if (!lazy) use(n.word);
         break;
       case 'if':
+        for (const v of n.unless ?? []) use(v);
         use(n.cond);
         countUses(n.then, uses);
         countUses(n.else, uses);
@@ -258,8 +259,15 @@ export abstract class IrEmitter {
 
   protected cond(n: Node & { k: 'if' }): boolean {
     const f = this.f;
-    this.val(n.cond);
-    f.if();
+    if (n.unless) {
+      // Two blocks: out of the inner one to what is rare, out of the outer one past it.
+      f.block().block();
+      for (const v of n.unless) this.val(v).op('i32.eqz').unlikely().brIf(0);
+      this.val(n.cond).unlikely().brIf(0).br(1).end();
+    } else {
+      this.val(n.cond);
+      f.if();
+    }
     const before = new Map(this.known);
     const places = this.place.slice();
     const probes = new Map(this.probes);
