@@ -75,3 +75,13 @@ it('has places of other pages as targets of computed jumps, if it has any', () =
   expect(starts(returns)).toEqual([0x100]);
   expect(returns.computed).toBe(false);
 });
+
+it('has returns that lead inside if it calls, or starts after a call', () => {
+  expect(region(SHORT, false).returns).toBe(true);
+  expect(region({ 256: 'ffc0 c3' }, true).returns).toBe(false);
+  // call rel32; call r8; call [rip+0]; call [rsp+8], and what is none: mov eax,0xff; inc [rax]
+  for (const before of ['e800000000', '41ffd0', 'ff1500000000', 'ff542408'])
+    expect(region({ [256 - before.length / 2]: before, 256: 'ffc0 c3' }, true).returns, before).toBe(true);
+  for (const before of ['b8ff000000', 'ff00', '00e800'])
+    expect(region({ [256 - before.length / 2]: before, 256: 'ffc0 c3' }, true).returns, before).toBe(false);
+});

@@ -12,6 +12,9 @@ const MAX_INSTRUCTIONS = 256;
 const MORE_INSTRUCTIONS = 64;
 /** Called code of at most so many instructions is made anew for each caller. */
 const SHORT = 20;
+/** Bytes of call rel32, and of call r/m64 from its opcode on at most. */
+const CALL = 5;
+const MAX_INDIRECT_CALL = 7;
 /** Most targets besides the first. */
 const MAX_TARGETS = 48;
 
@@ -37,6 +40,8 @@ export interface Region {
   readonly open: boolean;
   /** It has computed jumps besides returns. */
   readonly computed: boolean;
+  /** Returns may lead to one of the targets: it is where a call returns to. */
+  readonly returns: boolean;
   readonly ranges: Ranges;
   /** The other pages, by distance. */
   readonly others: readonly { readonly delta: number; readonly ranges: Ranges }[];
@@ -67,6 +72,16 @@ class Code {
     const d: Decoded | string = this.decoder.decode(bytes, o, Math.min(PAGE, o + MAX_LENGTH), 0);
     return typeof d === 'string' ? undefined : this.descriptions.instruction(d, offset);
   }
+  /** May the instruction before be a call? It has not been decoded: its bytes look like one. */
+  afterCall(offset: number): boolean {
+    const bytes = this.view.page(pageOf(offset));
+    const o = offset - pageOf(offset) * PAGE;
+    if (!bytes || o < 2) return false;
+    if (o >= CALL && bytes[o - CALL] === 0xe8) return true;
+    const indirect = (n: number) => bytes[o - n] === 0xff && (bytes[o - n + 1] & 0x38) === 0x10;
+    for (let n = 2; n <= Math.min(o, MAX_INDIRECT_CALL); n++) if (indirect(n)) return true;
+    return false;
+  }
   seen(offset: number): boolean {
     return this.view.seen(offset);
   }
@@ -92,7 +107,7 @@ export class Discovery {
     const hot = starts.filter((o) => pageOf(o) === 0 && (code.at(o)?.ending ?? 'interpret') !== 'interpret');
     if (!hot.length) return undefined;
     const beside = starts.filter((o) => pageOf(o) !== 0);
-    const { leaders, targets, found, open, computed } = this.reach(code, hot, beside, whole);
+    const { leaders, targets, found, open, computed, returns } = this.reach(code, hot, beside, whole);
     const blocks: Block[] = [];
     for (const start of leaders) {
       const b = found.has(start) ? this.block(code, start, leaders, found) : undefined;
@@ -108,6 +123,7 @@ export class Discovery {
       blocks,
       open,
       computed,
+      returns,
       ranges: pages.get(0)!,
       others: others.map(([delta, ranges]) => ({ delta, ranges })),
     };
@@ -122,6 +138,7 @@ export class Discovery {
     const others = new Set<number>();
     let open = false;
     let computed = false;
+    let returns = starts.some((o) => code.afterCall(o));
     const limit = MAX_INSTRUCTIONS + (starts.length + beside.length - 1) * MORE_INSTRUCTIONS;
     const lead = (o: number, isTarget: boolean) => {
       const delta = pageOf(o);
@@ -163,6 +180,7 @@ export class Discovery {
           for (const o of beside) lead(o, true);
         }
         // Where a call returns to, or a system call.
+        returns ||= calls;
         if (calls || i.ending === 'resync') lead(i.next, true);
         if (i.ending !== 'fall') break;
         o = i.next;
@@ -172,7 +190,7 @@ export class Discovery {
         }
       }
     }
-    return { leaders, targets, found, open, computed };
+    return { leaders, targets, found, open, computed, returns };
   }
 
   /** Is there a function of at most SHORT instructions that calls nothing? */

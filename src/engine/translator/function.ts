@@ -84,8 +84,10 @@ export class RegionFunction {
     const find = (o: number | undefined) => (o === undefined ? undefined : index.get(o));
     this.flow = region.blocks.map((b) => ({ taken: find(b.taken), next: find(b.next) }));
     const successors = this.flow.map((s, i) => {
-      const jumps = region.blocks[i].instructions.at(-1)!.ending === 'jump';
-      return jumps ? [ANY_ENTRY] : [s.taken, s.next].filter((x) => x !== undefined);
+      const last = region.blocks[i].instructions.at(-1)!;
+      // A return goes to after a call: a function that has none is left, and gets no loop around it.
+      if (last.encoding.insn.name === 'ret' && !region.returns) return [];
+      return last.ending === 'jump' ? [ANY_ENTRY] : [s.taken, s.next].filter((x) => x !== undefined);
     });
     const targets = region.targets.map((e) => index.get(e)!);
     this.graph = makeGraph(successors, targets);
@@ -341,6 +343,11 @@ export class RegionFunction {
   private jump(from: number): void {
     const { f } = this;
     const { page, to, exit } = this.frame;
+    if (!this.graph.edges[from].length) {
+      this.flags.settle();
+      f.brTo(exit);
+      return;
+    }
     f.get(LEFT).get(CPU).mem('i32.load', off.pending).op('i32.gt_s');
     f.if();
     f.get(to).get(page).op('i64.sub').op('i32.wrap_i64').tee(this.entry).op('i64.extend_i32_s');
