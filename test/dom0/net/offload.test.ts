@@ -62,8 +62,23 @@ describe.each([4, 6] as const)('IPv%d', (version) => {
       flags: 0x99,
       ...(version === 4 && { ipOk: true }),
     });
-    expect(complete(frame, meta, () => out.push(frame), 40_000)).toBe(true);
-    expect(out.length).toBe(1 + 29);
+  });
+
+  it('cuts what is too large even for that as seldom as can be, between segments', () => {
+    const payload = bytes(60_001);
+    const meta = { checksumBlank: true, gsoSize: 1400, gsoType: version === 4 ? 1 : 2 };
+    const frame = packet({ version, payload, flags: 0x99 });
+    const out: Uint8Array[] = [];
+    expect(complete(frame, meta, (f) => out.push(f.slice()), 40_000)).toBe(true);
+    const parts = out.map((f) => check(f));
+    expect(parts.map((p) => p.payload.length)).toEqual([28 * 1400, 60_001 - 28 * 1400]);
+    expect(parts.map((p) => p.sequence)).toEqual([1000, 1000 + 28 * 1400]);
+    expect(parts.map((p) => p.flags)).toEqual([0x90, 0x19]);
+    expect(parts.every((p) => p.transportOk && p.ipOk)).toBe(true);
+    expect(Buffer.concat(parts.map((p) => p.payload))).toEqual(Buffer.from(payload));
+    out.length = 0;
+    expect(complete(frame, meta, (f) => out.push(f.slice()), 1000)).toBe(true);
+    expect(out.length).toBe(43);
   });
 
   it('refuses what the metadata do not fit', () => {

@@ -10,7 +10,8 @@ const MIN_SEGMENT = 64;
 
 /**
  * Calls `emit` with one or more complete frames, checksums filled in; each is valid until the next. False if the frame is
- * not what its metadata say. A receiver that is no link but takes TCP packets apart gets those of up to `whole` bytes in one.
+ * not what its metadata say. A receiver that is no link but takes TCP packets apart gets those of up to `whole` bytes in one,
+ * and longer ones in as few as can be.
  */
 export function complete(frame: Uint8Array, meta: FrameMeta, emit: (frame: Uint8Array) => void, whole = 0): boolean {
   if (meta.gsoSize === 0) {
@@ -22,7 +23,8 @@ export function complete(frame: Uint8Array, meta: FrameMeta, emit: (frame: Uint8
   if (!t || t.protocol !== PROTOCOL.TCP || meta.gsoSize < MIN_SEGMENT || t.version !== (meta.gsoType === 2 ? 6 : 4))
     return false;
   if (frame.length > whole) {
-    cut(frame, t, meta.gsoSize, emit);
+    const segments = Math.max(1, Math.floor((whole - t.payload) / meta.gsoSize));
+    cut(frame, t, segments * meta.gsoSize, emit);
     return true;
   }
   if (t.version === 4) fillIpv4(frame, t);

@@ -4,6 +4,9 @@ import { MAX_FRAME } from '../bridge/queue.ts';
 
 const LENGTH = 4;
 
+/** Bytes that a frame takes on the stream. */
+export const framedLength = (length: number) => LENGTH + length;
+
 /** The other end sent something that is no frame: where the next one begins cannot be known. */
 export class FramingError extends Error {}
 
@@ -47,7 +50,7 @@ export class FrameWriter {
   }
 
   add(frame: Uint8Array): void {
-    const need = this.#used + LENGTH + frame.length;
+    const need = this.#used + framedLength(frame.length);
     if (need > this.#bytes.length) {
       const larger = Buffer.allocUnsafe(Math.max(need, this.#bytes.length * 2));
       this.#bytes.copy(larger, 0, 0, this.#used);

@@ -7,8 +7,9 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { Bridge } from '../bridge/bridge.ts';
 import { PLAIN } from '../bridge/queue.ts';
 import { complete } from '../segment.ts';
-import { FrameReader, FrameWriter } from './framing.ts';
+import { FrameReader } from './framing.ts';
 import { type Passt, type PasstOptions, startPasst } from './passt.ts';
+import { FrameSender, MAX_TOGETHER } from './sender.ts';
 
 export interface UplinkData {
   readonly bridge: SharedArrayBuffer;
@@ -19,11 +20,8 @@ export interface UplinkData {
 
 export type FromUplink = { readonly k: 'up' } | { readonly k: 'down'; readonly why: string };
 
-/** What may wait in the socket before the bridge's queue is left to fill up. */
+/** What may wait for the socket before the bridge's queue is left to fill up. */
 const SOCKET_LIMIT = 1 << 20;
-const BATCH = 1 << 18;
-/** What passt takes as one frame (ETH_MAX_MTU); it does not care what its MTU is. */
-const MAX_PASST_FRAME = 65535;
 const RESTART_MS = 1000;
 /** It runs this long if it runs at all: wrong options and missing programs end it at once. */
 const SETTLED_MS = 100;
@@ -35,19 +33,18 @@ const queue = bridge.queue(data.port);
 const doorbell = bridge.doorbell(data.port);
 
 /** Everything in the queue that the socket takes now. */
-function drain(passt: Passt): void {
-  const writer = new FrameWriter();
-  while (passt.socket.writableLength + writer.length < SOCKET_LIMIT) {
+function drain(sender: FrameSender): void {
+  while (sender.waiting < SOCKET_LIMIT) {
     const next = queue.peek();
     if (!next) break;
-    complete(next.frame, next.meta, (frame) => writer.add(frame), MAX_PASST_FRAME);
+    // passt takes TCP packets that are larger than a link carries, whatever its MTU is.
+    complete(next.frame, next.meta, (frame) => sender.add(frame), MAX_TOGETHER);
     queue.pop();
-    if (writer.length >= BATCH) passt.socket.write(writer.take());
   }
-  if (writer.length) passt.socket.write(writer.take());
+  sender.flush();
 }
 
-async function pump(passt: Passt): Promise<void> {
+async function pump(passt: Passt, sender: FrameSender): Promise<void> {
   const reader = new FrameReader((frame) => bridge.forward(data.port, frame, PLAIN));
   passt.socket.on('data', (chunk: Buffer) => {
     try {
@@ -56,7 +53,6 @@ async function pump(passt: Passt): Promise<void> {
       passt.socket.destroy();
     }
   });
-  passt.socket.on('drain', () => drain(passt));
   // A promise of its end beside each wait would keep a reaction to every frame that ever came.
   passt.socket.once('close', () => {
     Atomics.add(doorbell.words, doorbell.index, 1);
@@ -64,7 +60,7 @@ async function pump(passt: Passt): Promise<void> {
   });
   while (!passt.socket.destroyed) {
     const rung = Atomics.load(doorbell.words, doorbell.index);
-    drain(passt);
+    drain(sender);
     const waiting = Atomics.waitAsync(doorbell.words, doorbell.index, rung);
     if (waiting.async) await waiting.value;
   }
@@ -72,10 +68,11 @@ async function pump(passt: Passt): Promise<void> {
 
 for (;;) {
   const passt = startPasst(data.passt);
+  const sender = new FrameSender(passt.socket, () => drain(sender));
   const early = await Promise.race([passt.ended, sleep(SETTLED_MS)]);
   if (early === undefined) {
     send({ k: 'up' });
-    await pump(passt);
+    await pump(passt, sender);
   }
   passt.socket.destroy();
   send({ k: 'down', why: await passt.ended });
