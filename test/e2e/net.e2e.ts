@@ -100,6 +100,15 @@ test('a program of the host reaches a server in the guest through a forward', as
   expect(await a.shell('sha256sum < /tmp/data')).toContain(sha256(body));
 });
 
+test('a forward leads to a guest that is silent after passt died', async () => {
+  const passts = () =>
+    execFileSync('pgrep', ['-P', `${process.pid}`, '-f', `127.0.0.1/${forwarded}:80`], { encoding: 'utf8' });
+  const [pid] = passts().split('\n');
+  process.kill(Number(pid), 'SIGKILL');
+  const head = () => fetch(`http://127.0.0.1:${forwarded}/data`, { method: 'HEAD' });
+  await expect.poll(async () => (await head().catch(() => undefined))?.status, { timeout: 9000 }).toBe(200);
+});
+
 test('a card can come and go while the guest runs', async () => {
   const id = await host.devices.nics.attach(b.domain.domid, { mac: '00:16:3e:11:22:33' });
   expect(await b.shell('sleep 1; ip link show eth1')).toContain('00:16:3e:11:22:33');

@@ -45,7 +45,7 @@ export function fillTransport(frame: Uint8Array, t: Transport): void {
   putWord(frame, t.checksum, value === 0 && t.protocol === PROTOCOL.UDP ? 0xffff : value);
 }
 
-export function fillIpv4(frame: Uint8Array, t: Transport): void {
+export function fillIpv4(frame: Uint8Array, t: Pick<Transport, 'ip' | 'at'>): void {
   putWord(frame, t.ip + 10, 0);
   putWord(frame, t.ip + 10, fold(sum(frame, t.ip, t.at)));
 }

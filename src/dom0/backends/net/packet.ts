@@ -1,7 +1,7 @@
 /** What of an Ethernet frame offloads need to know: where its IP and TCP or UDP headers are (RFC 791, 8200, 9293, 768). */
 
 export const PROTOCOL = { TCP: 6, UDP: 17 } as const;
-const ETHERTYPE = { IPV4: 0x0800, IPV6: 0x86dd, VLAN: 0x8100, QINQ: 0x88a8 } as const;
+export const ETHERTYPE = { IPV4: 0x0800, ARP: 0x0806, IPV6: 0x86dd, VLAN: 0x8100, QINQ: 0x88a8 } as const;
 /** IPv6 extension headers that may stand before TCP or UDP: hop-by-hop, routing, destination options. */
 const EXTENSIONS: readonly number[] = [0, 43, 60];
 const MAX_EXTENSIONS = 8;

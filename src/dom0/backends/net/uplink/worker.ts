@@ -8,6 +8,7 @@ import { Bridge } from '../bridge/bridge.ts';
 import { PLAIN } from '../bridge/queue.ts';
 import { complete } from '../segment.ts';
 import { FrameReader } from './framing.ts';
+import { GuestAddresses } from './guest.ts';
 import { type Passt, type PasstOptions, startPasst } from './passt.ts';
 import { FrameSender, MAX_TOGETHER } from './sender.ts';
 
@@ -31,12 +32,14 @@ const send = (m: FromUplink) => parentPort!.postMessage(m);
 const bridge = new Bridge(data.bridge, data.machine && new Int32Array(data.machine));
 const queue = bridge.queue(data.port);
 const doorbell = bridge.doorbell(data.port);
+const guest = new GuestAddresses();
 
 /** Everything in the queue that the socket takes now. */
 function drain(sender: FrameSender): void {
   while (sender.waiting < SOCKET_LIMIT) {
     const next = queue.peek();
     if (!next) break;
+    guest.see(next.frame);
     // passt takes TCP packets that are larger than a link carries, whatever its MTU is.
     complete(next.frame, next.meta, (frame) => sender.add(frame), MAX_TOGETHER);
     queue.pop();
@@ -69,6 +72,10 @@ async function pump(passt: Passt, sender: FrameSender): Promise<void> {
 for (;;) {
   const passt = startPasst(data.passt);
   const sender = new FrameSender(passt.socket, () => drain(sender));
+  // What is in the socket before passt opens its ports, it reads before it takes connections for the guest.
+  const announcement = guest.announcement();
+  if (announcement) sender.add(announcement);
+  sender.flush();
   const early = await Promise.race([passt.ended, sleep(SETTLED_MS)]);
   if (early === undefined) {
     send({ k: 'up' });
