@@ -100,7 +100,7 @@ test('a program of the host reaches a server in the guest through a forward', as
   expect(await a.shell('sha256sum < /tmp/data')).toContain(sha256(body));
 });
 
-test('a forward leads to a guest that is silent after passt died', async () => {
+test('a forward leads to the guest again after passt died', async () => {
   const passts = () =>
     execFileSync('pgrep', ['-P', `${process.pid}`, '-f', `127.0.0.1/${forwarded}:80`], { encoding: 'utf8' });
   const [pid] = passts().split('\n');
