@@ -113,7 +113,13 @@ it('Debian domains of 128 MiB, booted together, worked and destroyed', {
     for (const s of said)
       expect(s).toMatch(/^bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8[\s\S]*\n42$/);
     expect(during.domains).toBe(before.domains + n);
-    await vi.waitFor(() => expect(resources(host)).toEqual(before), 5000);
+    const files = 'open files';
+    // Some of before may have been those first domains' still.
+    const now = () => {
+      const r = resources(host);
+      return { ...r, [files]: Math.max(r[files], before[files]) };
+    };
+    await vi.waitFor(() => expect(now()).toEqual(before), 5000);
   });
 });
 
