@@ -55,10 +55,10 @@ function deliver(i: number, d: Delivery): void {
 function takeBack(): WebAssembly.Module[] {
   const held: WebAssembly.Module[] = [];
   let left = (translationMiB / 2) * 2 ** 20;
-  for (const t of saved) {
+  for (const t of saved.filter((x) => x.age === 0)) {
     left -= costOf(t);
     if (left < 0) break;
-    const m = t.age === 0 && moduleOf(t.wasm, t.code);
+    const m = moduleOf(t.wasm, t.code);
     if (m) held.push(m);
   }
   return held;
