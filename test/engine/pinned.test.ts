@@ -31,6 +31,10 @@ it.each([
   ['loop', '8b06 01c2 4883c604 ffc9 75f4 f4'],
   // push rbx; mov rbx,rdi; add [rbx+8],rax; pop rbx; ret
   ['function', '53 4889fb 48014308 5b c3'],
+  // push rbx; mov rbx,[rdi+8]; test rbx,rbx; jz f; add rax,[rdi+16]; f: mov rcx,[rdi]; pop rbx
+  ['accesses-of-blocks', '53 488b5f08 4885db 7404 48034710 488b0f 5b f4'],
+  // mov rax,[rsi]; test al,1; jnz f; mov [rsi+8],rcx; f: mov rdx,[rsi+16]; mov rbx,[rsi]
+  ['read-and-perhaps-write', '488b06 a801 7504 48894e08 488b5610 488b1e f4'],
   // lock xadd [rdi],eax
   ['atomic', 'f00fc107 f4'],
   // movsd xmm0,[rdi]; mulsd xmm0,xmm1; addsd xmm0,[rdi+8]

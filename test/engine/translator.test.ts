@@ -234,6 +234,88 @@ describe('accesses that are looked up together', () => {
   });
 });
 
+describe('accesses of several blocks that are looked up together', () => {
+  const warm = (s: Sandbox) => {
+    for (const va of [DATA, DATA + 4096n, STACK]) s.touch(va);
+  };
+  const fuels = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 17, 23, 1000];
+
+  it('end where a register is changed on one of the ways between', () => {
+    // mov rbx,rsi; mov rax,[rbx]; l: test cl,1; jz f; add rbx,0x800; f: add rdx,[rbx+8]; add [rbx+16],rdx; dec ecx; jnz l
+    const code = [...hex('4889f3 488b03 f6c101 7407 4881c300080000 48035308 48015310 ffc9 75e8'), ...UD2];
+    for (const rcx of [1n, 2n, 3n, 6n, 9n])
+      for (const fuel of fuels)
+        both(code, fuel, (s) => {
+          s.setGpr(GPR.RCX, rcx);
+          warm(s);
+        });
+  });
+
+  it('end where a helper may have changed registers, or what is mapped', () => {
+    // mov rax,[rsi]; lea rdi,[rsi+64]; test dl,1; jz f; mov ecx,16; rep movsb; f: add rdx,[rsi]; mov [rdi],rdx
+    const movs = [...hex('488b06 488d7e40 f6c201 7407 b910000000 f3a4 480316 488917'), ...UD2];
+    // mov rax,[rsi]; test dl,1; jz f; mov ecx,3; rep lodsq; f: add rdx,[rsi]
+    const lods = [...hex('488b06 f6c201 7408 b903000000 f348ad 480316'), ...UD2];
+    for (const code of [movs, lods])
+      for (const rdx of [0n, 1n])
+        for (const fuel of fuels)
+          both(code, fuel, (s) => {
+            s.setGpr(GPR.RDX, rdx);
+            s.setGpr(GPR.RSI, DATA + 0xff0n); // and into the next page
+            warm(s);
+          });
+  });
+
+  it('end where a segment’s base is written', () => {
+    // mov rax,fs:[0x10]; test al,1; jz f; mov rdx,fs:[0x18]; f: wrfsbase rcx; mov rbx,fs:[0x10]
+    const code = [...hex('64488b042510000000 a801 7409 64488b142518000000 f3480faed1 64488b1c2510000000'), ...UD2];
+    for (const first of [0, 1])
+      both(code, 1000, (s) => {
+        s.set64('cr4', s.get64('cr4') | (1n << 16n)); // FSGSBASE
+        s.view.setBigUint64(s.cpu + CpuState.off.segbase + 4 * 8, DATA, true);
+        s.setGpr(GPR.RCX, DATA + 0x1000n);
+        s.poke(DATA + 0x10n, [first, 2, 3]);
+        s.poke(DATA + 0x1010n, [4, 5, 6]);
+        warm(s);
+      });
+  });
+
+  it('read a page that must not be written, where the write is not come to', () => {
+    // mov rax,[rsi]; test al,1; jnz f; mov [rsi+8],rcx; f: mov rdx,[rsi+16]; mov rbx,[rsi]
+    const code = [...hex('488b06 a801 7504 48894e08 488b5610 488b1e'), ...UD2];
+    for (const [first, vector] of [
+      [1, VEC.UD],
+      [2, VEC.PF],
+    ]) {
+      const s = both(code, 1000, (x) => {
+        x.poke(DATA, [first]);
+        x.view.setBigUint64(x.pte(DATA), x.view.getBigUint64(x.pte(DATA), true) & ~2n, true);
+        x.call('tlb_flush_current', x.cpu);
+        warm(x);
+      });
+      expect(s.get32('exit_vector')).toBe(vector);
+    }
+  });
+
+  it('follow a list, wherever its members lie', () => {
+    // l: mov rax,[rbx]; test eax,eax; jz f; mov rdx,[rbx+8]; f: mov rbx,[rbx+16]; cmp rbx,rdi; jnz l
+    const code = [...hex('488b03 85c0 7404 488b5308 488b5b10 4839fb 75ec'), ...UD2];
+    const list = [0x10n, 0xff8n, 0xff0n, 0xfe8n, 0x100n, 0x1000n, 0xfecn, 0x1800n];
+    for (const fuel of fuels)
+      both(code, fuel, (s) => {
+        for (const [n, at] of list.entries()) {
+          const word = (v: bigint) => [...new Uint8Array(BigUint64Array.of(v).buffer)];
+          s.poke(DATA + at, word(BigInt(n & 1)));
+          s.poke(DATA + at + 8n, word(BigInt(n) * 0x1111n));
+          s.poke(DATA + at + 16n, word(n + 1 < list.length ? DATA + list[n + 1] : 0n));
+        }
+        s.setGpr(GPR.RBX, DATA + list[0]);
+        s.setGpr(GPR.RDI, 0n);
+        warm(s);
+      });
+  });
+});
+
 describe('a region over several pages', () => {
   const NEXT = CODE + 4096n;
   const FRAME = 0xfffffff000n;

@@ -1,26 +1,40 @@
 /**
- * Memory accesses of a block that lie close to each other for sure: at constant distances from one value, as those of a stack
- * frame or of a structure. They are looked up in the TLB together, once.
+ * Memory accesses of a region that lie close to each other for sure: at constant distances from one value, as those of a stack
+ * frame or of a structure. They are looked up in the TLB together, once: the first of them, which all ways to the others lead
+ * through, finds the page, or the region is left. What it found holds for as long as the region runs on: the TLB changes
+ * only where the region is left, and in helpers that touch memory.
  */
 import { operandSlot } from '../decode/slots.ts';
 import type { Node, Val } from '../semantics/ir.ts';
+import { CpuState } from '../state.ts';
 import { immediate } from './fold.ts';
 import { effectsOf } from './helpers.ts';
 import { allNodes, type Instruction } from './prepare.ts';
 import { registerAt } from './registers.ts';
+import type { Graph, Nesting } from './structure.ts';
 
-/** Accesses further apart than this are looked up on their own. */
+/** Accesses of a block that are further apart than this are looked up on their own. */
 const REACH = 1024;
-/** The region's page stands for itself: what is relative to rip. */
+/** The same for accesses of different blocks: the later ones may not come, and the more bytes, the more often they are in two pages. */
+const FAR_REACH = 256;
+/** Groups of one value that are open at a time. */
+const MAX_OPEN = 4;
+/** Symbols besides the general registers: the region's page stands for itself (what is relative to rip), and the segments' bases. */
 const PAGE_BASE = 16;
+const SEGMENT_BASE = 17;
+const SEGMENTS = 6;
+const FIRST_FREE = SEGMENT_BASE + SEGMENTS;
 
 export interface Group {
   /** Bytes from lowest to highest, relative to the value that all have in common. */
   lo: number;
   hi: number;
-  /** One of them writes: the page must be writable. */
+  /** The page must be writable. */
   write: boolean;
   count: number;
+  /** The block of the first; whether the others are there too. */
+  readonly block: number;
+  local: boolean;
 }
 
 export interface Member {
@@ -38,30 +52,136 @@ interface Linear {
   readonly at: number;
 }
 
-/** General registers' values through a block. */
-class Symbols {
-  private next = PAGE_BASE + 1;
-  private readonly registers: Linear[] = Array.from({ length: 16 }, (_, n) => ({ symbol: n, at: 0 }));
+/** What is known at a point of the region: registers' values, and the groups that may be added to, by symbol. */
+class State {
+  private readonly registers: Linear[];
+  private readonly bases: number[];
+  private readonly open: Map<number, readonly Group[]>;
+  private readonly fresh: () => number;
+
+  constructor(fresh: () => number, from?: State) {
+    this.fresh = fresh;
+    this.registers = from ? [...from.registers] : Array.from({ length: 16 }, () => ({ symbol: fresh(), at: 0 }));
+    this.bases = from ? [...from.bases] : Array.from({ length: SEGMENTS }, fresh);
+    this.open = new Map(from?.open);
+  }
+
   get(n: number): Linear {
     return this.registers[n];
   }
   set(n: number, v: Linear | undefined): void {
-    this.registers[n] = v ?? { symbol: this.next++, at: 0 };
+    this.registers[n] = v ?? { symbol: this.fresh(), at: 0 };
+  }
+  base(segment: number): Linear {
+    return { symbol: this.bases[segment], at: 0 };
   }
   forget(): void {
     for (let n = 0; n < 16; n++) this.set(n, undefined);
+    this.forgetBases();
+  }
+  forgetBases(): void {
+    for (let n = 0; n < SEGMENTS; n++) this.bases[n] = this.fresh();
+  }
+  close(): void {
+    this.open.clear();
+  }
+
+  /** The group that an access belongs to, an open one if there is one that it fits in. */
+  group({ symbol, at }: Linear, bytes: number, write: boolean, block: number): Group {
+    const groups = this.open.get(symbol) ?? [];
+    for (const g of groups) {
+      const here = g.block === block;
+      // Not for the sake of what may not come: a page that is only read would never be found.
+      if (write && !g.write && !here) continue;
+      const within = g.lo <= at && at + bytes <= g.hi;
+      const reach = here && g.local ? REACH : FAR_REACH;
+      if (!within && Math.max(g.hi, at + bytes) - Math.min(g.lo, at) > reach) continue;
+      g.lo = Math.min(g.lo, at);
+      g.hi = Math.max(g.hi, at + bytes);
+      g.write ||= write;
+      g.count++;
+      g.local &&= here;
+      return g;
+    }
+    const g = { lo: at, hi: at + bytes, write, count: 1, block, local: true };
+    this.open.set(symbol, [g, ...groups].slice(0, MAX_OPEN));
+    return g;
   }
 }
 
-export function findGroups(block: readonly Instruction[]): Accesses {
-  const symbols = new Symbols();
-  const open = new Map<number, Group>();
-  const all = new Map<Instruction, Map<Node, Member>>();
+/** What a block does to what was known before it. */
+interface Kills {
+  readonly registers: ReadonlySet<number>;
+  /** All registers, and segments' bases. */
+  readonly all: boolean;
+  readonly bases: boolean;
+  readonly memory: boolean;
+}
+
+const SEGBASE = CpuState.off.segbase;
+const isBase = (offset: number) => offset >= SEGBASE && offset < SEGBASE + SEGMENTS * 8;
+
+function killsOf(block: readonly Instruction[]): Kills {
+  const registers = new Set<number>();
+  let [all, bases, memory] = [false, false, false];
   for (const i of block) {
-    const members = new Map<Node, Member>();
-    instruction(i, symbols, open, members);
-    if (members.size) all.set(i, members);
+    for (const n of allNodes(i.code.nodes)) {
+      if (n.k === 'set' || n.k === 'setregop') {
+        const offset = n.k === 'set' ? n.off : operandSlot(i.encoding, n.i, i.d) + (n.at ?? 0);
+        registers.add(registerAt(offset).n);
+        bases ||= isBase(offset);
+      } else if (n.k === 'call') {
+        const e = effectsOf(n.name);
+        all ||= e.gpr;
+        memory ||= e.memory;
+      }
+    }
   }
+  return { registers, all, bases, memory };
+}
+
+/** The region's groups. Nodes of `graph` below `blocks.length` are the blocks. */
+export function findGroups(
+  blocks: readonly { readonly instructions: readonly Instruction[] }[],
+  graph: Graph,
+  nesting: Nesting,
+): Accesses {
+  let next = FIRST_FREE;
+  const fresh = () => next++;
+  const predecessors: number[][] = graph.edges.map(() => []);
+  for (const [n, edges] of graph.edges.entries()) if (nesting.order[n] >= 0) for (const e of edges) predecessors[e.to].push(n);
+  const kills = blocks.map((b) => killsOf(b.instructions));
+  const all = new Map<Instruction, Map<Node, Member>>();
+
+  /** What is known where node n begins, of what was where its dominator ended: less what happens on the ways from there. */
+  const enter = (n: number, dominator: number, known: State): State => {
+    const state = new State(fresh, known);
+    const between = new Set<number>();
+    const look = predecessors[n].filter((p) => p !== dominator);
+    for (let p = look.pop(); p !== undefined; p = look.pop()) {
+      if (between.has(p)) continue;
+      between.add(p);
+      for (const q of predecessors[p]) if (q !== dominator) look.push(q);
+    }
+    for (const p of between) {
+      const k = kills[p];
+      if (!k) continue;
+      for (const r of k.registers) if (r >= 0 && r < 16) state.set(r, undefined);
+      if (k.all) state.forget();
+      if (k.bases) state.forgetBases();
+      if (k.memory) state.close();
+    }
+    return state;
+  };
+  const visit = (n: number, state: State): void => {
+    for (const i of blocks[n]?.instructions ?? []) {
+      const members = new Map<Node, Member>();
+      instruction(i, n, state, members);
+      if (members.size) all.set(i, members);
+    }
+    for (const c of nesting.children[n]) visit(c, enter(c, n, state));
+  };
+  visit(graph.root, new State(fresh));
   for (const [i, members] of all) {
     for (const [n, m] of members) if (m.group.count < 2) members.delete(n);
     if (!members.size) all.delete(i);
@@ -69,25 +189,16 @@ export function findGroups(block: readonly Instruction[]): Accesses {
   return all;
 }
 
-function instruction(i: Instruction, symbols: Symbols, open: Map<number, Group>, members: Map<Node, Member>): void {
+function instruction(i: Instruction, block: number, state: State, members: Map<Node, Member>): void {
   const values = new Map<number, Linear>();
   const access = (n: Node, addr: Val, bytes: number, write: boolean) => {
     const v = values.get(addr.id);
-    if (!v) return;
-    let g = open.get(v.symbol);
-    if (!g || Math.max(g.hi, v.at + bytes) - Math.min(g.lo, v.at) > REACH) {
-      g = { lo: v.at, hi: v.at + bytes, write: false, count: 0 };
-      open.set(v.symbol, g);
-    }
-    g.lo = Math.min(g.lo, v.at);
-    g.hi = Math.max(g.hi, v.at + bytes);
-    g.write ||= write;
-    g.count++;
-    members.set(n, { group: g, at: v.at });
+    if (v) members.set(n, { group: state.group(v, bytes, write, block), at: v.at });
   };
   const set = (offset: number, bytes: number, v: Val) => {
     const { n, byte } = registerAt(offset);
-    if (n >= 0 && n < 16) symbols.set(n, bytes === 8 && byte === 0 ? values.get(v.id) : undefined);
+    if (n >= 0 && n < 16) state.set(n, bytes === 8 && byte === 0 ? values.get(v.id) : undefined);
+    if (isBase(offset)) state.forgetBases();
   };
   for (const n of i.code.nodes) {
     switch (n.k) {
@@ -106,8 +217,8 @@ function instruction(i: Instruction, symbols: Symbols, open: Map<number, Group>,
       case 'call': {
         // What it does to memory may change what is mapped, or how.
         const e = effectsOf(n.name);
-        if (e.gpr) symbols.forget();
-        if (e.memory) open.clear();
+        if (e.gpr) state.forget();
+        if (e.memory) state.close();
         break;
       }
       case 'if':
@@ -115,13 +226,14 @@ function instruction(i: Instruction, symbols: Symbols, open: Map<number, Group>,
           if (m.k === 'set') set(m.off, 0, m.v);
           else if (m.k === 'setregop') set(operandSlot(i.encoding, m.i, i.d), 0, m.v);
           else if (m.k === 'call') {
-            symbols.forget();
-            open.clear();
+            const e = effectsOf(m.name);
+            if (e.gpr) state.forget();
+            if (e.memory) state.close();
           }
         }
         break;
       default: {
-        const v = linear(i, n, symbols, values);
+        const v = linear(i, n, state, values);
         if (v && 'out' in n && n.out) values.set(n.out.id, v);
       }
     }
@@ -129,10 +241,10 @@ function instruction(i: Instruction, symbols: Symbols, open: Map<number, Group>,
 }
 
 /** The node's value as symbol plus offset, if it is one. */
-function linear(i: Instruction, n: Node, symbols: Symbols, values: ReadonlyMap<number, Linear>): Linear | undefined {
+function linear(i: Instruction, n: Node, state: State, values: ReadonlyMap<number, Linear>): Linear | undefined {
   const register = (offset: number, bytes: number): Linear | undefined => {
     const r = registerAt(offset);
-    return bytes === 8 && r.byte === 0 && r.n >= 0 && r.n < 16 ? symbols.get(r.n) : undefined;
+    return bytes === 8 && r.byte === 0 && r.n >= 0 && r.n < 16 ? state.get(r.n) : undefined;
   };
   switch (n.k) {
     case 'get':
@@ -141,11 +253,14 @@ function linear(i: Instruction, n: Node, symbols: Symbols, values: ReadonlyMap<n
       return register(operandSlot(i.encoding, n.i, i.d), n.bytes);
     case 'ea': {
       const { d } = i;
-      if (i.encoding.operands.some((o) => o.code === 'O') || d.index >= 0 || d.addr32 || (d.seg >= 0 && !n.noseg))
-        return undefined;
+      if (i.encoding.operands.some((o) => o.code === 'O') || d.index >= 0 || d.addr32) return undefined;
+      if (d.seg >= 0 && !n.noseg) {
+        const base = state.base(d.seg);
+        return d.base < 0 ? { symbol: base.symbol, at: d.disp } : undefined;
+      }
       if (d.base === PAGE_BASE) return { symbol: PAGE_BASE, at: i.next + d.disp };
       if (d.base < 0) return undefined;
-      const v = symbols.get(d.base);
+      const v = state.get(d.base);
       return { symbol: v.symbol, at: v.at + d.disp };
     }
     case 'op': {

@@ -9,7 +9,7 @@ import { operandSlot } from '../decode/slots.ts';
 import type { Node, Type, Val } from '../semantics/ir.ts';
 import { CpuState, TLB_ENTRIES, TlbEntry } from '../state.ts';
 import { IrEmitter, type Leaf, loadOp, storeOp } from '../wasm/ir-emitter.ts';
-import { type Accesses, findGroups, type Group, type Member } from './accesses.ts';
+import type { Accesses, Group, Member } from './accesses.ts';
 import type { FlagLocals } from './flag-locals.ts';
 import { FLAG_WORDS, type Word } from './flag-locals.ts';
 import { wordsFirst } from './flag-steps.ts';
@@ -80,9 +80,10 @@ export class RegionEmitter extends IrEmitter {
   condition = -1;
   /** A helper of this instruction may have dropped code. */
   private mayDrop = false;
-  private accesses: Accesses = new Map();
-  /** Groups that have been looked up: locals (i32) with whether all is in one page that the TLB knows, and its addend. */
-  private readonly found = new Map<Group, { readonly ok: number; readonly addend: number; left: number }>();
+  private readonly accesses: Accesses;
+  /** Groups that have been looked up: local (i32) with the addend of their page, and how many of them are to come. */
+  private readonly found = new Map<Group, { readonly addend: number; left: number }>();
+  /** Locals of groups that are over. */
   private readonly spare: number[] = [];
 
   constructor(
@@ -92,18 +93,15 @@ export class RegionEmitter extends IrEmitter {
     regs: Registers,
     unseen: RegisterUse['unseen'],
     flags: FlagLocals,
+    accesses: Accesses,
   ) {
     super(f);
+    this.accesses = accesses;
     this.unseen = unseen;
     this.o = o;
     this.frame = frame;
     this.regs = regs;
     this.flags = flags;
-  }
-
-  /** A block begins. */
-  block(instructions: readonly Instruction[]): void {
-    this.accesses = findGroups(instructions);
   }
 
   /** Emit one instruction, the block's `done`th. Branches are left to the caller. */
@@ -194,26 +192,29 @@ export class RegionEmitter extends IrEmitter {
       f.end();
     }
     const member = this.accesses.get(this.at)?.get(n);
-    const together = member && this.together(member, a);
-    const e = f.local('i32');
-    if (together) f.get(together.ok).op('i32.eqz');
-    else {
-      this.entry(a).tee(e);
-      // Equal pages, and not too near the end.
-      f.mem('i64.load', write ? TlbEntry.off.wtag : TlbEntry.off.rtag);
-      f.get(a)
-        .op('i64.xor')
-        .i64(align ? 4095n : BigInt(4096 - bytes))
-        .op('i64.gt_u');
+    if (member) {
+      const found = this.together(member, a);
+      f.get(found.addend);
+      // Another group may have the local, unless control can come here again without the look-up.
+      if (--found.left === 0 && member.group.local) this.spare.push(found.addend);
+    } else {
+      const e = f.local('i32');
+      this.lookUp(a, e, write, align ? 4095 : 4096 - bytes);
+      f.get(e).mem('i32.load', TlbEntry.off.addend);
     }
-    f.unlikely().if();
+    f.get(a).op('i32.wrap_i64').op('i32.add').set(host);
+    return host;
+  }
+
+  /** Local e = the TLB entry that is for the linear address in local a; the interpreter's if it is not, or the address is beyond `most` in its page. */
+  private lookUp(a: number, e: number, write: boolean, most: number): void {
+    const f = this.f;
+    this.entry(a).tee(e);
+    // Equal pages, and not too near the end.
+    f.mem('i64.load', write ? TlbEntry.off.wtag : TlbEntry.off.rtag);
+    f.get(a).op('i64.xor').i64(BigInt(most)).op('i64.gt_u').unlikely().if();
     this.sideExit();
     f.end();
-    if (together) f.get(together.addend);
-    else f.get(e).mem('i32.load', TlbEntry.off.addend);
-    f.get(a).op('i32.wrap_i64').op('i32.add').set(host);
-    if (together && --together.left === 0) this.spare.push(together.ok, together.addend);
-    return host;
   }
 
   /** Push the TLB entry that is for the linear address in a local. */
@@ -231,26 +232,20 @@ export class RegionEmitter extends IrEmitter {
   }
 
   /** The look-up of a group, made with the first of its members; `a`: local with the address of this one. */
-  private together({ group, at }: Member, a: number): { readonly ok: number; readonly addend: number; left: number } {
+  private together({ group, at }: Member, a: number): { readonly addend: number; left: number } {
     const known = this.found.get(group);
     if (known) return known;
     const f = this.f;
-    const [ok, addend] = [this.spare.pop() ?? f.register('i32'), this.spare.pop() ?? f.register('i32')];
+    const addend = (group.local ? this.spare.pop() : undefined) ?? f.register('i32');
     const lowest = f.local('i64');
     const e = f.local('i32');
     f.get(a)
       .i64(BigInt(group.lo - at))
       .op('i64.add')
       .set(lowest);
-    this.entry(lowest).tee(e);
-    f.mem('i64.load', group.write ? TlbEntry.off.wtag : TlbEntry.off.rtag);
-    f.get(lowest)
-      .op('i64.xor')
-      .i64(BigInt(4096 - (group.hi - group.lo)))
-      .op('i64.le_u')
-      .set(ok);
+    this.lookUp(lowest, e, group.write, 4096 - (group.hi - group.lo));
     f.get(e).mem('i32.load', TlbEntry.off.addend).set(addend);
-    const found = { ok, addend, left: group.count };
+    const found = { addend, left: group.count };
     this.found.set(group, found);
     return found;
   }

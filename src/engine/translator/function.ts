@@ -5,6 +5,7 @@
 import { RFLAGS } from '../flags.ts';
 import { emitJumpEntry } from '../jump-cache.ts';
 import { CpuState, JumpEntry, PREEMPTED_INSIDE, Record32, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
+import { findGroups } from './accesses.ts';
 import { pageOf } from './code-view.ts';
 import type { Block, Region } from './discover.ts';
 import {
@@ -107,7 +108,7 @@ export class RegionFunction {
       sideExit: 1,
     };
     this.entry = f.register('i32');
-    this.emitter = new RegionEmitter(f, exits, this.frame, regs, use.unseen, this.flags);
+    this.emitter = new RegionEmitter(f, exits, this.frame, regs, use.unseen, this.flags, findGroups(region.blocks, this.graph, this.nesting));
 
     f.get(LEFT).get(REC).op('i32.sub').set(LEFT);
     if (this.graph.root >= region.blocks.length) {
@@ -301,7 +302,6 @@ export class RegionFunction {
     const b = this.region.blocks[n];
     this.flags.kinds = this.kinds[n];
     emitter.condition = -1;
-    emitter.block(b.instructions);
     let fpu = false;
     for (const [i, instruction] of b.instructions.entries()) {
       const uses = !!instruction.encoding.insn.fpu;
