@@ -41,6 +41,8 @@ export interface Member {
   readonly group: Group;
   /** Offset of the access. */
   readonly at: number;
+  /** It makes the look-up. */
+  readonly first: boolean;
 }
 
 /** Of each instruction: its loads and probes that are in a group of at least two. */
@@ -149,7 +151,8 @@ export function findGroups(
   let next = FIRST_FREE;
   const fresh = () => next++;
   const predecessors: number[][] = graph.edges.map(() => []);
-  for (const [n, edges] of graph.edges.entries()) if (nesting.order[n] >= 0) for (const e of edges) predecessors[e.to].push(n);
+  for (const [n, edges] of graph.edges.entries())
+    if (nesting.order[n] >= 0) for (const e of edges) predecessors[e.to].push(n);
   const kills = blocks.map((b) => killsOf(b.instructions));
   const all = new Map<Instruction, Map<Node, Member>>();
 
@@ -193,7 +196,9 @@ function instruction(i: Instruction, block: number, state: State, members: Map<N
   const values = new Map<number, Linear>();
   const access = (n: Node, addr: Val, bytes: number, write: boolean) => {
     const v = values.get(addr.id);
-    if (v) members.set(n, { group: state.group(v, bytes, write, block), at: v.at });
+    if (!v) return;
+    const group = state.group(v, bytes, write, block);
+    members.set(n, { group, at: v.at, first: group.count === 1 });
   };
   const set = (offset: number, bytes: number, v: Val) => {
     const { n, byte } = registerAt(offset);
@@ -281,4 +286,15 @@ function constant(i: Instruction, v: Val): number | undefined {
   if (n.k === 'op' && n.op === 'i64.const') return Number(BigInt.asIntN(64, BigInt(n.imm![0])));
   if (n.k === 'immop' && n.t === 'i64') return Number(immediate(i.d, n.i === i.second, n.t));
   return undefined;
+}
+
+/** May the region be left at the instruction? Not for accesses whose page others before it have looked up. */
+export function mayLeave(i: Instruction, accesses: Accesses): boolean {
+  if (!i.role.accesses) return i.role.leaves;
+  const members = accesses.get(i);
+  return i.code.nodes.some((n) => {
+    if (n.k !== 'load' && n.k !== 'probe') return false;
+    const member = members?.get(n);
+    return !member || member.first || n.align;
+  });
 }

@@ -3,7 +3,6 @@ import { type Decoded, InstructionDecoder } from '../decode/decode.ts';
 import { MAX_LENGTH } from '../decode-tables.ts';
 import type { Encoding } from '../semantics/table.ts';
 import { type CodeView, MAX_DELTA, MAX_OTHERS, pageOf } from './code-view.ts';
-import { markDeadFlags } from './dead-flags.ts';
 import { Descriptions, type Instruction } from './prepare.ts';
 
 const PAGE = 4096;
@@ -215,11 +214,6 @@ export class Discovery {
   }
 
   private block(code: Code, start: number, leaders: ReadonlySet<number>, found: ReadonlySet<number>): Block {
-    const b = this.straight(code, start, leaders, found);
-    return { ...b, instructions: markDeadFlags(b.instructions) };
-  }
-
-  private straight(code: Code, start: number, leaders: ReadonlySet<number>, found: ReadonlySet<number>): Block {
     const instructions: Instruction[] = [];
     for (let o = start; ; ) {
       const i = code.at(o)!;

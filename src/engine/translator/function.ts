@@ -5,8 +5,9 @@
 import { RFLAGS } from '../flags.ts';
 import { emitJumpEntry } from '../jump-cache.ts';
 import { CpuState, JumpEntry, PREEMPTED_INSIDE, Record32, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
-import { findGroups } from './accesses.ts';
+import { type Accesses, findGroups, mayLeave } from './accesses.ts';
 import { pageOf } from './code-view.ts';
+import { markDeadFlags } from './dead-flags.ts';
 import type { Block, Region } from './discover.ts';
 import {
   CPU,
@@ -59,6 +60,7 @@ interface Flow {
 export class RegionFunction {
   private readonly f: RegionFunc;
   private readonly region: Region;
+  private readonly blocks: readonly Block[];
   private readonly exits: Exits;
   private readonly graph: Graph;
   private readonly nesting: Nesting;
@@ -93,9 +95,11 @@ export class RegionFunction {
     const targets = region.targets.map((e) => index.get(e)!);
     this.graph = makeGraph(successors, targets);
     this.nesting = nest(this.graph);
-    this.kinds = flagKinds(region.blocks, this.flow, targets);
+    const { blocks, accesses } = withDeadFlags(region.blocks, findGroups(region.blocks, this.graph, this.nesting));
+    this.blocks = blocks;
+    this.kinds = flagKinds(blocks, this.flow, targets);
     const inside = successors.map((s) => s.flatMap((to) => (to === ANY_ENTRY ? targets : [to])));
-    const use = registerUse(region.blocks, inside, targets);
+    const use = registerUse(blocks, inside, targets, (i) => mayLeave(i, accesses));
     const regs = new Registers(f, use.named);
     this.flags = new FlagLocals(f, exits.flagsWords);
     this.frame = {
@@ -108,7 +112,7 @@ export class RegionFunction {
       sideExit: 1,
     };
     this.entry = f.register('i32');
-    this.emitter = new RegionEmitter(f, exits, this.frame, regs, use.unseen, this.flags, findGroups(region.blocks, this.graph, this.nesting));
+    this.emitter = new RegionEmitter(f, exits, this.frame, regs, use.unseen, this.flags, accesses);
 
     f.get(LEFT).get(REC).op('i32.sub').set(LEFT);
     if (this.graph.root >= region.blocks.length) {
@@ -299,7 +303,7 @@ export class RegionFunction {
 
   private block(n: number): void {
     const { f, emitter } = this;
-    const b = this.region.blocks[n];
+    const b = this.blocks[n];
     this.flags.kinds = this.kinds[n];
     emitter.condition = -1;
     let fpu = false;
@@ -362,7 +366,7 @@ export class RegionFunction {
   private edge(from: number, target: number, branch: boolean, e: Edge | undefined): void {
     const { f } = this;
     const page = pageOf(target);
-    const crosses = page !== pageOf(this.region.blocks[from].start);
+    const crosses = page !== pageOf(this.blocks[from].start);
     const polls = branch || crosses;
     if (!e) {
       this.flags.settle();
@@ -410,6 +414,20 @@ export class RegionFunction {
     leave();
     f.end();
   }
+}
+
+/** The blocks with their dead flags marked, and the accesses of the instructions that this makes. */
+function withDeadFlags(raw: readonly Block[], accesses: Accesses): { blocks: readonly Block[]; accesses: Accesses } {
+  const marked = new Map(accesses);
+  const blocks = raw.map((b) => {
+    const instructions = markDeadFlags(b.instructions, (i) => mayLeave(i, accesses));
+    for (const [n, i] of instructions.entries()) {
+      const members = accesses.get(b.instructions[n]);
+      if (members) marked.set(i, members);
+    }
+    return { ...b, instructions };
+  });
+  return { blocks, accesses: marked };
 }
 
 /** Kinds of flags possible at the start of each block. */

@@ -64,11 +64,12 @@ export interface RegisterUse {
   readonly unseen: ReadonlyMap<Instruction, ReadonlySet<number>>;
 }
 
-/** `successors`: of each block, inside the region. `entries`: blocks at which it is entered. */
+/** `successors`: of each block, inside the region. `entries`: blocks at which it is entered. `mayLeave`: may it be left at an instruction? */
 export function registerUse(
   blocks: readonly { readonly instructions: readonly Instruction[] }[],
   successors: readonly (readonly number[])[],
   entries: readonly number[],
+  mayLeave: (i: Instruction) => boolean,
 ): RegisterUse {
   const named = new Set<number>();
   const unseen = new Map<Instruction, ReadonlySet<number>>();
@@ -85,7 +86,7 @@ export function registerUse(
     }
     before.push(reads);
     defined.push(defines);
-    markUnseen(instructions, effects, unseen);
+    markUnseen(instructions, effects, mayLeave, unseen);
   }
   return { named, needed: liveAt(before, defined, successors, entries), unseen };
 }
@@ -95,6 +96,7 @@ const leavesAfter = (i: Instruction) => [...allNodes(i.code.nodes)].some((n) => 
 function markUnseen(
   instructions: readonly Instruction[],
   effects: readonly Effect[],
+  mayLeave: (i: Instruction) => boolean,
   unseen: Map<Instruction, ReadonlySet<number>>,
 ): void {
   const later = new Set<number>();
@@ -102,7 +104,7 @@ function markUnseen(
     // After a helper, and between the turns of a string instruction, the region may be left with this instruction's writes done.
     const mine = leavesAfter(instructions[i]) ? [] : [...effects[i].writes].filter((n) => later.has(n));
     if (mine.length) unseen.set(instructions[i], new Set(mine));
-    if (instructions[i].role.leaves) later.clear();
+    if (mayLeave(instructions[i])) later.clear();
     else for (const n of effects[i].defines) later.add(n);
   }
 }
