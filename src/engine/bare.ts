@@ -6,8 +6,8 @@ import { AreaHeader, areaLayout } from './area.ts';
 
 /** What the engine asks of the machine it is part of (clock, entropy). */
 export interface EngineHost {
-  /** Nanoseconds since machine boot. */
-  now(): number;
+  /** The host's monotonic clock in ns (MachineInfo.boot_ns says when the machine booted). */
+  now(): bigint;
   /** 64 random bits. */
   random(): bigint;
   /** Gets every other pCPU out of guest code and keeps it out; 0: another pCPU is doing so, try again later. */

@@ -1,10 +1,10 @@
 // What the hypervisor asks of the machine it runs on (docs/architecture.md, module "host"). None of these may be
 // called with a spinlock held, except panic.
 
-/** Nanoseconds since machine boot; never goes backwards. */
+/** The host's monotonic clock in ns. */
 // @ts-ignore: decorator
 @external("host", "now")
-export declare function host_now(): f64;
+export declare function host_now(): i64;
 
 /** Nanoseconds since 1970 at machine boot. */
 // @ts-ignore: decorator

@@ -5,7 +5,7 @@
  */
 
 import { createBareEngine, type EngineHost, type Fn } from '../engine/bare.ts';
-import { type BootTime, createClock } from './clock.ts';
+import { type BootTime, hostClock } from './clock.ts';
 
 /** Of every thread. */
 export interface ThreadOptions {
@@ -64,7 +64,6 @@ function randomSource(seed?: number): () => bigint {
 
 /** Modules `env` and `host` of the hypervisor's imports. */
 export function hostImports(o: Pick<ThreadOptions, 'memory' | 'boot' | 'seed' | 'log'>) {
-  const now = createClock(o.boot);
   const random = randomSource(o.seed);
   const i32 = new Int32Array(o.memory.buffer);
   const u8 = new Uint8Array(o.memory.buffer);
@@ -77,7 +76,7 @@ export function hostImports(o: Pick<ThreadOptions, 'memory' | 'boot' | 'seed' | 
       },
     },
     host: {
-      now,
+      now: hostClock,
       wall: () => o.boot.wall,
       wait: (addr: number, expected: number, timeout: number) => {
         Atomics.wait(i32, addr >>> 2, expected | 0, timeout < 0 ? Number.POSITIVE_INFINITY : timeout / 1e6);

@@ -28,6 +28,8 @@ export const MachineInfo = struct('MachineInfo', [
   ['check_locks', 'u32'],
   /** Address of the code owners (src/engine/area.ts). */
   ['code_owners', 'u32'],
+  /** The host's monotonic clock at machine boot, in ns. */
+  ['boot_ns', 'u64'],
   /** Nanoseconds since 1970 at machine boot. */
   ['wall_boot_ns', 'u64'],
   /** Address of the hypervisor's statistics, CpuStats[slots] (it fills them in at boot). */

@@ -153,6 +153,7 @@ export class Machine {
     set('tsc_khz', TSC_KHZ);
     set('sched_id', o.scheduler ?? 0);
     set('credit2_runqueue_cpus', o.credit2RunqueueCpus ?? 0);
+    info.setBigUint64(MachineInfo.off.boot_ns, boot.mono, true);
     info.setBigUint64(MachineInfo.off.wall_boot_ns, BigInt(Math.round(boot.wall)), true);
 
     const common = { hypervisor, memory, frames, boot, seed };

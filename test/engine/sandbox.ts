@@ -44,7 +44,7 @@ export class Sandbox {
       maker,
       ...options,
       host: {
-        now: () => performance.now() * 1e6,
+        now: () => process.hrtime.bigint(),
         random: () => {
           seed = BigInt.asUintN(64, seed * 6364136223846793005n + 1442695040888963407n);
           return BigInt.asIntN(64, seed);

@@ -28,7 +28,7 @@ function processor(run: Run): Processor {
     engine(memory) {
       parts ??= loadEngineParts();
       prepareArea(memory, area, FRAMES, { codeOwners: AREA_BASE, cpu: 0, cpus: 1 }, ARENA);
-      const now = () => performance.now() * 1e6;
+      const now = process.hrtime.bigint;
       const host = { now, random: () => 4n, stopOthers: () => 1, resumeOthers: () => {} };
       const engine = createEngine({
         ...parts,

@@ -149,7 +149,7 @@ export class MmMachine {
         },
       },
       host: {
-        now: () => performance.now() * 1e6,
+        now: () => process.hrtime.bigint(),
         wall: () => 1e18,
         wait: (addr: number, expected: number, timeout: number) => this.idle(addr >>> 2, expected, timeout),
         notify: () => {},

@@ -146,7 +146,7 @@ export class SchedSim {
         now: () => {
           if (slot === this.pcpus.length && this.others) this.others();
           this.clock[slot] += LOOK;
-          return this.clock[slot];
+          return BigInt(Math.floor(this.clock[slot]));
         },
         wall: () => 1e18,
         wait: (word: number, seen: number, timeout: number) => {

@@ -15,7 +15,7 @@ beforeEach(() => {
   t = new CpuGuest();
 });
 
-const now = () => BigInt(Math.floor(performance.now() * 1e6));
+const now = () => process.hrtime.bigint();
 const MS = 1_000_000n;
 const set32 = (offset: number, v: number) => t.m.view.setUint32(t.c.argHost + offset, v, true);
 const set64 = (offset: number, v: number | bigint) => t.m.view.setBigUint64(t.c.argHost + offset, BigInt(v), true);

@@ -4,9 +4,9 @@ import { gpr, set_gpr } from './gpr';
 import { bounce_again, commit, probe_read, probe_write, raise, rendezvous } from './mmu';
 import { area } from './percpu';
 
-/** Nanoseconds since machine boot. */
+/** The host's monotonic clock in ns. */
 @external("host", "now")
-declare function host_now(): f64;
+declare function host_now(): i64;
 /** 64 random bits. */
 @external("host", "random")
 declare function host_random(): i64;
@@ -19,7 +19,7 @@ declare function host_resume_others(): void;
 
 /** The guest's time stamp counter: machine time scaled to MachineInfo.tsc_khz, and the vCPU's offset. */
 export function rdtsc(cpu: usize): u64 {
-  const ns = <u64>host_now();
+  const ns = <u64>host_now() - load<u64>(MACHINE_INFO_ADDRESS, MachineInfo.boot_ns);
   const khz = <u64>load<u32>(MACHINE_INFO_ADDRESS, MachineInfo.tsc_khz);
   // By milliseconds, so that no product overflows: the hypervisor computes the same (vcpu_time_info).
   const ticks = khz == 1_000_000 ? ns : (ns / 1_000_000) * khz + ((ns % 1_000_000) * khz) / 1_000_000;

@@ -403,9 +403,9 @@ export class RegionFunction {
     linear();
     this.xtlbEntry().tee(crossed).mem('i64.load', XtlbEntry.off.tag);
     linear();
-    f.op('i64.ne').get(crossed).mem('i32.load', XtlbEntry.off.code);
+    f.op('i64.xor').get(crossed).mem('i32.load', XtlbEntry.off.code);
     table();
-    f.op('i32.ne').op('i32.or').unlikely().if();
+    f.op('i32.xor').op('i64.extend_i32_u').op('i64.or').i64(0n).op('i64.ne').unlikely().if();
     table();
     f.i32(UNBOUND).op('i32.eq').if();
     f.get(CPU).op('global.get').body.u32(this.exits.id);

@@ -188,6 +188,11 @@ export class Regions implements Translations {
     return [...(this.pages.get(page)?.translations ?? [])];
   }
 
+  /** Does t stand in the page? */
+  stands(page: CodePage, t: Translation): boolean {
+    return this.pages.get(page)?.translations.has(t) === true;
+  }
+
   /** The translation that is entered at an offset of the page. */
   enteredAt(page: CodePage, offset: number): Translation | undefined {
     return this.pages.get(page)?.entries.get(offset)?.from;

@@ -196,7 +196,7 @@ export class Translator {
     if (preempted === PREEMPTED_INSIDE) return true;
     const t = this.instances.get(preempted);
     // A computed jump goes to an entry.
-    return !!at && !!t?.entries.includes(at.offset) && this.regions.translations(at.page).includes(t);
+    return !!at && !!t?.entries.includes(at.offset) && this.regions.stands(at.page, t);
   }
 
   /**
