@@ -8,6 +8,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { SAVED_LIMIT } from '../engine/translator/saved.ts';
+import { askForHugePages } from '../machine/huge-pages.ts';
 import { engineFingerprint } from '../machine/parts.ts';
 
 const HEADER = 64;
@@ -50,7 +51,9 @@ export class TranslationFile implements TranslationStore {
       const s = fstatSync(fd);
       const own = process.getuid === undefined || s.uid === process.getuid();
       if (!s.isFile() || !own || (s.mode & 0o022) !== 0 || s.size > HEADER + SAVED_LIMIT) return NOTHING;
-      const bytes = new Uint8Array(new SharedArrayBuffer(s.size));
+      const memory = new SharedArrayBuffer(s.size);
+      askForHugePages(memory);
+      const bytes = new Uint8Array(memory);
       let at = 0;
       for (let n = -1; n !== 0 && at < s.size; at += n) n = readSync(fd, bytes, at, s.size - at, at);
       return bytes.subarray(0, at);

@@ -1,6 +1,6 @@
 /**
- * Huge pages of the host below a machine's memory (docs/decisions/0025-huge-pages.md): one page fault for 2 MiB that a guest
- * touches instead of 512. Linux gives them to who asks (`madvise`), which takes a call into the C library; the npm package
+ * Huge pages of the host below a machine's memory and other large ones (docs/decisions/0025-huge-pages.md): one page fault for
+ * 2 MiB that are touched instead of 512. Linux gives them to who asks (`madvise`), which takes a call into the C library; the npm package
  * `koffi`, which is optional, makes it.
  */
 import { readFileSync } from 'node:fs';
@@ -20,16 +20,21 @@ export function hugePagesForAsking(): boolean {
   }
 }
 
+const PAGE = 4096;
+
 /**
- * Ask for huge pages below all of a memory; best before it is touched. False where that changes nothing: the host gives them
+ * Ask for huge pages below a memory, as far as it has whole pages; best before it is touched. False where that changes nothing: the host gives them
  * unasked or not at all, or `koffi` is not installed for it.
  */
-export function askForHugePages(memory: WebAssembly.Memory): boolean {
+export function askForHugePages(memory: ArrayBufferLike): boolean {
   if (!hugePagesForAsking()) return false;
   try {
     const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
     const madvise = koffi.load(null).func('int madvise(uintptr_t addr, size_t length, int advice)');
-    return madvise(koffi.address(new Uint8Array(memory.buffer)), memory.buffer.byteLength, MADV_HUGEPAGE) === 0;
+    const from = Number(koffi.address(new Uint8Array(memory)));
+    const first = Math.ceil(from / PAGE) * PAGE;
+    const size = Math.floor((from + memory.byteLength) / PAGE) * PAGE - first;
+    return size > 0 && madvise(first, size, MADV_HUGEPAGE) === 0;
   } catch {
     return false;
   }

@@ -119,7 +119,7 @@ export class Machine {
     const seed = o.deterministic ? (o.seed ?? 1) : undefined;
     const frames = memoryMiB * 256;
     const memory = new WebAssembly.Memory({ initial: memoryMiB * 16, maximum: 65536, shared: true });
-    askForHugePages(memory);
+    askForHugePages(memory.buffer);
     // What the engines share, then their areas: the pCPUs', then dom0's thread.
     const codeOwners = AREA_BASE;
     const firstArea = AREA_BASE + codeOwnersSize(frames);
