@@ -179,8 +179,8 @@ export const XtlbEntry = struct('XtlbEntry', [
   ['mfn', 'u32'],
 ]);
 
-/** Entries of each TLB (a power of two). */
-export const TLB_ENTRIES = 1024;
+/** Entries of each TLB (powers of two). One entry a page, at its place: what a guest uses at a time has to fit without two pages for one place. */
+export const TLB_ENTRIES = 4096;
 export const XTLB_ENTRIES = 1024;
 /** A tag no page address equals. */
 export const TLB_INVALID = 1n;
