@@ -364,15 +364,18 @@ function emitJump(
   const handler = f.local('i32');
   emitFindRecord(f, 0, 2, e, () => {
     f.tee(rec).if();
+    f.get(0).get(2).i64(-4096n).op('i64.and').mem('i64.store', off.page);
     f.get(rec).mem('i32.load').tee(handler).i32(o.firstTranslated).op('i32.ge_u').if();
     emitJumpEntry(f, 0, 2);
     f.tee(e).get(rec).mem('i32.store', JumpEntry.off.rec);
     f.get(e).get(handler).mem('i32.store', JumpEntry.off.handler);
     f.get(e).get(2).mem('i64.store', JumpEntry.off.target);
-    f.get(0).get(2).i64(-4096n).op('i64.and').mem('i64.store', off.page);
-    f.get(rec).get(0).get(1).get(rec).op('i32.add').get(handler).returnCallIndirect(rt.handlerType);
-    f.end();
+    f.else();
     countGap(f, o.gap, () => f.get(0).get(2).mem('i64.store', off.rip));
+    // By now it may be translated.
+    f.get(rec).mem('i32.load').set(handler);
+    f.end();
+    f.get(rec).get(0).get(1).get(rec).op('i32.add').get(handler).returnCallIndirect(rt.handlerType);
     f.end();
   });
   f.get(0).get(1).get(2).returnCall(o.goOn);
