@@ -11,6 +11,7 @@ import { FrameReader } from './framing.ts';
 import { GuestAddresses } from './guest.ts';
 import { type Passt, type PasstOptions, startPasst } from './passt.ts';
 import { FrameSender, MAX_TOGETHER } from './sender.ts';
+import { WindowLimit } from './window.ts';
 
 export interface UplinkData {
   readonly bridge: SharedArrayBuffer;
@@ -33,15 +34,20 @@ const bridge = new Bridge(data.bridge, data.machine && new Int32Array(data.machi
 const queue = bridge.queue(data.port);
 const doorbell = bridge.doorbell(data.port);
 const guest = new GuestAddresses();
+const windows = new WindowLimit();
 
 /** Everything in the queue that the socket takes now. */
 function drain(sender: FrameSender): void {
+  const toPasst = (frame: Uint8Array) => {
+    windows.apply(frame);
+    sender.add(frame);
+  };
   while (sender.waiting < SOCKET_LIMIT) {
     const next = queue.peek();
     if (!next) break;
     guest.see(next.frame);
     // passt takes TCP packets that are larger than a link carries, whatever its MTU is.
-    complete(next.frame, next.meta, (frame) => sender.add(frame), MAX_TOGETHER);
+    complete(next.frame, next.meta, toPasst, MAX_TOGETHER);
     queue.pop();
   }
   sender.flush();
