@@ -35,17 +35,20 @@ it.runIf(hugePagesForAsking() && installed())('memory that is asked for as huge 
   expect(asking(60 * MIB)[0]).toBeGreaterThan(0);
 });
 
-it.runIf(hugePagesForAsking() && installed())('memory that begins within a page is asked for from the next one on', () => {
-  const MIB = 2 ** 20;
-  const memory = new SharedArrayBuffer(100 * MIB + 5000);
-  expect(asking(99 * MIB)).toEqual([]);
-  expect(askForHugePages(memory)).toBe(true);
-  expect(asking(99 * MIB)).toEqual([0]);
-  new Uint8Array(memory).fill(1);
-  expect(asking(99 * MIB)[0]).toBeGreaterThan(0);
-  // Not a page of it is whole.
-  expect(askForHugePages(new SharedArrayBuffer(1000))).toBe(false);
-});
+it.runIf(hugePagesForAsking() && installed())(
+  'memory that begins within a page is asked for from the next one on',
+  () => {
+    const MIB = 2 ** 20;
+    const memory = new SharedArrayBuffer(100 * MIB + 5000);
+    expect(asking(99 * MIB)).toEqual([]);
+    expect(askForHugePages(memory)).toBe(true);
+    expect(asking(99 * MIB)).toEqual([0]);
+    new Uint8Array(memory).fill(1);
+    expect(asking(99 * MIB)[0]).toBeGreaterThan(0);
+    // Not a page of it is whole.
+    expect(askForHugePages(new SharedArrayBuffer(1000))).toBe(false);
+  },
+);
 
 it.runIf(!hugePagesForAsking())('a host that gives them unasked, or never, is not asked', () => {
   expect(askForHugePages(new SharedArrayBuffer(1 << 20))).toBe(false);
