@@ -45,6 +45,11 @@ export function fillTransport(frame: Uint8Array, t: Transport): void {
   putWord(frame, t.checksum, value === 0 && t.protocol === PROTOCOL.UDP ? 0xffff : value);
 }
 
+/** What a sender leaves there that has a card fill in the checksum: the sum of the pseudo-header alone. */
+export function fillPseudo(frame: Uint8Array, t: Transport): void {
+  putWord(frame, t.checksum, ~fold(pseudo(frame, t, t.end - t.at)) & 0xffff);
+}
+
 export function fillIpv4(frame: Uint8Array, t: Pick<Transport, 'ip' | 'at'>): void {
   putWord(frame, t.ip + 10, 0);
   putWord(frame, t.ip + 10, fold(sum(frame, t.ip, t.at)));

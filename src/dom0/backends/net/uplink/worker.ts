@@ -5,8 +5,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Bridge } from '../bridge/bridge.ts';
-import { PLAIN } from '../bridge/queue.ts';
 import { complete } from '../segment.ts';
+import { Coalescer } from './coalesce.ts';
 import { FrameReader } from './framing.ts';
 import { GuestAddresses } from './guest.ts';
 import { type Passt, type PasstOptions, startPasst } from './passt.ts';
@@ -54,10 +54,13 @@ function drain(sender: FrameSender): void {
 }
 
 async function pump(passt: Passt, sender: FrameSender): Promise<void> {
-  const reader = new FrameReader((frame) => bridge.forward(data.port, frame, PLAIN));
+  const coalescer = new Coalescer((frame, meta) => bridge.forward(data.port, frame, meta));
+  const reader = new FrameReader((frame) => coalescer.push(frame));
   passt.socket.on('data', (chunk: Buffer) => {
     try {
       reader.push(chunk);
+      // Frames lie in the chunk.
+      coalescer.flush();
     } catch {
       passt.socket.destroy();
     }
