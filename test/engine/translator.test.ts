@@ -280,6 +280,17 @@ describe('accesses of several blocks that are looked up together', () => {
       });
   });
 
+  it('are those of their block where two have instructions in common', () => {
+    // test cl,1; jnz into the next one, past its prefix; data16 nop; push rdx; nop; pop rdi; add [rsp-8],rdi
+    const code = [...hex('f6c101 7501 6690 52 90 5f 48017c24f8'), ...UD2];
+    for (const rcx of [0n, 1n])
+      for (const fuel of fuels)
+        both(code, fuel, (s) => {
+          s.setGpr(GPR.RCX, rcx);
+          warm(s);
+        });
+  });
+
   it('read a page that must not be written, where the write is not come to', () => {
     // mov rax,[rsi]; test al,1; jnz f; mov [rsi+8],rcx; f: mov rdx,[rsi+16]; mov rbx,[rsi]
     const code = [...hex('488b06 a801 7504 48894e08 488b5610 488b1e'), ...UD2];

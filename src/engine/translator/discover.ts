@@ -216,7 +216,8 @@ export class Discovery {
   private block(code: Code, start: number, leaders: ReadonlySet<number>, found: ReadonlySet<number>): Block {
     const instructions: Instruction[] = [];
     for (let o = start; ; ) {
-      const i = code.at(o)!;
+      // Each block's are its own: one that begins within an instruction of another has the others in common with it.
+      const i = { ...code.at(o)! };
       instructions.push(i);
       const taken = i.next + i.d.rel;
       if (i.ending === 'branch') return { start, instructions, taken };
