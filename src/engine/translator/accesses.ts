@@ -19,11 +19,9 @@ const REACH = 1024;
 const FAR_REACH = 256;
 /** Groups of one value that are open at a time. */
 const MAX_OPEN = 4;
-/** Symbols besides the general registers: the region's page stands for itself (what is relative to rip), and the segments' bases. */
+/** Symbol of the region's page, which what is relative to rip is relative to; the others follow. */
 const PAGE_BASE = 16;
-const SEGMENT_BASE = 17;
 const SEGMENTS = 6;
-const FIRST_FREE = SEGMENT_BASE + SEGMENTS;
 
 export interface Group {
   /** Bytes from lowest to highest, relative to the value that all have in common. */
@@ -74,18 +72,18 @@ class State {
   set(n: number, v: Linear | undefined): void {
     this.registers[n] = v ?? { symbol: this.fresh(), at: 0 };
   }
-  base(segment: number): Linear {
-    return { symbol: this.bases[segment], at: 0 };
-  }
-  forget(): void {
-    for (let n = 0; n < 16; n++) this.set(n, undefined);
-    this.forgetBases();
+  /** Symbol of a segment's base. */
+  base(segment: number): number {
+    return this.bases[segment];
   }
   forgetBases(): void {
     for (let n = 0; n < SEGMENTS; n++) this.bases[n] = this.fresh();
   }
-  close(): void {
-    this.open.clear();
+  /** What `k` says has happened, or may have. */
+  kill(k: Kills): void {
+    for (let n = 0; n < 16; n++) if (k.all || k.registers.has(n)) this.set(n, undefined);
+    if (k.all || k.bases) this.forgetBases();
+    if (k.memory) this.open.clear();
   }
 
   /** The group that an access belongs to, an open one if there is one that it fits in. */
@@ -111,7 +109,7 @@ class State {
   }
 }
 
-/** What a block does to what was known before it. */
+/** What nodes do to what was known before them. */
 interface Kills {
   readonly registers: ReadonlySet<number>;
   /** All registers, and segments' bases. */
@@ -123,20 +121,19 @@ interface Kills {
 const SEGBASE = CpuState.off.segbase;
 const isBase = (offset: number) => offset >= SEGBASE && offset < SEGBASE + SEGMENTS * 8;
 
-function killsOf(block: readonly Instruction[]): Kills {
+/** Of some of an instruction's nodes. */
+function killsOf(i: Instruction, nodes: readonly Node[]): Kills {
   const registers = new Set<number>();
   let [all, bases, memory] = [false, false, false];
-  for (const i of block) {
-    for (const n of allNodes(i.code.nodes)) {
-      if (n.k === 'set' || n.k === 'setregop') {
-        const offset = n.k === 'set' ? n.off : operandSlot(i.encoding, n.i, i.d) + (n.at ?? 0);
-        registers.add(registerAt(offset).n);
-        bases ||= isBase(offset);
-      } else if (n.k === 'call') {
-        const e = effectsOf(n.name);
-        all ||= e.gpr;
-        memory ||= e.memory;
-      }
+  for (const n of allNodes(nodes)) {
+    if (n.k === 'set' || n.k === 'setregop') {
+      const offset = n.k === 'set' ? n.off : operandSlot(i.encoding, n.i, i.d) + (n.at ?? 0);
+      registers.add(registerAt(offset).n);
+      bases ||= isBase(offset);
+    } else if (n.k === 'call') {
+      const e = effectsOf(n.name);
+      all ||= e.gpr;
+      memory ||= e.memory;
     }
   }
   return { registers, all, bases, memory };
@@ -148,12 +145,12 @@ export function findGroups(
   graph: Graph,
   nesting: Nesting,
 ): Accesses {
-  let next = FIRST_FREE;
+  let next = PAGE_BASE + 1;
   const fresh = () => next++;
   const predecessors: number[][] = graph.edges.map(() => []);
   for (const [n, edges] of graph.edges.entries())
     if (nesting.order[n] >= 0) for (const e of edges) predecessors[e.to].push(n);
-  const kills = blocks.map((b) => killsOf(b.instructions));
+  const kills = blocks.map((b) => b.instructions.map((i) => killsOf(i, i.code.nodes)));
   const all = new Map<Instruction, Map<Node, Member>>();
 
   /** What is known where node n begins, of what was where its dominator ended: less what happens on the ways from there. */
@@ -166,14 +163,7 @@ export function findGroups(
       between.add(p);
       for (const q of predecessors[p]) if (q !== dominator) look.push(q);
     }
-    for (const p of between) {
-      const k = kills[p];
-      if (!k) continue;
-      for (const r of k.registers) if (r >= 0 && r < 16) state.set(r, undefined);
-      if (k.all) state.forget();
-      if (k.bases) state.forgetBases();
-      if (k.memory) state.close();
-    }
+    for (const p of between) for (const k of kills[p] ?? []) state.kill(k);
     return state;
   };
   const visit = (n: number, state: State): void => {
@@ -219,23 +209,9 @@ function instruction(i: Instruction, block: number, state: State, members: Map<N
       case 'setregop':
         set(operandSlot(i.encoding, n.i, i.d) + (n.at ?? 0), n.bytes, n.v);
         break;
-      case 'call': {
-        // What it does to memory may change what is mapped, or how.
-        const e = effectsOf(n.name);
-        if (e.gpr) state.forget();
-        if (e.memory) state.close();
-        break;
-      }
+      case 'call': // what it does to memory may change what is mapped, or how
       case 'if':
-        for (const m of allNodes([n])) {
-          if (m.k === 'set') set(m.off, 0, m.v);
-          else if (m.k === 'setregop') set(operandSlot(i.encoding, m.i, i.d), 0, m.v);
-          else if (m.k === 'call') {
-            const e = effectsOf(m.name);
-            if (e.gpr) state.forget();
-            if (e.memory) state.close();
-          }
-        }
+        state.kill(killsOf(i, [n]));
         break;
       default: {
         const v = linear(i, n, state, values);
@@ -260,8 +236,7 @@ function linear(i: Instruction, n: Node, state: State, values: ReadonlyMap<numbe
       const { d } = i;
       if (i.encoding.operands.some((o) => o.code === 'O') || d.index >= 0 || d.addr32) return undefined;
       if (d.seg >= 0 && !n.noseg) {
-        const base = state.base(d.seg);
-        return d.base < 0 ? { symbol: base.symbol, at: d.disp } : undefined;
+        return d.base < 0 ? { symbol: state.base(d.seg), at: d.disp } : undefined;
       }
       if (d.base === PAGE_BASE) return { symbol: PAGE_BASE, at: i.next + d.disp };
       if (d.base < 0) return undefined;

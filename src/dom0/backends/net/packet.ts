@@ -19,7 +19,8 @@ export interface Transport {
   readonly end: number;
 }
 
-const word = (f: Uint8Array, at: number) => (f[at] << 8) | f[at + 1];
+/** 16 bits, as networks order them. */
+export const word = (f: Uint8Array, at: number) => (f[at] << 8) | f[at + 1];
 
 /** Where the IP header is, behind up to two VLAN tags, and the type that says so. */
 function network(frame: Uint8Array): { readonly type: number; readonly ip: number } | undefined {

@@ -7,7 +7,7 @@ import { XEN_NETIF_GSO_TYPE } from '../../../../abi/netif.ts';
 import type { FrameMeta } from '../bridge/queue.ts';
 import { MAX_FRAME, PLAIN } from '../bridge/queue.ts';
 import { fillIpv4, fillPseudo, putWord } from '../checksum.ts';
-import { PROTOCOL, type Transport, transportOf } from '../packet.ts';
+import { PROTOCOL, type Transport, transportOf, word } from '../packet.ts';
 
 const ACK = 0x10;
 const PSH = 0x08;
@@ -123,7 +123,7 @@ function begin(frame: Uint8Array, t: Transport): Run {
 }
 
 const sequenceOf = (frame: Uint8Array, { at }: Transport): number =>
-  ((frame[at + 4] << 24) | (frame[at + 5] << 16) | (frame[at + 6] << 8) | frame[at + 7]) >>> 0;
+  word(frame, at + 4) * 0x10000 + word(frame, at + 6);
 
 function joins(run: Run, frame: Uint8Array, t: Transport): boolean {
   const { frame: first, t: f } = run;

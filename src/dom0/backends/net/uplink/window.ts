@@ -4,7 +4,8 @@
  * window again, whose parts the guest acknowledges once more, and so on: a stream that has lost one frame carries each byte
  * five times and more. So windows are lowered until all of them together fit.
  */
-import { PROTOCOL, type Transport, transportOf } from '../packet.ts';
+import { fold, putWord } from '../checksum.ts';
+import { PROTOCOL, type Transport, transportOf, word } from '../packet.ts';
 
 /** Bytes that may be under way to the guest, of all connections; and least of one. */
 const TOGETHER = 96 << 10;
@@ -57,8 +58,7 @@ export class WindowLimit {
     c.seen = now;
     this.#count(now);
     const most = Math.max(1, this.#each >> c.scale);
-    const window = (frame[t.at + 14] << 8) | frame[t.at + 15];
-    if (window > most) setWindow(frame, t, window, most);
+    if (word(frame, t.at + 14) > most) setWindow(frame, t, most);
   }
 
   #learn(key: string, c: Connection): void {
@@ -102,13 +102,8 @@ function scaleOf(frame: Uint8Array, t: Transport): number {
 }
 
 /** The checksum follows (RFC 1624). */
-function setWindow(frame: Uint8Array, t: Transport, from: number, to: number): void {
-  frame[t.at + 14] = to >> 8;
-  frame[t.at + 15] = to & 0xff;
-  const old = (frame[t.at + 16] << 8) | frame[t.at + 17];
-  let sum = (~old & 0xffff) + (~from & 0xffff) + to;
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = ~((sum & 0xffff) + (sum >> 16)) & 0xffff;
-  frame[t.at + 16] = sum >> 8;
-  frame[t.at + 17] = sum & 0xff;
+function setWindow(frame: Uint8Array, t: Transport, window: number): void {
+  const [before, checksum] = [word(frame, t.at + 14), word(frame, t.checksum)];
+  putWord(frame, t.at + 14, window);
+  putWord(frame, t.checksum, fold((~checksum & 0xffff) + (~before & 0xffff) + window));
 }
