@@ -4,9 +4,10 @@
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { memoryView } from '../engine/translator/code-view.ts';
-import { costOf, matches } from '../engine/translator/library.ts';
+import { matches } from '../engine/translator/library.ts';
 import type { Delivery, Made, Maker, Order } from '../engine/translator/maker.ts';
-import { decodeSaved, encodeSaved, mergeSaved, SAVED_LIMIT, type Saved } from '../engine/translator/saved.ts';
+import { type Code, costOf, pack } from '../engine/translator/pack.ts';
+import { byModule, decodeSaved, encodeSaved, mergeSaved, SAVED_LIMIT, type Saved } from '../engine/translator/saved.ts';
 import { codeOf, codeTag, moduleOf } from './machine-code.ts';
 
 export interface WorkshopData {
@@ -40,6 +41,10 @@ let news = 0;
 let given = translations?.length ?? 0;
 /** While the machine runs it is all given out again when there is as much news as the so-maniest part of it. */
 const NEWS_PART = 16;
+/** Translations that one module is made of when they have lasted, after so long without an order; and again if it has fewer than so many parts left. */
+const PACK = 64;
+const QUIET_MS = 500;
+const DENSE = 0.5;
 /** How long modules are held that no pCPU has asked for. */
 const HELD_MS = 30_000;
 
@@ -55,10 +60,10 @@ function deliver(i: number, d: Delivery): void {
 function takeBack(): WebAssembly.Module[] {
   const held: WebAssembly.Module[] = [];
   let left = (translationMiB / 2) * 2 ** 20;
-  for (const t of saved.filter((x) => x.age === 0)) {
-    left -= costOf(t);
+  for (const c of byModule(saved.filter((x) => x.age === 0)).keys()) {
+    left -= costOf(c);
     if (left < 0) break;
-    const m = moduleOf(t.wasm, t.code);
+    const m = moduleOf(c.wasm, c.code);
     if (m) held.push(m);
   }
   return held;
@@ -81,13 +86,50 @@ function keep(o: Order, t: Made, code: Uint8Array, page: Uint8Array): void {
     made = made.filter((m) => m.mfn !== o.mfn || !within(m.t));
     for (const x of saved) if (within(x) && matches(page, x)) replaced.add(x);
   }
-  made.push({ t: { ...t, code, age: 0 }, mfn: o.mfn });
-  bytes += t.wasm.length + code.length;
-  news += t.wasm.length + code.length;
+  const { wasm, instructions: _, ...rest } = t;
+  const from: Code = { wasm, code, functions: 1 };
+  made.push({ t: { ...rest, from, index: 0, age: 0 }, mfn: o.mfn });
+  bytes += sizeOf(from);
+  news += sizeOf(from);
   if (bytes <= SAVED_LIMIT) return;
   // More than can be saved: what was made first goes.
   made.splice(0, made.length >> 1);
-  bytes = made.reduce((n, m) => n + m.t.wasm.length + m.t.code.length, 0);
+  bytes = [...byModule(made.map((m) => m.t)).keys()].reduce((n, c) => n + sizeOf(c), 0);
+}
+
+const sizeOf = (c: Code): number => c.wasm.length + c.code.length;
+
+/** What is worth having in a pack: what is used, and not for most of it in one already. */
+function loose(): Saved[] {
+  const live = [...saved.filter((t) => t.age === 0 && !replaced.has(t)), ...made.map((m) => m.t)];
+  return [...byModule(live)]
+    .filter(([c, of]) => of.length < c.functions * DENSE || c.functions === 1)
+    .flatMap(([, of]) => of);
+}
+
+/** Make one pack of what has waited longest; false: there is not enough for one. */
+async function packSome(): Promise<boolean> {
+  const of = loose().slice(0, PACK);
+  if (of.length < PACK) return false;
+  const wasm = pack(of);
+  const code = codeOf(await WebAssembly.compile(wasm));
+  if (!code) return false;
+  const from: Code = { wasm, code, functions: of.length };
+  for (const [index, t] of of.entries()) Object.assign(t, { from, index });
+  bytes += sizeOf(from);
+  news += sizeOf(from);
+  return true;
+}
+
+let quiet: NodeJS.Timeout | undefined;
+/** Pack when nothing has been asked for in a while. */
+function waitForQuiet(): void {
+  if (!translations || !codeTag().length) return;
+  clearTimeout(quiet);
+  quiet = setTimeout(async () => {
+    const at = quiet;
+    while (quiet === at && (await packSome()));
+  }, QUIET_MS).unref();
 }
 
 const held = takeBack();
@@ -98,7 +140,13 @@ const [{ Maker: TranslationMaker }, { allEncodings }] = await Promise.all([
   import('../engine/semantics/index.ts'),
 ]);
 const maker = new TranslationMaker(allEncodings());
-for (const [i, port] of ports.entries()) port.on('message', (o: Order) => deliver(i, make(maker, o)));
+for (const [i, port] of ports.entries()) {
+  port.on('message', (o: Order) => {
+    deliver(i, make(maker, o));
+    waitForQuiet();
+  });
+}
+waitForQuiet();
 
 parentPort!.on('message', ({ used }: SaveRequest) => {
   let reply: SaveReply;

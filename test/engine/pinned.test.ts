@@ -5,7 +5,7 @@
 import { expect, it } from 'vitest';
 import { allEncodings } from '../../src/engine/semantics/index.ts';
 import type { CodeView } from '../../src/engine/translator/code-view.ts';
-import { compileRegions } from '../../src/engine/translator/compile.ts';
+import { compileRegion } from '../../src/engine/translator/compile.ts';
 import { Discovery } from '../../src/engine/translator/discover.ts';
 import { functionText } from './wasm-text.ts';
 
@@ -21,7 +21,7 @@ function translate(code: string): Uint8Array {
   };
   const region = discovery.region(view, [0x100], true);
   if (!region) throw new Error('not translatable');
-  return compileRegions([region]);
+  return compileRegion(region);
 }
 
 it.each([

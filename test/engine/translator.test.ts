@@ -655,17 +655,21 @@ describe('saved translations', () => {
     const [saved] = decodeSaved(run().save());
     // What the wasm is itself is of no use, to see which of the two is taken.
     const code = new Uint8Array([1, 2, 3]);
-    const translations = encodeSaved([{ ...saved, wasm: saved.wasm.subarray(0, 40), code }]);
+    const translations = encodeSaved([
+      { ...saved, from: { ...saved.from, wasm: saved.from.wasm.subarray(0, 40), code } },
+    ]);
     const seen: Uint8Array[] = [];
     const compiled = (_: Uint8Array, bytes: Uint8Array) => {
       seen.push(bytes);
-      return new WebAssembly.Module(saved.wasm.slice());
+      return new WebAssembly.Module(saved.from.wasm.slice());
     };
     const later = run(translations, compiled);
     expect(seen).toEqual([code]);
     expect(later.regionStats.installed).toBe(1);
     // Not this host's: it is compiled after all.
-    expect(run(encodeSaved([{ ...saved, code }]), () => undefined).regionStats.installed).toBe(1);
+    expect(run(encodeSaved([{ ...saved, from: { ...saved.from, code } }]), () => undefined).regionStats.installed).toBe(
+      1,
+    );
     expect(run(translations, () => undefined).regionStats.installed).toBe(0);
   });
 
@@ -697,7 +701,7 @@ describe('saved translations', () => {
     for (const n of [0, 1, 4, 100, saved.length - 1]) expect(decodeSaved(saved.subarray(0, n))).toEqual([]);
     const elsewhere = decodeSaved(saved).map((t) => ({ ...t, entries: [...t.entries, 4000] }));
     expect(decodeSaved(encodeSaved(elsewhere))).toEqual([]);
-    const wasm = decodeSaved(saved).map((t) => ({ ...t, wasm: t.wasm.subarray(0, 40).slice() }));
+    const wasm = decodeSaved(saved).map((t) => ({ ...t, from: { ...t.from, wasm: t.from.wasm.subarray(0, 40) } }));
     expect(run(encodeSaved(wasm)).regionStats.installed).toBe(0);
   });
 

@@ -39,7 +39,7 @@ it('serve the next machine, which says what it used', async () => {
   expect(saved.length).toBeGreaterThan(0);
   for (const t of saved) {
     expect(t.age).toBe(0);
-    expect(t.code).toEqual(codeOf(new WebAssembly.Module(t.wasm.slice())));
+    expect(t.from.code).toEqual(codeOf(new WebAssembly.Module(t.from.wasm.slice())));
   }
 
   // One more that nobody has a use for.

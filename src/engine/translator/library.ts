@@ -3,12 +3,27 @@
  * address or a domain.
  */
 import type { Ranges } from './discover.ts';
+import type { Code } from './pack.ts';
 
 /** Bytes of a page that a translation was made from. */
 export interface Part {
   readonly ranges: Ranges;
   /** The bytes of the ranges, one after the other. */
   readonly bytes: Uint8Array;
+}
+
+/** A module as one pCPU has it. */
+export interface LoadedCode extends Code {
+  /** Compiled; undefined until it is wanted. */
+  module: WebAssembly.Module | undefined;
+  instance: CodeInstance | undefined;
+  /** Those of the library that are in it. */
+  readonly members: Set<Translation>;
+}
+export interface CodeInstance {
+  readonly exports: WebAssembly.Exports;
+  /** Its functions' own globals, by `cellName`. */
+  readonly cells: ReadonlyMap<string, WebAssembly.Global<'i32'>>;
 }
 
 /** One translation. */
@@ -25,12 +40,9 @@ export interface Translation extends Part {
   readonly entries: readonly number[];
   /** Parts in other pages, so many pages on. */
   readonly others: readonly (Part & { readonly delta: number })[];
-  /** The module (compile.ts). */
-  readonly wasm: Uint8Array;
-  /** Its machine code, as the host's `compiled` takes it; empty: there is none. */
-  readonly code: Uint8Array;
-  /** It, compiled; undefined until it is wanted. */
-  module: WebAssembly.Module | undefined;
+  /** Its module (compile.ts), and which function it is there. */
+  readonly from: LoadedCode;
+  readonly index: number;
   /** Its slot in the function table; undefined until it is first put in a page. */
   slot: number | undefined;
   /** Of the instance: the offset table of the code page that each of `others` was found in, or UNBOUND, or MISFIT. */
@@ -47,16 +59,6 @@ export interface Translation extends Part {
 
 /** Memory for translations where nothing else is said, in MiB for each pCPU. */
 export const TRANSLATION_MIB = 200;
-/** What a byte of a module costs, compiled and all, and each module besides (`process.memoryUsage` over sets of 312 and 839). */
-const BYTE_COST = 4;
-const MODULE_COST = 24 << 10;
-
-/** Bytes of memory that a translation takes when it is compiled. */
-export const costOf = (t: Pick<Translation, 'wasm'>): number => t.wasm.length * BYTE_COST + MODULE_COST;
-
-/** Name of the export that is region `r`. */
-export const regionName = (r: number): string => `${r}`;
-
 /** Not yet looked for. */
 export const UNBOUND = -1;
 /** Found to be another code: it is not tried again. */

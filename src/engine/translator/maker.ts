@@ -1,16 +1,15 @@
 /** Makes translations of a page's bytes: on the pCPU's thread, or on one of their own (Workshop). */
 import type { Encoding } from '../semantics/table.ts';
 import { type CodeView, type PageList, pageOf } from './code-view.ts';
-import { compileRegions } from './compile.ts';
+import { compileRegion } from './compile.ts';
 import { Discovery } from './discover.ts';
 import { bytesOf, type Translation } from './library.ts';
 
 /** A translation just made. */
 export interface Made
-  extends Pick<
-    Translation,
-    'hot' | 'open' | 'computed' | 'beside' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm'
-  > {
+  extends Pick<Translation, 'hot' | 'open' | 'computed' | 'beside' | 'entries' | 'ranges' | 'bytes' | 'others'> {
+  /** A module of it alone. */
+  readonly wasm: Uint8Array;
   /** Guest instructions in it. */
   readonly instructions: number;
 }
@@ -38,7 +37,7 @@ export class Maker {
       entries,
       ...part(0, ranges),
       others,
-      wasm: compileRegions([region]),
+      wasm: compileRegion(region),
       instructions,
     };
   }

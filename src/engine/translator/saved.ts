@@ -1,17 +1,18 @@
 /**
- * Translations as bytes, to be loaded by a later run: a count, then for each its age, page offsets, ranges and guest bytes
- * of each page, wasm and machine code. All numbers are u32, little-endian. Nothing but the machine code is believed: what does not
+ * Translations as bytes, to be loaded by a later run: a count of modules, then for each its wasm, machine code, number of functions,
+ * and count of translations, then for each of these its function's number, age, page offsets, ranges and guest bytes of each page. All numbers are u32, little-endian. Nothing but the machine code is believed: what does not
  * hold together is refused as a whole.
  */
 import { MAX_DELTA, MAX_OTHERS, pageOf } from './code-view.ts';
 import type { Part, Translation } from './library.ts';
+import type { Code } from './pack.ts';
 
 /** A translation that need not be instantiated yet. */
 export interface Saved
-  extends Pick<
-    Translation,
-    'hot' | 'open' | 'computed' | 'beside' | 'entries' | 'ranges' | 'bytes' | 'others' | 'wasm' | 'code'
-  > {
+  extends Pick<Translation, 'hot' | 'open' | 'computed' | 'beside' | 'entries' | 'ranges' | 'bytes' | 'others'> {
+  /** Its module, until it is packed with others. */
+  from: Code;
+  index: number;
   /** How many runs it was not used in, since it was last. */
   readonly age: number;
 }
@@ -19,6 +20,8 @@ export interface Saved
 const PAGE = 4096;
 const OPEN = 1;
 const COMPUTED = 2;
+/** Of one module, at most. */
+const MAX_FUNCTIONS = 4096;
 
 class Writer {
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -46,28 +49,50 @@ class Writer {
 /** Bytes that it takes. */
 function encodedSize(t: Saved): number {
   const parts = [t, ...t.others].reduce((n, p) => n + 12 + 8 * p.ranges.length + p.bytes.length, 0);
-  return 32 + 4 * (t.hot.length + t.beside.length + t.entries.length) + parts + t.wasm.length + t.code.length;
+  return 28 + 4 * (t.hot.length + t.beside.length + t.entries.length) + parts;
+}
+const moduleSize = (c: Code, of: readonly Saved[]): number =>
+  of.reduce((n, t) => n + encodedSize(t), 16 + c.wasm.length + c.code.length);
+
+/** By module. */
+export function byModule<T extends Pick<Saved, 'from'>>(list: Iterable<T>): Map<Code, T[]> {
+  const modules = new Map<Code, T[]>();
+  for (const t of list) {
+    const of = modules.get(t.from);
+    if (of) of.push(t);
+    else modules.set(t.from, [t]);
+  }
+  return modules;
 }
 
-export function encodeSaved(list: readonly Saved[]): Uint8Array<ArrayBuffer> {
-  const w = new Writer(list.reduce((n, t) => n + encodedSize(t), 4));
-  w.u32(list.length);
-  for (const t of list) {
-    w.u32(t.age);
-    w.u32((t.open ? OPEN : 0) | (t.computed ? COMPUTED : 0));
-    w.list(t.hot);
-    w.list(t.beside);
-    w.list(t.entries);
-    w.u32(t.others.length);
-    for (const p of [t, ...t.others]) {
-      w.u32('delta' in p ? p.delta : 0);
-      w.list(p.ranges.flat());
-      w.raw(p.bytes);
-    }
-    w.raw(t.wasm);
-    w.raw(t.code);
+/** Those of one module are next to each other in what `decodeSaved` makes of it. */
+export function encodeSaved(list: Iterable<Saved>): Uint8Array<ArrayBuffer> {
+  const modules = [...byModule(list)];
+  const w = new Writer(modules.reduce((n, [c, of]) => n + moduleSize(c, of), 4));
+  w.u32(modules.length);
+  for (const [c, of] of modules) {
+    w.raw(c.wasm);
+    w.raw(c.code);
+    w.u32(c.functions);
+    w.u32(of.length);
+    for (const t of of) encodeOne(w, t);
   }
   return w.bytes;
+}
+
+function encodeOne(w: Writer, t: Saved): void {
+  w.u32(t.index);
+  w.u32(t.age);
+  w.u32((t.open ? OPEN : 0) | (t.computed ? COMPUTED : 0));
+  w.list(t.hot);
+  w.list(t.beside);
+  w.list(t.entries);
+  w.u32(t.others.length);
+  for (const p of [t, ...t.others]) {
+    w.u32('delta' in p ? p.delta : 0);
+    w.list(p.ranges.flat());
+    w.raw(p.bytes);
+  }
 }
 
 class Reader {
@@ -110,7 +135,11 @@ export function decodeSaved(bytes: Uint8Array): Saved[] {
   try {
     const r = new Reader(bytes);
     const out: Saved[] = [];
-    for (let n = r.u32(); n > 0; n--) out.push(one(r));
+    for (let n = r.u32(); n > 0; n--) {
+      const from: Code = { wasm: r.raw(), code: r.raw(), functions: r.u32() };
+      if (from.functions > MAX_FUNCTIONS) throw new RangeError('too many functions');
+      for (let m = r.u32(); m > 0; m--) out.push(one(r, from));
+    }
     return r.ended ? out : [];
   } catch (error) {
     if (error instanceof RangeError) return [];
@@ -118,7 +147,9 @@ export function decodeSaved(bytes: Uint8Array): Saved[] {
   }
 }
 
-function one(r: Reader): Saved {
+function one(r: Reader, from: Code): Saved {
+  const index = r.u32();
+  if (index >= from.functions) throw new RangeError('no such function');
   const age = r.u32();
   const flags = r.u32();
   const [open, computed] = [(flags & OPEN) !== 0, (flags & COMPUTED) !== 0];
@@ -134,7 +165,7 @@ function one(r: Reader): Saved {
   if (rest.some((p) => p.delta === 0 || Math.abs(p.delta) > MAX_DELTA)) throw new RangeError('a page out of reach');
   if (beside.some((o) => pageOf(o) === 0 || Math.abs(pageOf(o)) > MAX_DELTA))
     throw new RangeError('a place out of reach');
-  return { age, open, computed, hot, beside, entries, ...first, others: rest, wasm: r.raw(), code: r.raw() };
+  return { age, open, computed, hot, beside, entries, ...first, others: rest, from, index };
 }
 
 function part(r: Reader): Part & { delta: number } {
@@ -160,7 +191,7 @@ export const SAVED_LIMIT = 128 << 20;
 const KEPT_RUNS = 8;
 const KEPT_ANYHOW = 48 << 20;
 
-/** One of each, those used last first, in `limit` bytes; those of old only up to `anyhow`. */
+/** One of each, with all others of their modules, those used last first, in `limit` bytes; those of old only up to `anyhow`. */
 export function mergeSaved(lists: readonly (readonly Saved[])[], limit: number, anyhow = KEPT_ANYHOW): Saved[] {
   const best = new Map<string, Saved>();
   for (const t of lists.flat()) {
@@ -170,10 +201,12 @@ export function mergeSaved(lists: readonly (readonly Saved[])[], limit: number, 
     if (!known || t.age < known.age) best.set(key, t);
   }
   let size = 0;
-  return [...best.values()]
+  return [...byModule(best.values())]
+    .map(([from, of]) => ({ from, of, age: Math.min(...of.map((t) => t.age)) }))
     .sort((a, b) => a.age - b.age)
-    .filter((t) => {
-      size += encodedSize(t);
-      return size <= (t.age <= KEPT_RUNS ? limit : Math.min(limit, anyhow));
-    });
+    .filter(({ from, of, age }) => {
+      size += moduleSize(from, of);
+      return size <= (age <= KEPT_RUNS ? limit : Math.min(limit, anyhow));
+    })
+    .flatMap(({ of }) => of);
 }

@@ -5,8 +5,9 @@
 import type { CodeCache, CodePage } from '../decode/code-cache.ts';
 import { CpuState, PREEMPTED_INSIDE } from '../state.ts';
 import { type CodeView, memoryView, type PageList } from './code-view.ts';
-import { costOf, Library, matches, regionName, type Translation, UNBOUND } from './library.ts';
+import { type CodeInstance, Library, type LoadedCode, matches, type Translation, UNBOUND } from './library.ts';
 import type { Made, Maker, Order, Workshop } from './maker.ts';
+import { type Code, cellName, costOf } from './pack.ts';
 import { Regions } from './regions.ts';
 import { decodeSaved, encodeSaved } from './saved.ts';
 
@@ -34,6 +35,8 @@ const MAX_HOT = 12;
 const GROW = 4096;
 /** What is left of the memory for translations when some had to go. */
 const KEPT = 0.75;
+/** No module of several may have more of it. */
+const LARGEST = 1 / 8;
 
 export interface TranslatorOptions {
   readonly memory: WebAssembly.Memory;
@@ -44,7 +47,7 @@ export interface TranslatorOptions {
   readonly runtime: WebAssembly.ModuleImports;
   /** Most memory for translations, in MiB. */
   readonly limitMiB: number;
-  /** A saved translation's module from its machine code; undefined if it is none for this host. */
+  /** A saved module from its machine code; undefined if it is none for this host. */
   readonly compiled?: (wasm: Uint8Array, code: Uint8Array) => WebAssembly.Module | undefined;
   /** Who makes what `sample` finds hot: others, or, without them, `maker` on this thread at once. */
   readonly workshop?: Workshop;
@@ -55,6 +58,14 @@ export interface TranslatorOptions {
 const UNUSED: Pick<Translation, 'slot' | 'tables' | 'places'> = { slot: undefined, tables: [], places: 0 };
 
 const NO_CODE = new Uint8Array();
+
+const loaded = (c: Code, module?: WebAssembly.Module): LoadedCode => ({
+  ...c,
+  module,
+  instance: undefined,
+  members: new Set(),
+});
+const cell = () => new WebAssembly.Global({ value: 'i32', mutable: true }, UNBOUND);
 const PAGE = 4096;
 
 /** Translations on order, at most; and those before it when one is ordered that only makes one of several. */
@@ -114,8 +125,8 @@ export class Translator {
   private readonly regions: Regions;
   private readonly dropped = new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
   private readonly imports: WebAssembly.Imports;
-  /** Translations that are compiled, and what they cost in bytes. */
-  private readonly compiled = new Set<Translation>();
+  /** Modules that are compiled, and what they cost in bytes. */
+  private readonly compiled = new Set<LoadedCode>();
   private cost = 0;
   private readonly limit: number;
   /** Those that have an instance, by its slot. */
@@ -354,6 +365,7 @@ export class Translator {
 
   private put(page: CodePage, made: Made, instead: boolean, module: WebAssembly.Module | undefined): void {
     const { hot, open, computed, beside, entries, ranges, bytes, others, wasm } = made;
+    const from = loaded({ wasm, code: NO_CODE, functions: 1 }, module);
     const used = this.unseen();
     const t: Translation = {
       hot,
@@ -365,16 +377,15 @@ export class Translator {
       ranges,
       bytes,
       others,
-      wasm,
-      code: NO_CODE,
-      module,
+      from,
+      index: 0,
       ...UNUSED,
       age: 0,
       used,
       restored: false,
     };
-    this.library.add(t);
-    this.account(t);
+    this.add(t);
+    this.account(from);
     this.makeRoom();
     if (instead) {
       const old = this.regions.replace(page, t);
@@ -386,30 +397,50 @@ export class Translator {
 
   /** Instantiate a translation; undefined if it is not one that this engine makes (it may come from a file). */
   private load(t: Translation): number | undefined {
+    const instance = this.instance(t.from);
+    const f = instance?.exports[t.index];
+    if (typeof f !== 'function') return undefined;
+    const { cells } = instance!;
+    t.tables = t.others.map((_, i) => cells.get(cellName(`table${i}`, t.index)) ?? cell());
+    t.used = this.unseen();
+    const slot = this.slot(f as () => void);
+    const id = cells.get(cellName('id', t.index));
+    if (id) id.value = slot;
+    this.instances.set(slot, t);
+    return slot;
+  }
+
+  private instance(c: LoadedCode): CodeInstance | undefined {
+    if (c.instance) return c.instance;
     try {
-      const cell = (value: number) => new WebAssembly.Global({ value: 'i32', mutable: true }, value);
-      const tables = t.others.map(() => cell(UNBOUND));
-      const id = this.freeSlots.at(-1) ?? this.nextSlot;
-      const env: WebAssembly.ModuleImports = {
-        memory: this.o.memory,
-        dropped: this.dropped,
-        id: cell(id),
+      const module = this.module(c);
+      if (!module) return undefined;
+      const cells = new Map<string, WebAssembly.Global<'i32'>>();
+      const shared: WebAssembly.ModuleImports = { memory: this.o.memory, dropped: this.dropped };
+      const own = (name: string) => {
+        const g = cell();
+        cells.set(name, g);
+        return g;
       };
-      for (const [i, g] of tables.entries()) env[`table${i}`] = g;
-      t.module ??= this.o.compiled?.(t.wasm, t.code) ?? new WebAssembly.Module(t.wasm.slice());
-      const { exports } = new WebAssembly.Instance(t.module, { ...this.imports, env });
-      const f = exports[regionName(0)];
-      if (typeof f !== 'function') return undefined;
-      t.tables = tables;
-      t.used = this.unseen();
-      this.account(t);
-      this.instances.set(id, t);
-      this.stats.wasmBytes += t.wasm.length;
-      return this.slot(f as () => void);
+      const env = new Proxy(shared, { get: (known, name: string) => known[name] ?? own(name) });
+      const { exports } = new WebAssembly.Instance(module, { ...this.imports, env });
+      c.instance = { exports, cells };
     } catch (error) {
       if (error instanceof WebAssembly.CompileError || error instanceof WebAssembly.LinkError) return undefined;
       throw error;
     }
+    this.account(c);
+    this.stats.wasmBytes += c.wasm.length;
+    return c.instance;
+  }
+
+  /** Compiled. Many at once take too long while a guest waits, and must not have all of the memory. */
+  private module(c: LoadedCode): WebAssembly.Module | undefined {
+    const many = c.functions > 1;
+    if (many && costOf(c) > this.limit * LARGEST) return undefined;
+    c.module ??= this.o.compiled?.(c.wasm, c.code);
+    if (!many) c.module ??= new WebAssembly.Module(c.wasm.slice());
+    return c.module;
   }
 
   /** A region wants to go on in its page n (import `bind`). */
@@ -430,11 +461,22 @@ export class Translator {
     return this.nextSlot++;
   }
 
+  private add(t: Translation): void {
+    this.library.add(t);
+    t.from.members.add(t);
+  }
+
   /** It is compiled. */
-  private account(t: Translation): void {
-    if (this.compiled.has(t)) return;
-    this.compiled.add(t);
-    this.cost += costOf(t);
+  private account(c: LoadedCode): void {
+    if (this.compiled.has(c)) return;
+    this.compiled.add(c);
+    this.cost += costOf(c);
+  }
+
+  private forget(c: LoadedCode): void {
+    if (this.compiled.delete(c)) this.cost -= costOf(c);
+    c.module = undefined;
+    c.instance = undefined;
   }
 
   /** If the memory is full, those go that have not been seen to run for longest. Guest code is not running. */
@@ -443,10 +485,11 @@ export class Translator {
     this.stats.evictions++;
     const gone = new Set<Translation>();
     let left = this.cost;
-    for (const t of [...this.compiled].sort((a, b) => a.used - b.used)) {
+    const used = new Map([...this.compiled].map((c) => [c, Math.max(...[...c.members].map((t) => t.used))]));
+    for (const c of [...this.compiled].sort((a, b) => used.get(a)! - used.get(b)!)) {
       if (left <= this.limit * KEPT) break;
-      gone.add(t);
-      left -= costOf(t);
+      for (const t of c.members) gone.add(t);
+      left -= costOf(c);
     }
     this.drop(gone);
   }
@@ -457,7 +500,9 @@ export class Translator {
     this.regions.removeAll(these);
     for (const t of these) {
       this.library.remove(t);
-      if (this.compiled.delete(t)) this.cost -= costOf(t);
+      t.from.members.delete(t);
+      // The others of its module need it.
+      if (!t.from.members.size) this.forget(t.from);
       if (t.slot === undefined) continue;
       this.instances.delete(t.slot);
       this.o.table.set(t.slot, null);
@@ -468,12 +513,15 @@ export class Translator {
 
   /** Take over what an earlier run has saved. */
   restore(saved: Uint8Array): void {
-    const all = decodeSaved(saved).map(
-      (t): Translation => ({ ...t, module: undefined, ...UNUSED, age: t.age + 1, used: 0, restored: true }),
-    );
+    const codes = new Map<Code, LoadedCode>();
+    const all = decodeSaved(saved).map((t): Translation => {
+      const from = codes.get(t.from) ?? loaded(t.from);
+      codes.set(t.from, from);
+      return { ...t, from, ...UNUSED, age: t.age + 1, used: 0, restored: true };
+    });
     this.restored = all;
     // What was used lately is to be found first.
-    for (const t of all.toSorted((a, b) => b.age - a.age)) this.library.add(t);
+    for (const t of all.toSorted((a, b) => b.age - a.age)) this.add(t);
   }
 
   /** Which of those that `restore` brought have been put in place and not been replaced: by their numbers. */

@@ -223,7 +223,7 @@ export abstract class IrEmitter {
       case 'select':
         if (n.out.t === 'v128') {
           for (const a of n.args) this.val(a);
-          f.body.raw([0x1c, 1, 0x7b]);
+          f.op('select_t').body.raw([1, 0x7b]);
           return;
         }
         break;

@@ -18,7 +18,7 @@ function run(first: number, names: string, prefix?: number): void {
 
 run(0x00, 'unreachable nop block loop if else');
 run(0x0b, 'end br br_if br_table return call call_indirect return_call return_call_indirect');
-run(0x1a, 'drop select');
+run(0x1a, 'drop select select_t');
 run(0x20, 'local.get local.set local.tee global.get global.set');
 run(
   0x28,
@@ -124,4 +124,29 @@ for (const [name, bytes] of [
   ['i64.atomic.rmw32.cmpxchg_u', [0xfe, 0x4e]],
 ] as const) {
   if (OPCODES[name]?.join() !== bytes.join()) throw new Error(`opcode table: ${name} is ${OPCODES[name]}`);
+}
+
+/** What follows an instruction's bytes: a number in LEB128 (`leb`) or what it counts and one more (`vector`), or so many bytes as they are. */
+export type Immediate = 'leb' | 'vector' | number;
+
+const NONE: readonly Immediate[] = [];
+
+/** Of the instruction of this name. */
+export function immediatesOf(name: string): readonly Immediate[] {
+  if (/^(if|block|loop)$/.test(name)) return [1];
+  if (name === 'br_table') return ['vector'];
+  if (/^(return_)?call_indirect$/.test(name)) return ['leb', 'leb'];
+  if (/^(local|global)\.|^br|call$|^i(32|64)\.const$/.test(name)) return ['leb'];
+  if (name === 'f32.const') return [4];
+  if (name === 'f64.const') return [8];
+  // One type, as all that the format has.
+  if (name === 'select_t') return [2];
+  if (name === 'v128.const' || name === 'i8x16.shuffle') return [16];
+  if (/_lane(_[su])?$/.test(name)) return /\.(load|store)/.test(name) ? ['leb', 'leb', 1] : [1];
+  if (name === 'memory.copy') return [2];
+  if (name === 'memory.init') return ['leb', 1];
+  if (name === 'data.drop') return ['leb'];
+  if (name === 'atomic.fence' || /^memory\.(size|grow|fill)$/.test(name)) return [1];
+  if (/\.(load|store)|\.atomic\./.test(name)) return ['leb', 'leb'];
+  return NONE;
 }
