@@ -221,6 +221,9 @@ export const Record32 = struct('Record32', [
   ['imm', 'i64'],
 ]);
 
+/** Fuel between two looks of the translator at what runs, if it has not put another number in CpuState.slice. */
+export const SLICE = 20_000 * Record32.size;
+
 /** Bits of Record32.scale above the shift count: 16-bit addressing; the access is through the stack segment. */
 export const SCALE_ADDR16 = 0x80;
 export const SCALE_STACK = 0x40;

@@ -10,7 +10,7 @@ import { Builder } from '../semantics/builder.ts';
 import { type FormOf, forms } from '../semantics/forms.ts';
 import type { Code, Node, Type } from '../semantics/ir.ts';
 import type { Encoding } from '../semantics/table.ts';
-import { CpuState, EXIT, JumpEntry, NON_CANONICAL, Record32, SCALE_STACK, VEC, XtlbEntry } from '../state.ts';
+import { CpuState, EXIT, JumpEntry, NON_CANONICAL, Record32, SCALE_STACK, SLICE, VEC, XtlbEntry } from '../state.ts';
 import { emitTlbEntry } from '../tlb-entry.ts';
 import { type Func, Module } from '../wasm/module.ts';
 import {
@@ -45,9 +45,6 @@ export interface InterpreterTables {
 export interface FusionPlan {
   readonly sequences: readonly (readonly string[])[];
 }
-
-/** Fuel between two looks of the translator at what runs. */
-export const SLICE = 20_000 * Record32.size;
 
 /** Of so many entries from the hypervisor, and exits from translated code to interpreted code, the translator is told of one. */
 const GAP_PERIOD = 1024;

@@ -3,7 +3,7 @@
  * the interpreter's handlers.
  */
 import type { CodeCache, CodePage } from '../decode/code-cache.ts';
-import { CpuState, PREEMPTED_INSIDE } from '../state.ts';
+import { CpuState, PREEMPTED_INSIDE, SLICE } from '../state.ts';
 import { type CodeView, memoryView, type PageList } from './code-view.ts';
 import { type CodeInstance, Library, type LoadedCode, matches, type Translation, UNBOUND } from './library.ts';
 import type { Made, Maker, Order, Workshop } from './maker.ts';
@@ -27,6 +27,9 @@ const SPARSE = 128;
 const RECENT = 64;
 /** So many times as many where an earlier run made what stands: it went by the same, and each of its runs would go on otherwise. */
 const SETTLED = 8;
+/** After so many samples without an order there are so many times fewer of them: they cost a thirtieth of a shell's time. */
+const STEADY = 2048;
+const FEWER = 4;
 /** So many sets of places of a page are known that were asked for already. */
 const MAX_ASKED = 64;
 /** Most hot places of one translation. */
@@ -135,6 +138,8 @@ export class Translator {
   private readonly heat = new WeakMap<CodePage, Heat>();
   private readonly orders = new Map<number, Pending>();
   private lastOrder = 0;
+  /** When something was last asked for, by the count of samples. */
+  private ordered = 0;
   /** What `restore` brought. */
   private restored: readonly Translation[] = [];
   private nextSlot: number;
@@ -184,6 +189,7 @@ export class Translator {
   /** Guest code has run for a while and is now at CpuState.rip, where a branch led (decoder import `sample`). */
   sample(cpu: number): void {
     this.stats.samples++;
+    if (this.stats.samples - this.ordered > STEADY) this.view.setInt32(cpu + off.slice, SLICE * FEWER, true);
     if (this.o.workshop) this.collect(this.o.workshop);
     this.makeRoom();
     const at = this.place(cpu);
@@ -325,6 +331,7 @@ export class Translator {
    */
   private order(cpu: number, page: CodePage, hot: readonly number[], instead: boolean, whole = instead): boolean {
     const { workshop, memory } = this.o;
+    this.ordered = this.stats.samples;
     if (!workshop) {
       this.make(page, memoryView(memory, this.reachable(cpu), this.slots), hot, instead, whole);
       return true;
