@@ -99,11 +99,14 @@ function keep(o: Order, t: Made, code: Uint8Array, page: Uint8Array): void {
 
 const sizeOf = (c: Code): number => c.wasm.length + c.code.length;
 
+/** Modules among which is one that is not this engine's: what was saved may hold anything. */
+const unfit = new Set<Code>();
+
 /** What is worth having in a pack: what is used, and not for most of it in one already. */
 function loose(): Saved[] {
   const live = [...saved.filter((t) => t.age === 0 && !replaced.has(t)), ...made.map((m) => m.t)];
   return [...byModule(live)]
-    .filter(([c, of]) => of.length < c.functions * DENSE || c.functions === 1)
+    .filter(([c, of]) => (of.length < c.functions * DENSE || c.functions === 1) && !unfit.has(c))
     .flatMap(([, of]) => of);
 }
 
@@ -111,7 +114,13 @@ function loose(): Saved[] {
 async function packSome(): Promise<boolean> {
   const of = loose().slice(0, PACK);
   if (of.length < PACK) return false;
-  const wasm = pack(of);
+  let wasm: Uint8Array<ArrayBuffer>;
+  try {
+    wasm = pack(of);
+  } catch {
+    for (const t of of) unfit.add(t.from);
+    return true;
+  }
   const code = codeOf(await WebAssembly.compile(wasm));
   if (!code) return false;
   const from: Code = { wasm, code, functions: of.length };

@@ -3,6 +3,7 @@
  * module for each case, so by default it does one in XENOLITH_CPU_EVERY (32; 1 does all).
  */
 import { describe, expect, it } from 'vitest';
+import { pack } from '../../src/engine/translator/pack.ts';
 import { formatCase, type Group } from './case.ts';
 import { differences } from './compare.ts';
 import { EngineDriver } from './engine-driver.ts';
@@ -45,4 +46,10 @@ describe.each([
 
 it('the translator took most of its cases', () => {
   expect(translator.translated).toBeGreaterThan(30_000 / EVERY);
+});
+
+it('what it made of them can be put together in one module', () => {
+  const all = translator.translations;
+  expect(all.length).toBeGreaterThan(1000);
+  expect(WebAssembly.validate(pack(all))).toBe(true);
 });

@@ -15,7 +15,7 @@ class Kept implements TranslationStore {
 }
 
 /** What a machine of one pCPU counted that ran so many guests at once; all of them must have computed the same. */
-async function work(store: TranslationStore, guests = 1): Promise<Record<string, number>> {
+async function work(store: TranslationStore, guests = 1, linger = 0): Promise<Record<string, number>> {
   const host = await Host.create({ memoryMiB: 256, pcpus: 1, translations: store });
   try {
     const all = Array.from({ length: guests }, (_, i) => createLoad(host, `load${i}`, 'work 30'));
@@ -25,6 +25,7 @@ async function work(store: TranslationStore, guests = 1): Promise<Record<string,
     while (sums().includes(undefined) && performance.now() < deadline) await sleep(20);
     expect(sums()[0]).toBeDefined();
     expect(new Set(sums()).size).toBe(1);
+    await sleep(linger);
   } finally {
     await host.stop();
   }
@@ -52,6 +53,33 @@ it('serve the next machine, which says what it used', async () => {
   expect(ages).toContain(0);
   expect(ages).toContain(1);
 });
+
+it('are packed in a quiet time, and serve the next machine from there', async () => {
+  const store = new Kept();
+  await work(store);
+  const saved = decodeSaved(store.bytes);
+  // As many as a pack has, and some, for code that no guest has but the first.
+  const others = Array.from({ length: 80 }, (_, n) => ({ ...saved[0], bytes: saved[0].bytes.map((b) => b ^ (n + 1)) }));
+  // And as many before these among which is one that is no module.
+  const cut = { ...saved[0].from, wasm: saved[0].from.wasm.subarray(0, 90) };
+  const damaged = { ...saved[0], bytes: saved[0].bytes.map((b) => b ^ 0xff), from: cut };
+  const refused = Array.from({ length: 63 }, (_, n) => ({
+    ...saved[0],
+    bytes: saved[0].bytes.map((b) => b ^ (n + 100)),
+    from: { ...saved[0].from },
+  }));
+  store.bytes = encodeSaved([damaged, ...refused, ...saved, ...others]);
+  await work(store, 1, 3000);
+  const packed = decodeSaved(store.bytes).filter((t) => t.from.functions > 1);
+  expect(packed).toHaveLength(64);
+  expect(new Set(packed.map((t) => t.from)).size).toBe(1);
+  expect(packed.filter((t) => t.age === 0)).toHaveLength(saved.length);
+  expect(packed[0].from.code).toEqual(codeOf(new WebAssembly.Module(packed[0].from.wasm.slice())));
+  const third = await work(store);
+  expect(third['translations put in place']).toBeGreaterThan(0);
+  expect(third['bytes of wasm']).toBeGreaterThanOrEqual(packed[0].from.wasm.length);
+  expect(third['translations made']).toBeLessThanOrEqual(1);
+}, 30_000);
 
 it('are made once for two domains with one kernel', async () => {
   const alone = await work(new Kept());
