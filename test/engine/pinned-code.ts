@@ -30,6 +30,8 @@ export const CASES: readonly (readonly [string, string])[] = [
   ['function', '53 4889fb 48014308 5b c3'],
   // push rbx; mov rbx,[rdi+8]; test rbx,rbx; jz f; add rax,[rdi+16]; f: mov rcx,[rdi]; pop rbx
   ['accesses-of-blocks', '53 488b5f08 4885db 7404 48034710 488b0f 5b f4'],
+  // call f; add rdx,rax; call f; hlt; f: inc rax; ret
+  ['calls', 'e809000000 4801c2 e801000000 f4 48ffc0 c3'],
   // mov rax,[rsi]; test al,1; jnz f; mov [rsi+8],rcx; f: mov rdx,[rsi+16]; mov rbx,[rsi]
   ['read-and-perhaps-write', '488b06 a801 7504 48894e08 488b5610 488b1e f4'],
   // lock xadd [rdi],eax

@@ -183,6 +183,34 @@ describe('a region', () => {
   });
 });
 
+describe('returns in a region', () => {
+  const fuels = [1000, ...Array.from({ length: 40 }, (_, n) => n + 1)];
+  const forty = (s: Sandbox) => {
+    s.setGpr(GPR.RCX, 40n);
+    s.touch(STACK);
+  };
+
+  it('lead to after the calls, with the flags that the function leaves', () => {
+    // l: call f; adc rbx,rax; call f; sbb rsi,rcx; dec ecx; jnz l; ud2; f: lea rax,[rcx+rcx*2]; cmp rax,60; ret
+    const code = hex('e811000000 4811c3 e809000000 4819ce ffc9 75ec 0f0b 488d0449 4883f83c c3');
+    for (const fuel of fuels) both(code, fuel, forty);
+  });
+
+  it('lead elsewhere if the function says so', () => {
+    // l: call f; add rbx,rax; nop; call f; xor rbx,rcx; dec ecx; jnz l; ud2
+    // f: lea rax,[rcx+rcx*2]; cmp ecx,3; jne r; add qword [rsp],3; r: ret
+    const code = hex('e812000000 4801c3 90 e809000000 4831cb ffc9 75eb 0f0b 488d0449 83f903 7505 4883042403 c3');
+    for (const fuel of [...fuels, 300, 310, 320]) both(code, fuel, forty);
+  });
+
+  it('are found if it is called by address as well', () => {
+    // lea rdx,[f]; l: call f; add rbx,rax; call rdx; xor rbx,rcx; dec ecx; jnz l; ud2
+    // f: lea rax,[rcx+rcx*2]; call g; ret; g: inc rsi; ret
+    const code = hex('488d1513000000 e80e000000 4801c3 ffd2 4831cb ffc9 75ef 0f0b 488d0449 e801000000 c3 48ffc6 c3');
+    for (const fuel of fuels) both(code, fuel, forty);
+  });
+});
+
 describe('accesses that are looked up together', () => {
   // push rbp; mov rbp,rsp; push rbx; sub rsp,0x20; mov [rbp-0x18],rax; add rax,[rbp-0x18]; lea rdx,[rsp+8]; mov [rdx],ecx;
   // add rsp,0x20; pop rbx; pop rbp; ud2

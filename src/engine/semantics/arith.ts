@@ -4,7 +4,7 @@ import type { Builder, Val } from './builder.ts';
 import { type Insn, insn } from './table.ts';
 
 /** CF as a value of type t. */
-const carry = (b: Builder, t: 'i32' | 'i64') => b.to(t, b.flag('c'));
+const carry = (b: Builder, t: 'i32' | 'i64') => b.to(t, b.cond(2));
 
 /** Smallest signed number of `bytes`. */
 const MIN = (bytes: number) => -(1n << BigInt(bytes * 8 - 1));

@@ -29,6 +29,7 @@ import { after, MEM } from './flag-steps.ts';
 import { UNBOUND } from './library.ts';
 import type { RegionFunc } from './region-func.ts';
 import { Registers } from './registers.ts';
+import { callsByAddress, returnsOf } from './returns.ts';
 import { ANY_ENTRY, type Edge, type Graph, makeGraph, type Nesting, nest } from './structure.ts';
 import { registerUse } from './uses.ts';
 
@@ -65,6 +66,8 @@ export class RegionFunction {
   private readonly graph: Graph;
   private readonly nesting: Nesting;
   private readonly flow: readonly Flow[];
+  /** Of returns whose callers are known: the blocks that they lead to. */
+  private readonly returns: ReadonlyMap<number, readonly number[]>;
   private readonly kinds: readonly ReadonlySet<number>[];
   private readonly flags: FlagLocals;
   private readonly emitter: RegionEmitter;
@@ -86,8 +89,13 @@ export class RegionFunction {
     const index = new Map(region.blocks.map((b, i) => [b.start, i]));
     const find = (o: number | undefined) => (o === undefined ? undefined : index.get(o));
     this.flow = region.blocks.map((b) => ({ taken: find(b.taken), next: find(b.next) }));
+    this.returns = returnsOf(region.blocks, index);
+    // What is called by address may be one of these functions.
+    const indirect = callsByAddress(region.blocks, index);
     const successors = this.flow.map((s, i) => {
       const last = region.blocks[i].instructions.at(-1)!;
+      const known = this.returns.get(i);
+      if (known) return indirect ? [...known, ANY_ENTRY] : known;
       // A return goes to after a call: a function that has none is left, and gets no loop around it.
       if (last.encoding.insn.name === 'ret' && !region.returns) return [];
       return last.ending === 'jump' ? [ANY_ENTRY] : [s.taken, s.next].filter((x) => x !== undefined);
@@ -97,8 +105,8 @@ export class RegionFunction {
     this.nesting = nest(this.graph);
     const { blocks, accesses } = withDeadFlags(region.blocks, findGroups(region.blocks, this.graph, this.nesting));
     this.blocks = blocks;
-    this.kinds = flagKinds(blocks, this.flow, targets);
     const inside = successors.map((s) => s.flatMap((to) => (to === ANY_ENTRY ? targets : [to])));
+    this.kinds = flagKinds(blocks, inside, targets);
     const use = registerUse(blocks, inside, targets, (i) => mayLeave(i, accesses));
     const regs = new Registers(f, use.named);
     this.flags = new FlagLocals(f, exits.flagsWords);
@@ -354,12 +362,37 @@ export class RegionFunction {
     }
     f.get(LEFT).get(CPU).mem('i32.load', off.pending).op('i32.gt_s');
     f.if();
-    f.get(to).get(page).op('i64.sub').op('i32.wrap_i64').tee(this.entry).op('i64.extend_i32_s');
-    f.get(page).op('i64.add').get(to).op('i64.eq').if();
-    this.follow(from, this.graph.edges[from][0]);
-    f.end().end();
+    const known = this.returns.get(from) ?? [];
+    const edges = this.graph.edges[from];
+    for (const [n, block] of known.entries()) this.returnTo(from, this.blocks[block].start, edges[n]);
+    if (edges.length > known.length) {
+      f.get(to).get(page).op('i64.sub').op('i32.wrap_i64').tee(this.entry).op('i64.extend_i32_s');
+      f.get(page).op('i64.add').get(to).op('i64.eq').if();
+      this.follow(from, edges[known.length]);
+      f.end();
+    }
+    f.end();
     this.flags.settle();
     f.brTo(exit);
+  }
+
+  /** To the place after a call, if that is the address in `to`. */
+  private returnTo(from: number, target: number, e: Edge): void {
+    const { f, flags } = this;
+    const { page, to, exit } = this.frame;
+    const kinds = flags.kinds;
+    f.get(page).i64(BigInt(target)).op('i64.add').get(to).op('i64.eq').if();
+    const other = pageOf(target);
+    if (other !== 0 && other !== pageOf(this.blocks[from].start)) {
+      this.cross(other, () => {
+        flags.settle();
+        f.brTo(exit);
+      });
+      flags.kinds = kinds;
+    }
+    this.follow(from, e);
+    f.end();
+    flags.kinds = kinds;
   }
 
   /** To `target`, in the region (edge) or out of it. Taken branches and page ends are poll points. */
@@ -431,7 +464,11 @@ function withDeadFlags(raw: readonly Block[], accesses: Accesses): { blocks: rea
 }
 
 /** Kinds of flags possible at the start of each block. */
-function flagKinds(blocks: readonly Block[], flow: readonly Flow[], entries: readonly number[]): ReadonlySet<number>[] {
+function flagKinds(
+  blocks: readonly Block[],
+  successors: readonly (readonly number[])[],
+  entries: readonly number[],
+): ReadonlySet<number>[] {
   const kinds = blocks.map(() => new Set<number>());
   for (const e of entries) kinds[e].add(MEM);
   const queue = [...blocks.keys()];
@@ -440,9 +477,7 @@ function flagKinds(blocks: readonly Block[], flow: readonly Flow[], entries: rea
     if (!kinds[n].size) continue;
     let k: ReadonlySet<number> = kinds[n];
     for (const i of blocks[n].instructions) for (const s of i.flags) k = after(k, s);
-    const jumps = blocks[n].instructions.at(-1)!.ending === 'jump';
-    for (const to of jumps ? entries : [flow[n].taken, flow[n].next]) {
-      if (to === undefined) continue;
+    for (const to of successors[n]) {
       const before = kinds[to].size;
       for (const x of k) kinds[to].add(x);
       if (kinds[to].size !== before) queue.push(to);
