@@ -2,12 +2,12 @@
 import { allEncodings } from '../../src/engine/semantics/index.ts';
 import type { CodeView } from '../../src/engine/translator/code-view.ts';
 import { compileRegion } from '../../src/engine/translator/compile.ts';
-import { Discovery } from '../../src/engine/translator/discover.ts';
+import { Discovery, type Region } from '../../src/engine/translator/discover.ts';
 
 const discovery = new Discovery(allEncodings());
 
-/** The module of one region. */
-export function translate(code: string): Uint8Array {
+/** What begins at offset 0x100 of a page. */
+export function regionOf(code: string): Region {
   const page = new Uint8Array(4096).fill(0xcc);
   page.set(Buffer.from(code.replaceAll(' ', ''), 'hex'), 0x100);
   const view: CodeView = {
@@ -17,8 +17,11 @@ export function translate(code: string): Uint8Array {
   };
   const region = discovery.region(view, [0x100], true);
   if (!region) throw new Error('not translatable');
-  return compileRegion(region);
+  return region;
 }
+
+/** The module of one region. */
+export const translate = (code: string): Uint8Array => compileRegion(regionOf(code));
 
 /** Name, machine code in hex. */
 export const CASES: readonly (readonly [string, string])[] = [
@@ -32,6 +35,8 @@ export const CASES: readonly (readonly [string, string])[] = [
   ['accesses-of-blocks', '53 488b5f08 4885db 7404 48034710 488b0f 5b f4'],
   // call f; add rdx,rax; call f; hlt; f: inc rax; ret
   ['calls', 'e809000000 4801c2 e801000000 f4 48ffc0 c3'],
+  // movzx edx,dl; xor eax,[rsi+rdx*4]
+  ['near-its-base', '0fb6d2 330496 f4'],
   // mov rax,[rsi]; test al,1; jnz f; mov [rsi+8],rcx; f: mov rdx,[rsi+16]; mov rbx,[rsi]
   ['read-and-perhaps-write', '488b06 a801 7504 48894e08 488b5610 488b1e f4'],
   // lock xadd [rdi],eax

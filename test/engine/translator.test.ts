@@ -183,6 +183,42 @@ describe('a region', () => {
   });
 });
 
+describe('accesses that are near their base', () => {
+  const count = (s: Sandbox) => s.setGpr(GPR.RCX, 30n);
+
+  it('find their page, or the next, wherever the base is', () => {
+    // l: mov edx,ecx; and edx,15; mov rax,[rsi+rdx*8]; add rax,rdx; mov [rsi+rdx*8],rax; add rbx,rax; dec ecx; jnz l; ud2
+    const code = hex('89ca 83e20f 488b04d6 4801d0 488904d6 4801c3 ffc9 75e9 0f0b');
+    for (const at of [0n, 0xf00n, 0xf80n, 0xfbdn, 0xff8n, 0xffcn, 0xfffn])
+      for (const fuel of [1000, 1, 3, 4, 5, 6, 20, 100])
+        both(code, fuel, (s) => {
+          s.setGpr(GPR.RSI, DATA + at);
+          count(s);
+        });
+  });
+
+  it('fault where their page is missing, or may not be written', () => {
+    // l: movzx edx,cl; mov al,[rdi+rdx]; add bl,al; mov [rdi+rdx],bl; dec ecx; jnz l; ud2
+    const code = hex('0fb6d1 8a0417 00c3 881c17 ffc9 75f1 0f0b');
+    for (const at of [0n, 0x1000n - 20n]) {
+      // Of the two pages the first, the second, both; behind them is nothing.
+      for (const base of [DATA + at, DATA + 4096n + at, DATA - 4096n + at]) {
+        both(code, 1000, (s) => {
+          s.setGpr(GPR.RDI, base);
+          count(s);
+        });
+        const s = both(code, 1000, (x) => {
+          x.setGpr(GPR.RDI, base);
+          count(x);
+          x.view.setBigUint64(x.pte(DATA), x.view.getBigUint64(x.pte(DATA), true) & ~2n, true);
+          x.call('tlb_flush_current', x.cpu);
+        });
+        expect([VEC.PF, VEC.UD]).toContain(s.get32('exit_vector'));
+      }
+    }
+  });
+});
+
 describe('returns in a region', () => {
   const fuels = [1000, ...Array.from({ length: 40 }, (_, n) => n + 1)];
   const forty = (s: Sandbox) => {

@@ -81,6 +81,7 @@ export class RegionEmitter extends IrEmitter {
   /** A helper of this instruction may have dropped code. */
   private mayDrop = false;
   private readonly accesses: Accesses;
+  private readonly near: ReadonlySet<Instruction>;
   /** Groups that have been looked up: local (i32) with the addend of their page, and how many of them are to come. */
   private readonly found = new Map<Group, { readonly addend: number; left: number }>();
   /** Locals of groups that are over. */
@@ -94,9 +95,11 @@ export class RegionEmitter extends IrEmitter {
     unseen: RegisterUse['unseen'],
     flags: FlagLocals,
     accesses: Accesses,
+    near: ReadonlySet<Instruction>,
   ) {
     super(f);
     this.accesses = accesses;
+    this.near = near;
     this.unseen = unseen;
     this.o = o;
     this.frame = frame;
@@ -146,9 +149,8 @@ export class RegionEmitter extends IrEmitter {
   }
 
   // ── memory ──────────────────────────────────────────────────────────────────────────────────────────────────
-  private ea(noseg: boolean): void {
+  private ea(noseg: boolean, d = this.at.d): void {
     const f = this.f;
-    const { d } = this.at;
     if (this.at.encoding.operands.some((o) => o.code === 'O')) {
       f.i64(d.imm);
     } else {
@@ -199,7 +201,9 @@ export class RegionEmitter extends IrEmitter {
       if (--found.left === 0 && member.group.local) this.spare.push(found.addend);
     } else {
       const e = f.local('i32');
-      this.lookUp(a, e, write, align ? 4095 : 4096 - bytes);
+      const most = align ? 4095 : 4096 - bytes;
+      if (addr.node.k === 'ea' && this.near.has(this.at)) this.lookUpNear(a, addr.node.noseg, e, write, most);
+      else this.lookUp(a, e, write, most);
       f.get(e).mem('i32.load', TlbEntry.off.addend);
     }
     f.get(a).op('i32.wrap_i64').op('i32.add').set(host);
@@ -208,20 +212,35 @@ export class RegionEmitter extends IrEmitter {
 
   /** Local e = the TLB entry that is for the linear address in local a; the interpreter's if it is not, or the address is beyond `most` in its page. */
   private lookUp(a: number, e: number, write: boolean, most: number): void {
+    this.f.get(a);
+    this.entry().tee(e);
+    this.unlessIn(a, write, most, () => this.sideExit());
+  }
+
+  /** As lookUp, of an address that is an index not far from its base: the entry for that one is tried first, as it is known earlier. */
+  private lookUpNear(a: number, noseg: boolean, e: number, write: boolean, most: number): void {
+    const { d } = this.at;
+    this.ea(noseg, { ...d, index: -1 });
+    this.entry().tee(e);
+    this.unlessIn(a, write, most, () => {
+      this.lookUp(a, e, write, most);
+    });
+  }
+
+  /** Unless the TLB entry on the stack is for the page of the address in a local, and that is not beyond `most` in it. */
+  private unlessIn(a: number, write: boolean, most: number, otherwise: () => void): void {
     const f = this.f;
-    this.entry(a).tee(e);
     // Equal pages, and not too near the end.
     f.mem('i64.load', write ? TlbEntry.off.wtag : TlbEntry.off.rtag);
     f.get(a).op('i64.xor').i64(BigInt(most)).op('i64.gt_u').unlikely().if();
-    this.sideExit();
+    otherwise();
     f.end();
   }
 
-  /** Push the TLB entry that is for the linear address in a local. */
-  private entry(a: number): RegionFunc {
+  /** The linear address on the stack becomes the TLB entry that is for it. */
+  private entry(): RegionFunc {
     const f = this.f;
-    f.get(a)
-      .op('i32.wrap_i64')
+    f.op('i32.wrap_i64')
       .i32(12 - Math.log2(TlbEntry.size))
       .op('i32.shr_u');
     f.i32((TLB_ENTRIES - 1) * TlbEntry.size)

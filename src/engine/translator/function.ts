@@ -6,6 +6,7 @@ import { RFLAGS } from '../flags.ts';
 import { emitJumpEntry } from '../jump-cache.ts';
 import { CpuState, JumpEntry, PREEMPTED_INSIDE, Record32, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
 import { type Accesses, findGroups, mayLeave } from './accesses.ts';
+import { nearBase } from './bounds.ts';
 import { pageOf } from './code-view.ts';
 import { markDeadFlags } from './dead-flags.ts';
 import type { Block, Region } from './discover.ts';
@@ -120,7 +121,8 @@ export class RegionFunction {
       sideExit: 1,
     };
     this.entry = f.register('i32');
-    this.emitter = new RegionEmitter(f, exits, this.frame, regs, use.unseen, this.flags, accesses);
+    const near = new Set(blocks.flatMap((b) => [...nearBase(b.instructions)]));
+    this.emitter = new RegionEmitter(f, exits, this.frame, regs, use.unseen, this.flags, accesses, near);
 
     f.get(LEFT).get(REC).op('i32.sub').set(LEFT);
     if (this.graph.root >= region.blocks.length) {
