@@ -21,9 +21,9 @@ export const TlbContext = struct('TlbContext', [
   ['generation', 'u32'],
   /** Clock value of the last activation (least recently used is replaced). */
   ['used', 'u32'],
-  /** Which 2 MiB of linear addresses may have translations from large pages: bit (va >> 21) & 63. */
+  /** Which 2 MiB of linear addresses may have translations from large pages: bit (va >> 21) & 31 of each half. */
   ['large', 'u64'],
-  /** The same of 1 GiB: bit (va >> 30) & 63. */
+  /** The same of 1 GiB: bit (va >> 30) & 31. */
   ['huge', 'u64'],
   /** It may hold translations. */
   ['dirty', 'u32'],

@@ -474,6 +474,7 @@ describe.each([
     });
     it.each([
       ['2 MiB', 21n, DATA + 0x5000n, DATA + 0x1ff000n],
+      ['2 MiB and its last 4 KiB', 21n, DATA + 0x1ff000n, DATA],
       ['1 GiB', 30n, 0x40005000n, 0x7ffff000n],
     ])('a stale translation stays until invlpg, of a page of %s wherever in it', (_, shift, va, other) => {
       const entry = entryOf(va, shift);

@@ -275,8 +275,8 @@ export function tlb_flush_page(domain: u32, va: u64): void {
   for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
     const c = contexts + i * <u32>TlbContext.SIZE;
     if (load<u32>(c, TlbContext.root) == 0 || load<u32>(c, TlbContext.domain) != domain) continue;
-    if ((load<u64>(c, TlbContext.huge) >> ((va >> 30) & 63)) & 1) flush_large(i, va, 30);
-    else if ((load<u64>(c, TlbContext.large) >> ((va >> 21) & 63)) & 1) flush_large(i, va, 21);
+    if ((load<u64>(c, TlbContext.huge) & large_bit(va, 30)) != 0) flush_large(i, va, 30);
+    else if ((load<u64>(c, TlbContext.large) & large_bit(va, 21)) != 0) flush_large(i, va, 21);
     const e = load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES + tlb_slot(va);
     if (load<u64>(e, TlbEntry.rtag) == (va & ~0xfff)) {
       store<u64>(e, no_page(va & ~0xfff), TlbEntry.rtag);
@@ -288,28 +288,42 @@ export function tlb_flush_page(domain: u32, va: u64): void {
 
 /** The page may be part of one of 2^shift bytes, all of whose translations go. */
 function flush_large(context: u32, va: u64, shift: u32): void {
+  // Its pages' places are next to each other.
+  const first = va & ~(((<u64>1) << shift) - 1);
+  const pages: u32 = 1 << (shift - 12);
   const tlb = load<u32>(area, AreaHeader.tlbs) + context * TLB_BYTES;
-  for (let e = tlb; e < tlb + TLB_BYTES; e += <u32>TlbEntry.SIZE) {
+  const from = pages < TLB_ENTRIES ? tlb + tlb_slot(first) : tlb;
+  const to = from + min<u32>(pages, TLB_ENTRIES) * <u32>TlbEntry.SIZE;
+  for (let e = from; e < to; e += <u32>TlbEntry.SIZE) {
     const tag = load<u64>(e, TlbEntry.rtag);
     if ((tag ^ va) >> shift != 0 || is_no_page(tag)) continue;
     store<u64>(e, no_page(tag), TlbEntry.rtag);
     store<u64>(e, no_page(tag), TlbEntry.wtag);
   }
-  const xtlb = load<u32>(area, AreaHeader.xtlbs) + context * XTLB_BYTES;
-  for (let e = xtlb; e < xtlb + XTLB_BYTES; e += <u32>XtlbEntry.SIZE) {
-    const tag = load<u64>(e, XtlbEntry.tag);
-    if ((tag ^ va) >> shift != 0 || tag == TLB_INVALID) continue;
-    store<u64>(e, TLB_INVALID, XtlbEntry.tag);
-    forget_jumps(context, tag);
+  for (let mode: u32 = 0; mode < 2; mode++) {
+    const xtlb = load<u32>(area, AreaHeader.xtlbs) + context * XTLB_BYTES + mode * XTLB_MODE_BYTES;
+    const start = pages < XTLB_ENTRIES ? xtlb + xtlb_slot(first) : xtlb;
+    const end = start + min<u32>(pages, XTLB_ENTRIES) * <u32>XtlbEntry.SIZE;
+    for (let e = start; e < end; e += <u32>XtlbEntry.SIZE) {
+      const tag = load<u64>(e, XtlbEntry.tag);
+      if ((tag ^ va) >> shift != 0 || tag == TLB_INVALID) continue;
+      store<u64>(e, TLB_INVALID, XtlbEntry.tag);
+      forget_jumps(context, tag);
+    }
   }
+}
+
+/** The bit of TlbContext.large and .huge for an address: the kernel's half, which is in large pages mostly, has its own. */
+@inline function large_bit(va: u64, shift: u64): u64 {
+  return (<u64>1) << (((va >> shift) & 31) | ((va >> 63) << 5));
 }
 
 /** A page of 2^shift bytes at `va` is going to be found in the active context: invlpg must find all of it. */
 @inline function note_large(va: u64, shift: u32): void {
   if (shift == 12) return;
   const c = context_at(load<u32>(area, AreaHeader.current));
-  if (shift == 21) store<u64>(c, load<u64>(c, TlbContext.large) | ((<u64>1) << ((va >> 21) & 63)), TlbContext.large);
-  else store<u64>(c, load<u64>(c, TlbContext.huge) | ((<u64>1) << ((va >> 30) & 63)), TlbContext.huge);
+  if (shift == 21) store<u64>(c, load<u64>(c, TlbContext.large) | large_bit(va, 21), TlbContext.large);
+  else store<u64>(c, load<u64>(c, TlbContext.huge) | large_bit(va, 30), TlbContext.huge);
 }
 
 /**
