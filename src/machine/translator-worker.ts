@@ -6,7 +6,7 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { memoryView } from '../engine/translator/code-view.ts';
 import { matches } from '../engine/translator/library.ts';
 import type { Delivery, Made, Maker, Order } from '../engine/translator/maker.ts';
-import { type Code, costOf, pack } from '../engine/translator/pack.ts';
+import { type Code, costOf, mostOf, pack } from '../engine/translator/pack.ts';
 import { byModule, decodeSaved, encodeSaved, mergeSaved, SAVED_LIMIT, type Saved } from '../engine/translator/saved.ts';
 import { codeOf, codeTag, moduleOf } from './machine-code.ts';
 
@@ -94,8 +94,10 @@ function keep(o: Order, t: Made, code: Uint8Array, page: Uint8Array): void {
   if (bytes <= SAVED_LIMIT) return;
   // More than can be saved: what was made first goes.
   made.splice(0, made.length >> 1);
-  bytes = [...byModule(made.map((m) => m.t)).keys()].reduce((n, c) => n + sizeOf(c), 0);
+  bytes = sizeOfMade();
 }
+
+const sizeOfMade = (): number => [...byModule(made.map((m) => m.t)).keys()].reduce((n, c) => n + sizeOf(c), 0);
 
 const sizeOf = (c: Code): number => c.wasm.length + c.code.length;
 
@@ -112,32 +114,43 @@ function loose(): Saved[] {
 
 /** Make one pack of what has waited longest; false: there is not enough for one. */
 async function packSome(): Promise<boolean> {
-  const of = loose().slice(0, PACK);
-  if (of.length < PACK) return false;
+  const all = loose();
+  if (all.length < PACK) return false;
+  let of = all.slice(0, PACK);
   let wasm: Uint8Array<ArrayBuffer>;
+  let code: Uint8Array | undefined;
   try {
     wasm = pack(of);
+    // One that the pCPUs' memory has no room for is no use.
+    for (; costOf({ wasm }) > mostOf(translationMiB); wasm = pack(of)) {
+      of = of.slice(0, of.length >> 1);
+      if (of.length < 2) return false;
+    }
+    code = codeOf(await WebAssembly.compile(wasm));
   } catch {
     for (const t of of) unfit.add(t.from);
     return true;
   }
-  const code = codeOf(await WebAssembly.compile(wasm));
   if (!code) return false;
   const from: Code = { wasm, code, functions: of.length };
   for (const [index, t] of of.entries()) Object.assign(t, { from, index });
-  bytes += sizeOf(from);
+  bytes = sizeOfMade();
   news += sizeOf(from);
   return true;
 }
 
 let quiet: NodeJS.Timeout | undefined;
+/** One after the other: what is under way is loose until it is done. */
+let packing: Promise<void> = Promise.resolve();
 /** Pack when nothing has been asked for in a while. */
 function waitForQuiet(): void {
   if (!translations || !codeTag().length) return;
   clearTimeout(quiet);
-  quiet = setTimeout(async () => {
+  quiet = setTimeout(() => {
     const at = quiet;
-    while (quiet === at && (await packSome()));
+    packing = packing.then(async () => {
+      while (quiet === at && (await packSome()));
+    });
   }, QUIET_MS).unref();
 }
 

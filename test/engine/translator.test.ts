@@ -197,6 +197,33 @@ describe('accesses that are near their base', () => {
         });
   });
 
+  it('find no page in what the TLB has of a page that it has forgotten, or that is only read', () => {
+    // l: movzx edx,cl; mov al,[rdi+rdx]; add bl,al; mov [rdi+rdx],bl; dec ecx; jnz l; ud2
+    const code = hex('0fb6d1 8a0417 00c3 881c17 ffc9 75f1 0f0b');
+    for (const first of [DATA, DATA + 4096n])
+      for (const forget of [true, false]) {
+        const [a, b] = [false, true].map((translated) => {
+          const s = prepare(code, translated);
+          // The frames are not one behind the other.
+          const [low, behind, , high] = Array.from({ length: 4 }, () => s.allocate());
+          s.map(first, undefined, low);
+          s.map(first + 4096n, undefined, high);
+          s.u8.fill(0x11, low * 4096, low * 4096 + 4096);
+          s.u8.fill(0x22, behind * 4096, behind * 4096 + 4096);
+          s.u8.fill(0x33, high * 4096, high * 4096 + 4096);
+          if (forget) {
+            s.touch(first);
+            s.call('tlb_flush_current', s.cpu);
+          } else s.call('probe_read', s.cpu, first, 1);
+          s.setGpr(GPR.RDI, first + 4096n - 10n);
+          s.setGpr(GPR.RCX, 30n);
+          s.run(CODE);
+          return [state(s), [low, behind, high].map((f) => [...s.u8.subarray(f * 4096, f * 4096 + 4096)])];
+        });
+        expect(b).toEqual(a);
+      }
+  });
+
   it('fault where their page is missing, or may not be written', () => {
     // l: movzx edx,cl; mov al,[rdi+rdx]; add bl,al; mov [rdi+rdx],bl; dec ecx; jnz l; ud2
     const code = hex('0fb6d1 8a0417 00c3 881c17 ffc9 75f1 0f0b');

@@ -328,10 +328,12 @@ function flush_large(context: u32, va: u64, shift: u32): void {
 
 /**
  * What a data-TLB entry that may stand for `page` has as a tag when it stands for none: bit 0 is set, and the bits that
- * choose the entry are another's, so that no address that is looked up there is less than a page's size away (XOR).
+ * choose the entry are another's, so that no address that is looked up there is less than a page's size away (XOR). Translated code
+ * looks there for addresses of the page behind too (translator/bounds.ts), whose number differs in 1, or 3, or 7 and so on, never in 2 alone;
+ * and no address with bit 62 other than its neighbours is canonical.
  */
 @inline function no_page(page: u64): u64 {
-  return page ^ 0x1001;
+  return page ^ 0x4000_0000_0000_2001;
 }
 @inline function is_no_page(tag: u64): bool {
   return (tag & 1) != 0;

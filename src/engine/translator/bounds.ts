@@ -33,9 +33,11 @@ export function nearBase(instructions: readonly Instruction[]): ReadonlySet<Inst
 function follow(i: Instruction, bounds: Bounds): void {
   const values = new Map<number, number>();
   for (const n of i.code.nodes) {
-    if (n.k === 'set') write(n.off, n.bytes, n.v, bounds, values);
-    else if (n.k === 'setregop') write(operandSlot(i.encoding, n.i, i.d) + (n.at ?? 0), n.bytes, n.v, bounds, values);
-    else if (n.k === 'if') forget(i, n, bounds);
+    if (n.k === 'set') write(n.off, n.bytes, n.v, false, bounds, values);
+    else if (n.k === 'setregop') {
+      const offset = operandSlot(i.encoding, n.i, i.d) + (n.at ?? 0);
+      write(offset, n.bytes, n.v, n.bytes === 4 && n.v.t === 'i32', bounds, values);
+    } else if (n.k === 'if') forget(i, n, bounds);
     else {
       if (n.k === 'call' && effectsOf(n.name).gpr) bounds.fill(UNKNOWN);
       if ('out' in n && n.out) values.set(n.out.id, boundOf(i, n, bounds, values));
@@ -53,10 +55,18 @@ function forget(i: Instruction, under: Node, bounds: Bounds): void {
   }
 }
 
-function write(offset: number, bytes: number, v: Val, bounds: Bounds, values: ReadonlyMap<number, number>): void {
+/** `clears`: the rest of the register becomes zero. */
+function write(
+  offset: number,
+  bytes: number,
+  v: Val,
+  clears: boolean,
+  bounds: Bounds,
+  values: ReadonlyMap<number, number>,
+): void {
   const { n, byte } = registerAt(offset);
   if (n < 0 || n >= 16) return;
-  if (bytes >= 4 && byte === 0) bounds[n] = values.get(v.id) ?? UNKNOWN;
+  if ((bytes === 8 || clears) && byte === 0) bounds[n] = values.get(v.id) ?? UNKNOWN;
   // The rest of it stays.
   else if (bytes === 1 && byte === 0) bounds[n] = Math.max(bounds[n], 0xff);
   else bounds[n] = UNKNOWN;

@@ -37,3 +37,6 @@ const MODULE_COST = 24 << 10;
 
 /** Bytes of memory that a module takes when it is compiled. */
 export const costOf = (c: Pick<Code, 'wasm'>): number => c.wasm.length * BYTE_COST + MODULE_COST;
+
+/** What a module of several may cost, where there is so much memory for translations in all. */
+export const mostOf = (limitMiB: number): number => (limitMiB * 2 ** 20) / 8;

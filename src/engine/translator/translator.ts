@@ -7,7 +7,7 @@ import { CpuState, PREEMPTED_INSIDE, SLICE } from '../state.ts';
 import { type CodeView, memoryView, type PageList } from './code-view.ts';
 import { type CodeInstance, Library, type LoadedCode, matches, type Translation, UNBOUND } from './library.ts';
 import type { Made, Maker, Order, Workshop } from './maker.ts';
-import { type Code, cellName, costOf } from './pack.ts';
+import { type Code, cellName, costOf, mostOf } from './pack.ts';
 import { Regions } from './regions.ts';
 import { decodeSaved, encodeSaved } from './saved.ts';
 
@@ -38,8 +38,6 @@ const MAX_HOT = 12;
 const GROW = 4096;
 /** What is left of the memory for translations when some had to go. */
 const KEPT = 0.75;
-/** No module of several may have more of it. */
-const LARGEST = 1 / 8;
 
 export interface TranslatorOptions {
   readonly memory: WebAssembly.Memory;
@@ -391,9 +389,10 @@ export class Translator {
       used,
       restored: false,
     };
+    // Before it is among those that may have to go.
+    this.makeRoom();
     this.add(t);
     this.account(from);
-    this.makeRoom();
     if (instead) {
       const old = this.regions.replace(page, t);
       this.drop(new Set(old.filter((x) => x.places === 0)));
@@ -444,7 +443,7 @@ export class Translator {
   /** Compiled. Many at once take too long while a guest waits, and must not have all of the memory. */
   private module(c: LoadedCode): WebAssembly.Module | undefined {
     const many = c.functions > 1;
-    if (many && costOf(c) > this.limit * LARGEST) return undefined;
+    if (many && costOf(c) > mostOf(this.o.limitMiB)) return undefined;
     c.module ??= this.o.compiled?.(c.wasm, c.code);
     if (!many) c.module ??= new WebAssembly.Module(c.wasm.slice());
     return c.module;
@@ -495,6 +494,7 @@ export class Translator {
     const used = new Map([...this.compiled].map((c) => [c, Math.max(...[...c.members].map((t) => t.used))]));
     for (const c of [...this.compiled].sort((a, b) => used.get(a)! - used.get(b)!)) {
       if (left <= this.limit * KEPT) break;
+      if (!c.members.size) this.forget(c);
       for (const t of c.members) gone.add(t);
       left -= costOf(c);
     }
