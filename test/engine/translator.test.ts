@@ -674,6 +674,25 @@ describe('memory for translations', () => {
     expect(s.engine.translator!.stats.evictions).toBeGreaterThan(1);
   });
 
+  it('is made for what is new among what has all run of late', () => {
+    const s = new Sandbox({ translationMiB: 1 });
+    const t = s.engine.translator!;
+    for (let n = 0; n < 200; n++) {
+      const at = CODE + BigInt(n * 4096);
+      s.map(at);
+      s.poke(at, page(n));
+      s.set64('rip', at);
+      expect(t.translateNow(s.cpu)).toBe(true);
+      s.setGpr(GPR.RCX, 10n);
+      s.run(at);
+      s.set64('rip', at);
+      t.sample(s.cpu);
+    }
+    // It is full for each tenth or so of them, and not for each.
+    expect(t.stats.evictions).toBeGreaterThan(1);
+    expect(t.stats.evictions).toBeLessThan(60);
+  });
+
   it('of none means that everything is interpreted', () => {
     expect(new Sandbox({ translationMiB: 0 }).engine.translator).toBeUndefined();
   });
