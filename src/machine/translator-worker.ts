@@ -3,10 +3,10 @@
  * saved with its machine code.
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { type Code, costOf, mostOf } from '../engine/translator/code.ts';
 import { memoryView } from '../engine/translator/code-view.ts';
 import { matches } from '../engine/translator/library.ts';
 import type { Delivery, Made, Maker, Order } from '../engine/translator/maker.ts';
-import { type Code, costOf, mostOf, pack } from '../engine/translator/pack.ts';
 import { byModule, decodeSaved, encodeSaved, mergeSaved, SAVED_LIMIT, type Saved } from '../engine/translator/saved.ts';
 import { codeOf, codeTag, moduleOf } from './machine-code.ts';
 
@@ -156,10 +156,11 @@ function waitForQuiet(): void {
 
 const held = takeBack();
 setTimeout(() => held.splice(0), HELD_MS).unref();
-// What describes instructions is not needed before.
-const [{ Maker: TranslationMaker }, { allEncodings }] = await Promise.all([
+// What describes instructions is not needed before, nor what packs.
+const [{ Maker: TranslationMaker }, { allEncodings }, { pack }] = await Promise.all([
   import('../engine/translator/maker.ts'),
   import('../engine/semantics/index.ts'),
+  import('../engine/translator/pack.ts'),
 ]);
 const maker = new TranslationMaker(allEncodings());
 for (const [i, port] of ports.entries()) {

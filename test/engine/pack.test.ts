@@ -1,7 +1,8 @@
 /** Translations that have a module in common. */
 import { describe, expect, it } from 'vitest';
 import { EXIT, GPR } from '../../src/engine/state.ts';
-import { costOf, pack } from '../../src/engine/translator/pack.ts';
+import { costOf } from '../../src/engine/translator/code.ts';
+import { pack } from '../../src/engine/translator/pack.ts';
 import { decodeSaved, encodeSaved, mergeSaved, type Saved } from '../../src/engine/translator/saved.ts';
 import { Sandbox } from './sandbox.ts';
 

@@ -1,36 +1,9 @@
 /** A wasm function's code as text, one instruction a line: for pinned output. Knows what src/engine/wasm/opcodes.ts knows. */
 import { OPCODES } from '../../src/engine/wasm/opcodes.ts';
+import { Reader } from '../../src/engine/wasm/reader.ts';
 
 const NAMES = new Map(Object.entries(OPCODES).map(([name, bytes]) => [bytes.join(), name]));
 const TYPES: Record<number, string> = { 127: 'i32', 126: 'i64', 125: 'f32', 124: 'f64', 123: 'v128', 64: '' };
-
-class Reader {
-  at = 0;
-  readonly b: Uint8Array;
-  constructor(b: Uint8Array) {
-    this.b = b;
-  }
-  u8(): number {
-    return this.b[this.at++];
-  }
-  u32(): number {
-    let v = 0;
-    for (let shift = 0; ; shift += 7) {
-      const x = this.u8();
-      v |= (x & 0x7f) << shift;
-      if (!(x & 0x80)) return v >>> 0;
-    }
-  }
-  s64(): bigint {
-    let v = 0n;
-    for (let shift = 0n; ; ) {
-      const x = BigInt(this.u8());
-      v |= (x & 0x7fn) << shift;
-      shift += 7n;
-      if (!(x & 0x80n)) return BigInt.asIntN(64, x & 0x40n ? v - (1n << shift) : v);
-    }
-  }
-}
 
 /** Immediates of an instruction, as text. */
 function immediates(name: string, r: Reader): string {

@@ -288,11 +288,11 @@ export function tlb_flush_page(domain: u32, va: u64): void {
 
 /** The page may be part of one of 2^shift bytes, all of whose translations go. */
 function flush_large(context: u32, va: u64, shift: u32): void {
-  // Its pages' places are next to each other.
+  // Its pages' places are next to each other, from the first of all if they are more.
   const first = va & ~(((<u64>1) << shift) - 1);
   const pages: u32 = 1 << (shift - 12);
   const tlb = load<u32>(area, AreaHeader.tlbs) + context * TLB_BYTES;
-  const from = pages < TLB_ENTRIES ? tlb + tlb_slot(first) : tlb;
+  const from = tlb + tlb_slot(first);
   const to = from + min<u32>(pages, TLB_ENTRIES) * <u32>TlbEntry.SIZE;
   for (let e = from; e < to; e += <u32>TlbEntry.SIZE) {
     const tag = load<u64>(e, TlbEntry.rtag);
@@ -302,7 +302,7 @@ function flush_large(context: u32, va: u64, shift: u32): void {
   }
   for (let mode: u32 = 0; mode < 2; mode++) {
     const xtlb = load<u32>(area, AreaHeader.xtlbs) + context * XTLB_BYTES + mode * XTLB_MODE_BYTES;
-    const start = pages < XTLB_ENTRIES ? xtlb + xtlb_slot(first) : xtlb;
+    const start = xtlb + xtlb_slot(first);
     const end = start + min<u32>(pages, XTLB_ENTRIES) * <u32>XtlbEntry.SIZE;
     for (let e = start; e < end; e += <u32>XtlbEntry.SIZE) {
       const tag = load<u64>(e, XtlbEntry.tag);

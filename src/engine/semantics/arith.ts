@@ -3,7 +3,7 @@ import { group } from './alu.ts';
 import type { Builder, Val } from './builder.ts';
 import { type Insn, insn } from './table.ts';
 
-/** CF as a value of type t. */
+/** CF as a value of type t: as condition B, which is one comparison where it is known what set the flags. */
 const carry = (b: Builder, t: 'i32' | 'i64') => b.to(t, b.cond(2));
 
 /** Smallest signed number of `bytes`. */

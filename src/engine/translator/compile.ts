@@ -1,15 +1,15 @@
 /** A region → a wasm module. Its bytes follow from the guest's bytes alone. */
 import type { Type } from '../semantics/ir.ts';
 import { Module } from '../wasm/module.ts';
+import { cellName } from './code.ts';
 import type { Region } from './discover.ts';
 import { RegionFunction } from './function.ts';
-import { cellName } from './pack.ts';
 import { allNodes } from './prepare.ts';
 import { RegionFunc } from './region-func.ts';
 
 const HANDLER = { params: ['i32', 'i32', 'i32'], results: ['i32'] } as const;
 
-/** Imports: env.memory, env.id.0 and env.tableN.0 (Translation.tables; pack.ts cellName), translator.bind, engine.table, env.dropped, engine.go, jump, interpret and perhaps preempt, and functions of the runtime. */
+/** Imports: env.memory, env.id.0 and env.tableN.0 (Translation.tables; code.ts cellName), translator.bind, engine.table, env.dropped, engine.go, jump, interpret and perhaps preempt, and functions of the runtime. */
 export function compileRegion(region: Region): Uint8Array<ArrayBuffer> {
   const m = new Module();
   m.optimize = true;

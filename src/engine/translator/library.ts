@@ -2,8 +2,9 @@
  * Translations by content: what guest bytes they are good for, and the wasm made from them. Nothing here knows a frame, an
  * address or a domain.
  */
+
+import type { Code } from './code.ts';
 import type { Ranges } from './discover.ts';
-import type { Code } from './pack.ts';
 
 /** Bytes of a page that a translation was made from. */
 export interface Part {

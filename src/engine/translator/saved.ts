@@ -3,9 +3,10 @@
  * and count of translations, then for each of these its function's number, age, page offsets, ranges and guest bytes of each page. All numbers are u32, little-endian. Nothing but the machine code is believed: what does not
  * hold together is refused as a whole.
  */
+
+import type { Code } from './code.ts';
 import { MAX_DELTA, MAX_OTHERS, pageOf } from './code-view.ts';
 import type { Part, Translation } from './library.ts';
-import type { Code } from './pack.ts';
 
 /** A translation that need not be instantiated yet. */
 export interface Saved

@@ -4,10 +4,10 @@
  */
 import type { CodeCache, CodePage } from '../decode/code-cache.ts';
 import { CpuState, PREEMPTED_INSIDE, SLICE } from '../state.ts';
+import { type Code, cellName, costOf, mostOf } from './code.ts';
 import { type CodeView, memoryView, type PageList } from './code-view.ts';
 import { type CodeInstance, Library, type LoadedCode, matches, type Translation, UNBOUND } from './library.ts';
 import type { Made, Maker, Order, Workshop } from './maker.ts';
-import { type Code, cellName, costOf, mostOf } from './pack.ts';
 import { Regions } from './regions.ts';
 import { decodeSaved, encodeSaved } from './saved.ts';
 

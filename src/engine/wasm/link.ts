@@ -2,8 +2,9 @@
  * Functions taken out of modules that module.ts wrote, and put together in one. They keep their code; what it names by number
  * (functions, types, globals) is numbered anew. Imports of the same names become one.
  */
-import { type FuncType, Module, type WasmType } from './module.ts';
+import { Bytes, type FuncType, Module, type WasmType } from './module.ts';
 import { type Immediate, immediatesOf, OPCODES } from './opcodes.ts';
+import { Reader } from './reader.ts';
 
 /** A function of a module, by the number at which it is exported. */
 export interface Linked {
@@ -109,7 +110,7 @@ class Part {
   add(out: Module): number {
     const { code, hints, type } = this.f;
     const { params, results } = this.from.types[type];
-    const b = new Writer(code.length + this.references.length * 5);
+    const b = new Bytes();
     const moved: number[] = [];
     let done = 0;
     const upTo = (at: number) => {
@@ -124,60 +125,6 @@ class Part {
     }
     upTo(code.length);
     return out.add(params, results, b.bytes(), moved);
-  }
-}
-
-class Writer {
-  private readonly buffer: Uint8Array<ArrayBuffer>;
-  length = 0;
-  constructor(size: number) {
-    this.buffer = new Uint8Array(size);
-  }
-  raw(b: Uint8Array): void {
-    this.buffer.set(b, this.length);
-    this.length += b.length;
-  }
-  u32(v: number): void {
-    for (; v >= 0x80; v >>>= 7) this.buffer[this.length++] = (v & 0x7f) | 0x80;
-    this.buffer[this.length++] = v;
-  }
-  bytes(): Uint8Array<ArrayBuffer> {
-    return this.buffer.slice(0, this.length);
-  }
-}
-
-class Reader {
-  at = 0;
-  private readonly b: Uint8Array;
-  constructor(b: Uint8Array) {
-    this.b = b;
-  }
-  u8(): number {
-    if (this.at >= this.b.length) throw new Error('link: cut short');
-    return this.b[this.at++];
-  }
-  u32(): number {
-    let v = 0;
-    for (let shift = 0; ; shift += 7) {
-      const x = this.u8();
-      v |= (x & 0x7f) << shift;
-      if (x < 0x80) return v >>> 0;
-    }
-  }
-  /** So many bytes, as they are. */
-  raw(n = this.u32()): Uint8Array {
-    if (n > this.b.length - this.at) throw new Error('link: cut short');
-    this.at += n;
-    return this.b.subarray(this.at - n, this.at);
-  }
-  name(): string {
-    return new TextDecoder().decode(this.raw());
-  }
-  list<T>(one: () => T): T[] {
-    return Array.from({ length: this.u32() }, one);
-  }
-  get ended(): boolean {
-    return this.at >= this.b.length;
   }
 }
 
@@ -254,7 +201,6 @@ interface Reference {
 }
 
 interface Instruction {
-  readonly name: string;
   readonly immediates: readonly Immediate[];
   readonly refers: Reference['kind'] | undefined;
 }
@@ -263,7 +209,7 @@ interface Instruction {
 const INSTRUCTIONS = new Map<number, Instruction>(
   Object.entries(OPCODES).map(([name, bytes]) => {
     const r = new Reader(Uint8Array.from(bytes));
-    return [opcode(r), { name, immediates: immediatesOf(name), refers: referred(name) }];
+    return [opcode(r), { immediates: immediatesOf(name), refers: referred(name) }];
   }),
 );
 
@@ -293,20 +239,11 @@ function referencesOf(code: Uint8Array): Reference[] {
       const at = r.at;
       if (typeof kind === 'number') r.raw(kind);
       else if (kind === 'leb') {
-        const index = leb(r);
+        // Of what is longer, which names nothing, the value is of no use.
+        const index = r.u32();
         if (n === 0 && i.refers) found.push({ at, end: r.at, kind: i.refers, index });
       } else for (let more = r.u32() + 1; more > 0; more--) r.u32();
     }
   }
   return found;
-}
-
-/** The low 32 bits of a number of any size. */
-function leb(r: Reader): number {
-  let v = 0;
-  for (let shift = 0; ; shift += 7) {
-    const x = r.u8();
-    if (shift < 32) v |= (x & 0x7f) << shift;
-    if (x < 0x80) return v >>> 0;
-  }
 }
