@@ -53,7 +53,7 @@ export const AreaHeader = struct('AreaHeader', [
   ['arena', 'u32'],
   ['arena_end', 'u32'],
   ['arena_used', 'u32'],
-  /** Newest offset table of decoded code, 0: none; the address of the one before it lies behind each (for instruments). */
+  /** Newest offset table of decoded code, 0: none; the address of the one before it lies behind its near table (for instruments). */
   ['code_tables', 'u32'],
   /** The decoder's tables (decode-tables.ts). */
   ['decoder', 'u32'],

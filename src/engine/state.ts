@@ -179,6 +179,14 @@ export const XtlbEntry = struct('XtlbEntry', [
   ['mfn', 'u32'],
 ]);
 
+/**
+ * What XtlbEntry.code leads to, of a page of code and a mode: the offset table, a u32 for each of its bytes (the address of the record
+ * decoded there, or 0), and the near table, a u32 for each NEAR of them: the record that was last gone to there, or 0.
+ */
+export const OFFSETS_BYTES = 4096 * 4;
+export const NEAR = 16;
+export const NEAR_BYTES = (4096 / NEAR) * 4;
+
 /** Entries of each TLB (powers of two). One entry a page, at its place: what a guest uses at a time has to fit without two pages for one place. */
 export const TLB_ENTRIES = 4096;
 export const XTLB_ENTRIES = 1024;
@@ -220,6 +228,12 @@ export const Record32 = struct('Record32', [
    */
   ['imm', 'i64'],
 ]);
+
+/**
+ * Fields of a direct branch's record, which has no operands, where its link to another page lies: the record that was found for its
+ * target, and the offset table of that one's page (0: no link). It holds where the execute TLB has this table for the target.
+ */
+export const FAR = { rec: Record32.off.r0, code: Record32.off.disp } as const;
 
 /** Fuel between two looks of the translator at what runs, if it has not put another number in CpuState.slice. */
 export const SLICE = 20_000 * Record32.size;

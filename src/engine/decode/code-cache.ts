@@ -18,12 +18,13 @@ import {
 } from '../decode-tables.ts';
 import { MAX_FUSED } from '../interpreter/fused.ts';
 import { SPECIAL } from '../interpreter/special.ts';
-import { CpuState, Record32, VEC, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
+import { CpuState, NEAR, NEAR_BYTES, OFFSETS_BYTES, Record32, VEC, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
 import { SharedPages } from './shared-pages.ts';
 
 const PAGE = 4096;
-const TABLE_BYTES = PAGE * 4;
-/** A table and the link to the one made before it (AreaHeader.code_tables), aligned as records are. */
+/** Of an offset table with its near table. */
+const TABLE_BYTES = OFFSETS_BYTES + NEAR_BYTES;
+/** These and the link to those made before them (AreaHeader.code_tables), aligned as records are. */
 const LINKED_TABLE_BYTES = TABLE_BYTES + Record32.size;
 /** Room at the start of the arena for the records of a single step. */
 const STEP_BYTES = 4 * Record32.size;
@@ -126,7 +127,7 @@ export class CodeCache {
     return page.table;
   }
 
-  /** An empty offset table, for which the arena may be emptied. */
+  /** An empty offset table and near table, for which the arena may be emptied. */
   private makeTable(): number {
     if (this.next + LINKED_TABLE_BYTES > this.area.arenaEnd) this.flush();
     const table = this.next;
@@ -204,6 +205,7 @@ export class CodeCache {
       if (o < offset && end <= offset) continue;
       this.stale(rec);
       this.i32[t + o] = 0;
+      this.i32[((page.table + OFFSETS_BYTES) >>> 2) + Math.floor(o / NEAR)] = 0;
       hit = true;
     }
     return hit;
@@ -222,7 +224,7 @@ export class CodeCache {
       const rec = this.i32[t + o] >>> 0;
       if (rec) this.stale(rec);
     }
-    this.i32.fill(0, t, t + PAGE);
+    this.i32.fill(0, t, t + TABLE_BYTES / 4);
     this.leave(page.mfn, page.mode);
   }
 

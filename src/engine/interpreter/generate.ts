@@ -10,7 +10,21 @@ import { Builder } from '../semantics/builder.ts';
 import { type FormOf, forms } from '../semantics/forms.ts';
 import type { Code, Node, Type } from '../semantics/ir.ts';
 import type { Encoding } from '../semantics/table.ts';
-import { CpuState, EXIT, JumpEntry, NON_CANONICAL, Record32, SCALE_STACK, SLICE, VEC, XtlbEntry } from '../state.ts';
+import {
+  CpuState,
+  EXIT,
+  FAR,
+  JumpEntry,
+  NEAR,
+  NEAR_BYTES,
+  NON_CANONICAL,
+  OFFSETS_BYTES,
+  Record32,
+  SCALE_STACK,
+  SLICE,
+  VEC,
+  XtlbEntry,
+} from '../state.ts';
 import { emitTlbEntry } from '../tlb-entry.ts';
 import { type Func, Module } from '../wasm/module.ts';
 import {
@@ -304,7 +318,6 @@ function emitGoOn(
 ): void {
   const { off } = CpuState;
   const f = s.func;
-  const e = f.local('i32');
   const rec = f.local('i32');
   const handler = f.local('i32');
   const dispatch = () => {
@@ -316,8 +329,8 @@ function emitGoOn(
     }
     f.get(rec).get(0).get(1).get(rec).op('i32.add').get(handler).returnCallIndirect(rt.handlerType);
   };
-  emitFindRecord(f, 0, 2, e, () => {
-    f.tee(rec).if();
+  emitFindRecord(f, 0, 2, { e: f.local('i32'), n: f.local('i32'), rec }, () => {
+    f.get(rec).if();
     f.get(0).get(2).i64(-4096n).op('i64.and').mem('i64.store', off.page);
     dispatch();
     f.end();
@@ -359,8 +372,8 @@ function emitJump(
   const e = f.local('i32');
   const rec = f.local('i32');
   const handler = f.local('i32');
-  emitFindRecord(f, 0, 2, e, () => {
-    f.tee(rec).if();
+  emitFindRecord(f, 0, 2, { e, n: f.local('i32'), rec }, () => {
+    f.get(rec).if();
     f.get(0).get(2).i64(-4096n).op('i64.and').mem('i64.store', off.page);
     f.get(rec).mem('i32.load').tee(handler).i32(o.firstTranslated).op('i32.ge_u').if();
     emitJumpEntry(f, 0, 2);
@@ -380,14 +393,35 @@ function emitJump(
 }
 
 /**
- * If the execute TLB has the page of the linear address in local `target`: its entry in local e, then `found` with the record (or 0)
- * on the stack.
+ * If the execute TLB has the page of the linear address in local `target`: `found` with the record (or 0) in local rec. Uses
+ * locals e and n. Looked for first among the places of the page that were found last (the near table, state.ts), which has a cache line for
+ * 256 bytes of code where the offset table has one for 16.
  */
-function emitFindRecord(f: Func, cpu: number, target: number, e: number, found: () => void): void {
+function emitFindRecord(
+  f: Func,
+  cpu: number,
+  target: number,
+  { e, n, rec }: Record<'e' | 'n' | 'rec', number>,
+  found: () => void,
+): void {
+  const offset = () => f.get(target).op('i32.wrap_i64').i32(4095).op('i32.and');
   emitTlbEntry(f, cpu, 'xtlb', target).tee(e).mem('i64.load', XtlbEntry.off.tag);
   f.get(target).i64(-4096n).op('i64.and').op('i64.eq').if();
-  f.get(e).mem('i32.load', XtlbEntry.off.code);
-  f.get(target).op('i32.wrap_i64').i32(4095).op('i32.and').i32(2).op('i32.shl').op('i32.add').mem('i32.load');
+  f.get(e).mem('i32.load', XtlbEntry.off.code).tee(e);
+  f.get(target)
+    .op('i32.wrap_i64')
+    .i32(Math.log2(NEAR / 4))
+    .op('i32.shr_u')
+    .i32(NEAR_BYTES - 4)
+    .op('i32.and')
+    .op('i32.add');
+  f.tee(n).mem('i32.load', OFFSETS_BYTES).tee(rec).mem('i32.load16_u', Record32.off.next);
+  f.get(rec).mem('i32.load8_u', Record32.off.len).op('i32.sub');
+  offset().op('i32.ne').get(rec).op('i32.eqz').op('i32.or').if();
+  f.get(e);
+  offset().i32(2).op('i32.shl').op('i32.add').mem('i32.load').set(rec);
+  f.get(n).get(rec).mem('i32.store', OFFSETS_BYTES);
+  f.end();
   found();
   f.end();
 }
@@ -444,12 +478,13 @@ function emitShared(
   }
   emitGoOn(m, s.goSlow, rt, translate);
   {
-    // branchSlow(rec, cpu, fuel): direct branch not linked, or time to poll
+    // branchSlow(rec, cpu, fuel): direct branch not linked, or to another page, or time to poll
     const f = s.branchSlow.func;
     const left = f.local('i32');
     const target = f.local('i64');
+    const rec = f.local('i32');
     const e = f.local('i32');
-    const t = f.local('i32');
+    const find = { e, n: f.local('i32'), rec };
     f.get(1)
       .mem('i64.load', off.page)
       .get(0)
@@ -457,21 +492,35 @@ function emitShared(
       .op('i64.add');
     maskMode(f).set(target);
     f.get(2).get(0).i32(Record32.size).op('i32.add').op('i32.sub').set(left);
+    f.get(target).get(1).mem('i64.load', off.page).op('i64.xor').i64(-4096n).op('i64.and').op('i64.eqz').if();
     // Same page and decoded: link.
-    f.get(0).mem('i32.load', Record32.off.imm).op('i32.eqz');
-    f.get(target)
-      .get(1)
-      .mem('i64.load', off.page)
-      .op('i64.xor')
-      .i64(-4096n)
-      .op('i64.and')
-      .op('i64.eqz')
-      .op('i32.and')
-      .if();
-    emitFindRecord(f, 1, target, e, () => {
-      f.set(t);
-      f.get(0).get(t).mem('i32.store', Record32.off.imm);
+    f.get(0).mem('i32.load', Record32.off.imm).op('i32.eqz').if();
+    emitFindRecord(f, 1, target, find, () => {
+      f.get(0).get(rec).mem('i32.store', Record32.off.imm);
     });
+    f.end();
+    f.else();
+    // Another page: linked for as long as the same code is found there.
+    f.get(left).i32(0).op('i32.gt_s').get(1).mem('i32.load', off.pending).op('i32.eqz').op('i32.and').if();
+    const dispatch = () => {
+      f.get(1).get(target).i64(-4096n).op('i64.and').mem('i64.store', off.page);
+      f.get(rec).get(1).get(left).get(rec).op('i32.add').get(rec).mem('i32.load').returnCallIndirect(rt.handlerType);
+    };
+    emitTlbEntry(f, 1, 'xtlb', target).tee(e).mem('i64.load', XtlbEntry.off.tag);
+    f.get(target).i64(-4096n).op('i64.and').op('i64.eq').if();
+    f.get(e).mem('i32.load', XtlbEntry.off.code).get(0).mem('i32.load', FAR.code).op('i32.eq').if();
+    f.get(0).mem('i32.load', FAR.rec).set(rec);
+    dispatch();
+    f.end();
+    f.end();
+    emitFindRecord(f, 1, target, find, () => {
+      f.get(rec).if();
+      f.get(0).get(rec).mem('i32.store', FAR.rec);
+      f.get(0).get(e).mem('i32.store', FAR.code);
+      dispatch();
+      f.end();
+    });
+    f.end();
     f.end();
     f.get(1).get(left).get(target).returnCall(rt.go);
     m.define(s.branchSlow.index, f.encode());
