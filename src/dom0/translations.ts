@@ -1,17 +1,21 @@
 /**
  * Translated code kept from one host to the next: one file in the cache, `translations`, safe to delete. It begins with a
- * fingerprint of the engine that made it and the SHA-256 of what follows; anything else is no file. It is read and written by
- * its owner alone, since what it holds is run.
+ * fingerprint of the engine that made it and the CRC-32 of what follows; anything else is no file. It is read and written by
+ * its owner alone, since what it holds is run: the sum is against accidents, and each start waits for it.
  */
-import { createHash, randomUUID, webcrypto } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { crc32 } from 'node:zlib';
 import { SAVED_LIMIT } from '../engine/translator/saved.ts';
 import { askForHugePages } from '../machine/huge-pages.ts';
 import { engineFingerprint } from '../machine/parts.ts';
 
+/** Fingerprint, CRC-32 (u32), and so that what follows is aligned, nothing. */
 const HEADER = 64;
+const CRC = 32;
+const FINGERPRINT_BYTES = 32;
 
 /** What a host needs of it. */
 export interface TranslationStore {
@@ -34,10 +38,11 @@ export class TranslationFile implements TranslationStore {
   /** In shared memory, as each thread wants it. */
   load(): Uint8Array {
     const bytes = this.read();
-    if (bytes.length < HEADER || Buffer.compare(bytes.subarray(0, 32), this.fingerprint) !== 0) return NOTHING;
+    if (bytes.length < HEADER || Buffer.compare(bytes.subarray(0, FINGERPRINT_BYTES), this.fingerprint) !== 0)
+      return NOTHING;
     const content = bytes.subarray(HEADER);
-    const digest = createHash('sha256').update(content).digest();
-    return Buffer.compare(bytes.subarray(32, HEADER), digest) === 0 ? content : NOTHING;
+    const sum = new DataView(bytes.buffer).getUint32(CRC, true);
+    return sum === crc32(content) ? content : NOTHING;
   }
 
   private read(): Uint8Array {
@@ -66,11 +71,13 @@ export class TranslationFile implements TranslationStore {
   async save(translations: Uint8Array<ArrayBuffer>): Promise<void> {
     const temporary = `${this.path}.${randomUUID()}`;
     try {
-      const digest = new Uint8Array(await webcrypto.subtle.digest('SHA-256', translations));
+      const header = new Uint8Array(HEADER);
+      header.set(this.fingerprint);
+      new DataView(header.buffer).setUint32(CRC, crc32(translations), true);
       await mkdir(dirname(this.path), { recursive: true });
       const file = await open(temporary, 'wx', 0o600);
       try {
-        for (const part of [this.fingerprint, digest, translations]) await file.writeFile(part);
+        for (const part of [header, translations]) await file.writeFile(part);
       } finally {
         await file.close();
       }

@@ -22,7 +22,7 @@ export interface Images {
 
 export async function loadImages(options: Options, cwd: string, cache: Cache, say: Say): Promise<Images> {
   const kernel = options.kernel
-    ? { name: options.kernel, image: imageAt(resolve(cwd, options.kernel)), modules: undefined }
+    ? { name: options.kernel, image: imageAt(resolve(cwd, options.kernel), cache), modules: undefined }
     : await fetched('kernel', async () => {
         const { package: name, image, release, modules } = await debianKernel(cache, options.flavour, say);
         return { name, image, modules: { release, files: modules } };

@@ -1,9 +1,21 @@
 /** Files of the cache that are read part by part: what is read is what was hashed, or an error. */
-import { appendFileSync, mkdtempSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
-import { Cache } from '../../src/dom0/toolstack/cache.ts';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Cache, sha256 } from '../../src/dom0/toolstack/cache.ts';
 import { CacheFile } from '../../src/dom0/toolstack/cache-file.ts';
 import { ToolstackError } from '../../src/dom0/toolstack/error.ts';
 import { copyOf, wholeOf } from '../../src/dom0/toolstack/kernel/bytes.ts';
@@ -49,4 +61,78 @@ it.each<[string, (path: string) => void]>([
   expect(() => copyOf(file, 0, 10)).toThrow(/was changed while it was in use/);
   expect(cache.contentFile(file.known.hash)).toBeUndefined();
   expect(Buffer.compare(wholeOf(cache.addFile(content)), content)).toBe(0);
+});
+
+describe('what a file holds', () => {
+  /** As after so many milliseconds; ctime cannot be set. */
+  const later = (ms: number) => vi.useFakeTimers({ now: Date.now() + ms, toFake: ['Date'] });
+  afterEach(() => void vi.useRealTimers());
+  let path: string;
+  beforeEach(() => {
+    path = join(dir, 'file');
+    writeFileSync(path, content);
+  });
+  const look = () => {
+    const fd = openSync(path, 'r');
+    try {
+      return cache.contentOf(fd);
+    } finally {
+      closeSync(fd);
+    }
+  };
+  const notes = () => (existsSync(join(dir, 'notes')) ? readdirSync(join(dir, 'notes')) : []);
+  /** The note says so of the file as it is now: it is believed if nothing was looked at. */
+  const forge = (hash: string) => {
+    const [name] = notes().map((n) => n.replace(/\.json$/, ''));
+    cache.setNote(name, { ...(cache.note(name) as object), hash });
+  };
+
+  it('is looked at once', () => {
+    later(3000);
+    const found = { hash: sha256(content), size: content.length };
+    expect([look(), look()]).toEqual([found, found]);
+    expect(notes()).toHaveLength(1);
+    forge('seen');
+    expect(look()).toEqual({ hash: 'seen', size: content.length });
+  });
+
+  it.each<[string, () => void]>([
+    ['written to', () => writeFileSync(path, Buffer.alloc(content.length))],
+    [
+      'written to, with its time set back',
+      () => {
+        writeFileSync(path, Buffer.alloc(content.length));
+        utimesSync(path, 1, 1);
+      },
+    ],
+    [
+      'replaced',
+      () => {
+        writeFileSync(`${path}.new`, Buffer.alloc(content.length));
+        renameSync(`${path}.new`, path);
+      },
+    ],
+    ['cut off', () => truncateSync(path, 10)],
+  ])('is looked at anew when it was %s', (_, change) => {
+    utimesSync(path, 1, 1);
+    later(3000);
+    look();
+    change();
+    const { hash, size } = look();
+    expect(hash).toBe(sha256(size === 10 ? content.subarray(0, 10) : Buffer.alloc(content.length)));
+  });
+
+  it('is not kept of what changed a moment ago', () => {
+    look();
+    expect(notes()).toEqual([]);
+  });
+
+  it('is looked at where a note cannot be understood', () => {
+    later(3000);
+    look();
+    for (const bad of ['null', '{', '[]', '{"seen":1}']) {
+      writeFileSync(join(dir, 'notes', notes()[0]), bad);
+      expect(look().hash).toBe(sha256(content));
+    }
+  });
 });

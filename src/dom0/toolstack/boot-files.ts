@@ -6,7 +6,7 @@ import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Booted } from './bootloader/pygrub.ts';
 import { type Cache, sha256 } from './cache.ts';
-import { type CacheFile, hashOf } from './cache-file.ts';
+import type { CacheFile } from './cache-file.ts';
 import { ToolstackError } from './error.ts';
 import { isElf } from './kernel/elf.ts';
 import { KernelError, unpackKernel } from './kernel/kernel.ts';
@@ -62,13 +62,13 @@ export const imageOf = (bytes: Uint8Array): KernelImage => ({
   read: () => bytes,
 });
 
-export function imageAt(path: string): KernelImage {
+export function imageAt(path: string, cache: Cache): KernelImage {
   try {
     const fd = openSync(path, 'r');
     try {
+      const { hash } = cache.contentOf(fd);
       const start = new Uint8Array(4);
       readSync(fd, start, 0, 4, 0);
-      const { hash } = hashOf(fd);
       return { hash, isElf: isElf(start), read: () => readKernel(path, hash) };
     } finally {
       closeSync(fd);
@@ -104,6 +104,7 @@ export function kernelElf(image: KernelImage, name: string, cache: Cache, progre
 
 async function packed(
   spec: BootSpec,
+  cache: Cache,
   progress: Progress,
 ): Promise<Omit<BootFiles, 'kernel'> & { kernel: KernelImage }> {
   if (spec.bootloader !== undefined) {
@@ -122,13 +123,13 @@ async function packed(
   }
   const kernelName = spec.kernel!;
   progress(`reading ${kernelName}`);
-  const kernel = imageAt(kernelName);
+  const kernel = imageAt(kernelName, cache);
   const ramdisk = spec.ramdisk === undefined ? undefined : await readImage('ramdisk', spec.ramdisk);
   return { kernel, kernelName, ramdisk, ramdiskName: spec.ramdisk, args: spec.cmdline };
 }
 
 /** Throws ToolstackError, KernelError. */
 export async function bootFiles(spec: BootSpec, cache: Cache, progress: Progress): Promise<BootFiles> {
-  const { kernel, kernelName, ramdisk, ramdiskName, args } = await packed(spec, progress);
+  const { kernel, kernelName, ramdisk, ramdiskName, args } = await packed(spec, cache, progress);
   return { kernel: kernelElf(kernel, kernelName, cache, progress), kernelName, ramdisk, ramdiskName, args };
 }

@@ -9,8 +9,14 @@ import { ToolstackError } from './error.ts';
 /** Bytes read at a time, into memory that stays in the processor's caches. */
 const STEP = 1 << 18;
 
-/** The SHA-256 of what is left to read of a file, and its size. */
-export function hashOf(fd: number): { hash: string; size: number } {
+/** SHA-256 in hexadecimal of a file's content, and its size in bytes. */
+export interface Content {
+  readonly hash: string;
+  readonly size: number;
+}
+
+/** Of what is left to read of a file. */
+export function hashOf(fd: number): Content {
   const sum = createHash('sha256');
   const buffer = new Uint8Array(STEP);
   let size = 0;
@@ -53,10 +59,10 @@ export class CacheFile {
     unused.register(this, fd);
   }
 
-  /** The file, if it is there and has the content of that hash. */
-  static open(path: string, hash: string): CacheFile | undefined {
+  /** The file, if it is there and has the content of that hash, as `contentOf` says. */
+  static open(path: string, hash: string, contentOf: (fd: number) => Content = hashOf): CacheFile | undefined {
     return CacheFile.#open(path, (fd, state) => {
-      const found = hashOf(fd);
+      const found = contentOf(fd);
       return found.hash === hash && stateOf(fd) === state ? { path, hash, size: found.size, state } : undefined;
     });
   }

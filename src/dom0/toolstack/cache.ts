@@ -1,15 +1,18 @@
 /**
  * Where fetched and derived files are kept: `$XDG_CACHE_HOME/xenolith`, by default `~/.cache/xenolith`. Content is stored
- * under its SHA-256 and checked when read, so a damaged file is as good as none. Small notes say which content is current.
+ * under its SHA-256 and checked when it is opened, so a damaged file is as good as none. Small notes say which content is current.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { fstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, isAbsolute, join } from 'node:path';
-import { CacheFile } from './cache-file.ts';
+import { CacheFile, type Content, hashOf } from './cache-file.ts';
 import { ToolstackError } from './error.ts';
 
 export const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+
+/** So long after a change another one may have the same time, on file systems with coarse clocks. */
+const SETTLED_MS = 2000n;
 
 export class Cache {
   readonly dir: string;
@@ -20,7 +23,32 @@ export class Cache {
 
   /** The content with that hash, if it is there and whole, as an open file, of which nothing is kept in memory. */
   contentFile(hash: string): CacheFile | undefined {
-    return CacheFile.open(join(this.dir, 'content', hash), hash);
+    return CacheFile.open(join(this.dir, 'content', hash), hash, (fd) => this.contentOf(fd));
+  }
+
+  /**
+   * What an open file holds, which is at its start; a kernel takes 0.1 s to be read and hashed. It is read again only if it was touched
+   * since (ctime cannot be set back), or a moment before.
+   */
+  contentOf(fd: number): Content {
+    const { dev, ino, size, mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true });
+    const seen = [size, mtimeNs, ctimeNs].join(' ');
+    const name = `hash-${dev}-${ino}`;
+    const known = this.note(name) as Partial<Record<'seen' | 'hash', unknown>> | null | undefined;
+    if (known?.seen === seen && typeof known.hash === 'string') return { hash: known.hash, size: Number(size) };
+    const settled = ctimeNs < (BigInt(Date.now()) - SETTLED_MS) * 1_000_000n;
+    const found = hashOf(fd);
+    if (settled) this.#remember(name, { seen, hash: found.hash });
+    return found;
+  }
+
+  /** It is known again at the next time, if the cache can be written. */
+  #remember(name: string, value: unknown): void {
+    try {
+      this.setNote(name, value);
+    } catch {
+      // It is read again, then.
+    }
   }
 
   /** Keeps the bytes; returns their hash. */
