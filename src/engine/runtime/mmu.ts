@@ -354,10 +354,12 @@ export function tlb_drop_writable(mfn: u32): void {
     // The entry may have been reused for another frame since; then nothing maps ours.
     if (load<u32>(e, TlbEntry.mfn) == mfn) forget_write(e);
   } else {
-    const from = load<u32>(area, AreaHeader.tlbs);
-    const to = from + TLB_CONTEXTS * TLB_BYTES;
-    for (let p = from; p < to; p += <u32>TlbEntry.SIZE) {
-      if (load<u32>(p, TlbEntry.mfn) == mfn) forget_write(p);
+    for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
+      if (!load<u32>(context_at(i), TlbContext.dirty)) continue;
+      const from = load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES;
+      for (let p = from; p < from + TLB_BYTES; p += <u32>TlbEntry.SIZE) {
+        if (load<u32>(p, TlbEntry.mfn) == mfn) forget_write(p);
+      }
     }
   }
   store<u32>(slot, 0);
@@ -375,13 +377,15 @@ export function xtlb_reset(): void {
 /** The frame's decoded code is gone: its pages must be looked up anew. */
 export function xtlb_forget_frame(mfn: u32): void {
   store<u32>(code_map_slot(mfn), 0);
-  const from = load<u32>(area, AreaHeader.xtlbs);
-  const to = from + TLB_CONTEXTS * XTLB_BYTES;
-  for (let p = from; p < to; p += <u32>XtlbEntry.SIZE) {
-    const tag = load<u64>(p, XtlbEntry.tag);
-    if (load<u32>(p, XtlbEntry.mfn) != mfn || tag == TLB_INVALID) continue;
-    store<u64>(p, TLB_INVALID, XtlbEntry.tag);
-    forget_jumps((p - from) / XTLB_BYTES, tag);
+  for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
+    if (!load<u32>(context_at(i), TlbContext.dirty)) continue;
+    const from = load<u32>(area, AreaHeader.xtlbs) + i * XTLB_BYTES;
+    for (let p = from; p < from + XTLB_BYTES; p += <u32>XtlbEntry.SIZE) {
+      const tag = load<u64>(p, XtlbEntry.tag);
+      if (load<u32>(p, XtlbEntry.mfn) != mfn || tag == TLB_INVALID) continue;
+      store<u64>(p, TLB_INVALID, XtlbEntry.tag);
+      forget_jumps(i, tag);
+    }
   }
 }
 
