@@ -79,7 +79,7 @@ export interface AreaLayout {
   readonly arenaEnd: number;
 }
 
-/** Largest arena in bytes: 32 a decoded instruction and 16 KiB for each code page. */
+/** Largest arena in bytes: 32 a decoded instruction and 17 KiB for each code page. */
 export const ARENA_SIZE = 64 << 20;
 /** Smallest arena that a pCPU can work with. */
 const ARENA_MIN = 1 << 20;

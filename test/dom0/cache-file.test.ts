@@ -127,6 +127,19 @@ describe('what a file holds', () => {
     expect(notes()).toEqual([]);
   });
 
+  it('is looked at where the cache cannot be read or written', () => {
+    later(3000);
+    cache = new Cache(join(path, 'no folder'));
+    expect([look(), look()]).toEqual(Array(2).fill({ hash: sha256(content), size: content.length }));
+  });
+
+  it('is looked at each time where it is no file', () => {
+    later(3000);
+    path = '/dev/null';
+    expect([look(), look()]).toEqual(Array(2).fill({ hash: sha256(new Uint8Array()), size: 0 }));
+    expect(notes()).toEqual([]);
+  });
+
   it('is looked at where a note cannot be understood', () => {
     later(3000);
     look();

@@ -31,15 +31,27 @@ export class Cache {
    * since (ctime cannot be set back), or a moment before.
    */
   contentOf(fd: number): Content {
-    const { dev, ino, size, mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true });
+    const status = fstatSync(fd, { bigint: true });
+    // What a device holds changes without it.
+    if (!status.isFile()) return hashOf(fd);
+    const { dev, ino, size, mtimeNs, ctimeNs } = status;
     const seen = [size, mtimeNs, ctimeNs].join(' ');
     const name = `hash-${dev}-${ino}`;
-    const known = this.note(name) as Partial<Record<'seen' | 'hash', unknown>> | null | undefined;
+    const known = this.#recall(name) as Partial<Record<'seen' | 'hash', unknown>> | null | undefined;
     if (known?.seen === seen && typeof known.hash === 'string') return { hash: known.hash, size: Number(size) };
     const settled = ctimeNs < (BigInt(Date.now()) - SETTLED_MS) * 1_000_000n;
     const found = hashOf(fd);
     if (settled) this.#remember(name, { seen, hash: found.hash });
     return found;
+  }
+
+  /** A note, if the cache can be read: a kernel that is not packed needs none. */
+  #recall(name: string): unknown {
+    try {
+      return this.note(name);
+    } catch {
+      return undefined;
+    }
   }
 
   /** It is known again at the next time, if the cache can be written. */
