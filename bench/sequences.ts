@@ -12,7 +12,7 @@ import { decoderTables } from '../src/engine/decode/tables.ts';
 import { MAX_FUSED } from '../src/engine/interpreter/fused.ts';
 import { generateInterpreter } from '../src/engine/interpreter/generate.ts';
 import { allEncodings } from '../src/engine/semantics/index.ts';
-import { NEAR_BYTES, OFFSETS_BYTES, Record32 } from '../src/engine/state.ts';
+import { CODE_TABLE_BYTES, Record32 } from '../src/engine/state.ts';
 import { AREA_BASE } from '../src/machine/layout.ts';
 import { loadParts } from '../src/machine/parts.ts';
 import { loadImages } from '../src/start/images.ts';
@@ -68,7 +68,7 @@ function collect(): void {
 }
 function collectInto(seen: Map<string, number>): void {
   const newest = u32[(AREA + AreaHeader.off.code_tables) >>> 2];
-  for (let table = newest; table !== 0; table = u32[(table + OFFSETS_BYTES + NEAR_BYTES) >>> 2]) {
+  for (let table = newest; table !== 0; table = u32[(table + CODE_TABLE_BYTES) >>> 2]) {
     for (let offset = 0; offset < 4096; offset++) {
       let rec = u32[(table >>> 2) + offset];
       if (!rec) continue;

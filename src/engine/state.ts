@@ -186,6 +186,8 @@ export const XtlbEntry = struct('XtlbEntry', [
 export const OFFSETS_BYTES = 4096 * 4;
 export const NEAR = 16;
 export const NEAR_BYTES = (4096 / NEAR) * 4;
+/** Of both; the address of those made before them follows (AreaHeader.code_tables). */
+export const CODE_TABLE_BYTES = OFFSETS_BYTES + NEAR_BYTES;
 
 /** Entries of each TLB (powers of two). One entry a page, at its place: what a guest uses at a time has to fit without two pages for one place. */
 export const TLB_ENTRIES = 4096;

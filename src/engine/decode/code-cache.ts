@@ -18,14 +18,12 @@ import {
 } from '../decode-tables.ts';
 import { MAX_FUSED } from '../interpreter/fused.ts';
 import { SPECIAL } from '../interpreter/special.ts';
-import { CpuState, NEAR, NEAR_BYTES, OFFSETS_BYTES, Record32, VEC, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
+import { CODE_TABLE_BYTES, CpuState, NEAR, OFFSETS_BYTES, Record32, VEC, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
 import { SharedPages } from './shared-pages.ts';
 
 const PAGE = 4096;
-/** Of an offset table with its near table. */
-const TABLE_BYTES = OFFSETS_BYTES + NEAR_BYTES;
-/** These and the link to those made before them (AreaHeader.code_tables), aligned as records are. */
-const LINKED_TABLE_BYTES = TABLE_BYTES + Record32.size;
+/** A page's tables and the link to those made before them (AreaHeader.code_tables), aligned as records are. */
+const LINKED_TABLE_BYTES = CODE_TABLE_BYTES + Record32.size;
 /** Room at the start of the arena for the records of a single step. */
 const STEP_BYTES = 4 * Record32.size;
 /** Writes beside the code of a frame before its decoded code is dropped as a whole (data shares the page). */
@@ -134,8 +132,8 @@ export class CodeCache {
     this.next += LINKED_TABLE_BYTES;
     // What has never been used is zero: only what will be used of it is touched, which counts where the host's page faults are dear.
     const used = this.i32[this.arenaUsed] >>> 0;
-    if (table < used) this.u8.fill(0, table, Math.min(table + TABLE_BYTES, used));
-    this.i32[(table + TABLE_BYTES) >>> 2] = this.i32[this.newestTable];
+    if (table < used) this.u8.fill(0, table, Math.min(table + CODE_TABLE_BYTES, used));
+    this.i32[(table + CODE_TABLE_BYTES) >>> 2] = this.i32[this.newestTable];
     this.i32[this.newestTable] = table;
     this.stats.pages++;
     return table;
@@ -224,7 +222,7 @@ export class CodeCache {
       const rec = this.i32[t + o] >>> 0;
       if (rec) this.stale(rec);
     }
-    this.i32.fill(0, t, t + TABLE_BYTES / 4);
+    this.i32.fill(0, t, t + CODE_TABLE_BYTES / 4);
     this.leave(page.mfn, page.mode);
   }
 

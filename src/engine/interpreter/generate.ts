@@ -393,8 +393,8 @@ function emitJump(
 }
 
 /**
- * If the execute TLB has the page of the linear address in local `target`: `found` with the record (or 0) in local rec. Uses
- * locals e and n. Looked for first among the places of the page that were found last (the near table, state.ts), which has a cache line for
+ * If the execute TLB has the page of the linear address in local `target`: `found` with the record (or 0) in local rec, and its page's
+ * offset table in e, which `mapped` has before it is looked into. Uses local n. Looked for first among the places of the page that were found last (the near table, state.ts), which has a cache line for
  * 256 bytes of code where the offset table has one for 16.
  */
 function emitFindRecord(
@@ -403,12 +403,15 @@ function emitFindRecord(
   target: number,
   { e, n, rec }: Record<'e' | 'n' | 'rec', number>,
   found: () => void,
+  mapped = () => {},
 ): void {
   const offset = () => f.get(target).op('i32.wrap_i64').i32(4095).op('i32.and');
   emitTlbEntry(f, cpu, 'xtlb', target).tee(e).mem('i64.load', XtlbEntry.off.tag);
   f.get(target).i64(-4096n).op('i64.and').op('i64.eq').if();
-  f.get(e).mem('i32.load', XtlbEntry.off.code).tee(e);
-  f.get(target)
+  f.get(e).mem('i32.load', XtlbEntry.off.code).set(e);
+  mapped();
+  f.get(e)
+    .get(target)
     .op('i32.wrap_i64')
     .i32(Math.log2(NEAR / 4))
     .op('i32.shr_u')
@@ -506,17 +509,16 @@ function emitShared(
       f.get(1).get(target).i64(-4096n).op('i64.and').mem('i64.store', off.page);
       f.get(rec).get(1).get(left).get(rec).op('i32.add').get(rec).mem('i32.load').returnCallIndirect(rt.handlerType);
     };
-    emitTlbEntry(f, 1, 'xtlb', target).tee(e).mem('i64.load', XtlbEntry.off.tag);
-    f.get(target).i64(-4096n).op('i64.and').op('i64.eq').if();
-    f.get(e).mem('i32.load', XtlbEntry.off.code).get(0).mem('i32.load', FAR.code).op('i32.eq').if();
-    f.get(0).mem('i32.load', FAR.rec).set(rec);
-    dispatch();
-    f.end();
-    f.end();
-    emitFindRecord(f, 1, target, find, () => {
+    const link = () => {
       f.get(rec).if();
       f.get(0).get(rec).mem('i32.store', FAR.rec);
       f.get(0).get(e).mem('i32.store', FAR.code);
+      dispatch();
+      f.end();
+    };
+    emitFindRecord(f, 1, target, find, link, () => {
+      f.get(e).get(0).mem('i32.load', FAR.code).op('i32.eq').if();
+      f.get(0).mem('i32.load', FAR.rec).set(rec);
       dispatch();
       f.end();
     });

@@ -7,7 +7,6 @@ export * from './hvm/control';
 export { hvm_inject, hvm_syscall, hvm_sysret } from './hvm/events';
 export { hvm_lgdt, hvm_lidt, hvm_lldt, hvm_ltr } from './hvm/tables';
 export * from './intmul';
-export { jumps_reset } from './jumps';
 export * from './mmu';
 export { lar, load_segment, lsl, verr, verw } from './segment';
 export * from './simd';

@@ -1,5 +1,5 @@
 /** The jump caches (src/engine/jump-cache.ts): what is forgotten with the execute TLB, or with translations. */
-import { AreaHeader, CpuState, JUMP_PAGES, JUMPS_PER_PAGE, JumpEntry, TLB_CONTEXTS, TlbContext } from '../../../build/abi/engine';
+import { AreaHeader, CpuState, JUMP_PAGES, JUMPS_PER_PAGE, JumpEntry } from '../../../build/abi/engine';
 import { area } from './percpu';
 
 const PAGE_BYTES: u32 = JUMPS_PER_PAGE * <u32>JumpEntry.SIZE;
@@ -37,12 +37,4 @@ export function forget_jumps(context: u32, page: u64): void {
 /** The entry for address 0 has another target, which does not belong there. */
 @inline function bar_zero(cache: u32): void {
   store<u64>(cache, 1, JumpEntry.target);
-}
-
-/** Forget all jumps: a translation has been removed, or all decoded code. What has not been used since it was cleared has none. */
-export function jumps_reset(): void {
-  const contexts = load<u32>(area, AreaHeader.contexts);
-  for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
-    if (load<u32>(contexts + i * <u32>TlbContext.SIZE, TlbContext.dirty)) clear_jumps(i);
-  }
 }

@@ -12,7 +12,7 @@
 import {
   AreaHeader, CpuState, EXIT, NON_CANONICAL, RENDEZVOUS, TLB_CONTEXTS, TLB_ENTRIES, TLB_INVALID, TlbContext, TlbEntry, VEC, XTLB_ENTRIES, XtlbEntry,
 } from '../../../build/abi/engine';
-import { clear_jumps, copy_jumps, forget_jumps, jumps_reset, select_jumps } from './jumps';
+import { clear_jumps, copy_jumps, forget_jumps, select_jumps } from './jumps';
 import { hvm_walk } from './hvm/paging';
 import { WALK_LATER, WALK_NPF, area, setArea, walk_done, walk_error, walk_failed, walk_page, walk_rights, walk_shift } from './percpu';
 import { A, ADDR, D, G, NX, P, PS, RW, US } from './pte';
@@ -72,6 +72,11 @@ export function tlb_reset(): void {
   return load<u32>(area, AreaHeader.contexts) + i * <u32>TlbContext.SIZE;
 }
 
+/** It has been emptied, and not been used since. */
+@inline function is_clean(i: u32): bool {
+  return load<u32>(context_at(i), TlbContext.dirty) == 0;
+}
+
 /** Forget the decoded code of the frame. Not from within guest code. */
 export function code_forget(mfn: u32): void {
   decoder_forget(mfn);
@@ -111,8 +116,8 @@ function forget_exec(context: u32, page: u64): void {
 }
 
 function clear_context(i: u32): void {
+  if (is_clean(i)) return;
   const c = context_at(i);
-  if (!load<u32>(c, TlbContext.dirty)) return;
   store<u32>(c, i == load<u32>(area, AreaHeader.current) ? 1 : 0, TlbContext.dirty);
   store<u64>(c, 0, TlbContext.large);
   store<u64>(c, 0, TlbContext.huge);
@@ -355,7 +360,7 @@ export function tlb_drop_writable(mfn: u32): void {
     if (load<u32>(e, TlbEntry.mfn) == mfn) forget_write(e);
   } else {
     for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
-      if (!load<u32>(context_at(i), TlbContext.dirty)) continue;
+      if (is_clean(i)) continue;
       const from = load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES;
       for (let p = from; p < from + TLB_BYTES; p += <u32>TlbEntry.SIZE) {
         if (load<u32>(p, TlbEntry.mfn) == mfn) forget_write(p);
@@ -363,6 +368,11 @@ export function tlb_drop_writable(mfn: u32): void {
     }
   }
   store<u32>(slot, 0);
+}
+
+/** Forget all jumps: a translation has been removed, or all decoded code. */
+export function jumps_reset(): void {
+  for (let i: u32 = 0; i < TLB_CONTEXTS; i++) if (!is_clean(i)) clear_jumps(i);
 }
 
 /** Forget every execute translation in every context (all decoded code is being dropped). */
@@ -378,7 +388,7 @@ export function xtlb_reset(): void {
 export function xtlb_forget_frame(mfn: u32): void {
   store<u32>(code_map_slot(mfn), 0);
   for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
-    if (!load<u32>(context_at(i), TlbContext.dirty)) continue;
+    if (is_clean(i)) continue;
     const from = load<u32>(area, AreaHeader.xtlbs) + i * XTLB_BYTES;
     for (let p = from; p < from + XTLB_BYTES; p += <u32>XtlbEntry.SIZE) {
       const tag = load<u64>(p, XtlbEntry.tag);
