@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { touched } from '../src/dom0/toolstack/touched.ts';
 
 export interface Part {
   readonly name: string;
@@ -25,9 +26,6 @@ interface Stamp {
   /** As `look` found all of them when their content was last compared. */
   readonly seen?: string;
 }
-
-/** So long after a change another one may have the same time, on file systems with coarse clocks. */
-const SETTLED_MS = 2000;
 
 /** Builds of a part whose inputs change meanwhile, before it is left as it is: the next build goes on. */
 const ATTEMPTS = 3;
@@ -50,18 +48,14 @@ function digest(root: string, paths: readonly string[]): string {
   return found ? h.digest('hex') : '';
 }
 
-/**
- * What changes whenever a file does (its times cannot be set back: ctime), without reading any. `settled`: none of them changed
- * just now.
- */
+/** As `touched`, of all files of a part: `settled` if each of them is. */
 function look(root: string, part: Part, key: string): { readonly seen: string; readonly settled: boolean } {
   const h = createHash('sha256').update(key);
-  const recent = BigInt(Date.now() - SETTLED_MS) * 1_000_000n;
   let settled = true;
   for (const file of [...part.inputs, ...part.outputs].flatMap((p) => [...files(join(root, p))])) {
-    const { dev, ino, size, mtimeNs, ctimeNs } = statSync(file, { bigint: true });
-    if (ctimeNs > recent || mtimeNs > recent) settled = false;
-    h.update([file.slice(root.length), dev, ino, size, mtimeNs, ctimeNs, ''].join('\0'));
+    const found = touched(statSync(file, { bigint: true }));
+    settled &&= found.settled;
+    h.update([file.slice(root.length), found.state, ''].join('\0'));
   }
   return { seen: h.digest('hex'), settled };
 }

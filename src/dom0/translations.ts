@@ -12,10 +12,9 @@ import { SAVED_LIMIT } from '../engine/translator/saved.ts';
 import { askForHugePages } from '../machine/huge-pages.ts';
 import { engineFingerprint } from '../machine/parts.ts';
 
-/** Fingerprint, CRC-32 (u32), and so that what follows is aligned, nothing. */
+/** Fingerprint, at CRC the sum (u32), and so that what follows is aligned, nothing. */
 const HEADER = 64;
 const CRC = 32;
-const FINGERPRINT_BYTES = 32;
 
 /** What a host needs of it. */
 export interface TranslationStore {
@@ -38,8 +37,7 @@ export class TranslationFile implements TranslationStore {
   /** In shared memory, as each thread wants it. */
   load(): Uint8Array {
     const bytes = this.read();
-    if (bytes.length < HEADER || Buffer.compare(bytes.subarray(0, FINGERPRINT_BYTES), this.fingerprint) !== 0)
-      return NOTHING;
+    if (bytes.length < HEADER || Buffer.compare(bytes.subarray(0, CRC), this.fingerprint) !== 0) return NOTHING;
     const content = bytes.subarray(HEADER);
     const sum = new DataView(bytes.buffer).getUint32(CRC, true);
     return sum === crc32(content) ? content : NOTHING;

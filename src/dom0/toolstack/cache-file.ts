@@ -60,7 +60,7 @@ export class CacheFile {
   }
 
   /** The file, if it is there and has the content of that hash, as `contentOf` says. */
-  static open(path: string, hash: string, contentOf: (fd: number) => Content = hashOf): CacheFile | undefined {
+  static open(path: string, hash: string, contentOf: (fd: number) => Content): CacheFile | undefined {
     return CacheFile.#open(path, (fd, state) => {
       const found = contentOf(fd);
       return found.hash === hash && stateOf(fd) === state ? { path, hash, size: found.size, state } : undefined;

@@ -8,11 +8,9 @@ import { homedir } from 'node:os';
 import { dirname, isAbsolute, join } from 'node:path';
 import { CacheFile, type Content, hashOf } from './cache-file.ts';
 import { ToolstackError } from './error.ts';
+import { touched } from './touched.ts';
 
 export const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
-
-/** So long after a change another one may have the same time, on file systems with coarse clocks. */
-const SETTLED_MS = 2000n;
 
 export class Cache {
   readonly dir: string;
@@ -34,12 +32,10 @@ export class Cache {
     const status = fstatSync(fd, { bigint: true });
     // What a device holds changes without it.
     if (!status.isFile()) return hashOf(fd);
-    const { dev, ino, size, mtimeNs, ctimeNs } = status;
-    const seen = [size, mtimeNs, ctimeNs].join(' ');
-    const name = `hash-${dev}-${ino}`;
+    const { state: seen, settled } = touched(status);
+    const name = `hash-${status.dev}-${status.ino}`;
     const known = this.#recall(name) as Partial<Record<'seen' | 'hash', unknown>> | null | undefined;
-    if (known?.seen === seen && typeof known.hash === 'string') return { hash: known.hash, size: Number(size) };
-    const settled = ctimeNs < (BigInt(Date.now()) - SETTLED_MS) * 1_000_000n;
+    if (known?.seen === seen && typeof known.hash === 'string') return { hash: known.hash, size: Number(status.size) };
     const found = hashOf(fd);
     if (settled) this.#remember(name, { seen, hash: found.hash });
     return found;
