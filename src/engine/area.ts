@@ -25,10 +25,28 @@ export const TlbContext = struct('TlbContext', [
   ['large', 'u64'],
   /** The same of 1 GiB: bit (va >> 30) & 31. */
   ['huge', 'u64'],
-  /** It may hold translations. */
-  ['dirty', 'u32'],
+  /** CONTEXT. */
+  ['state', 'u32'],
   ['pad', 'u32'],
 ]);
+
+/**
+ * What a context's TLBs hold: it has never been used, and they are zeros as yet; no translation, and each entry says so; or translations,
+ * at entries whose bit is set (TLB_BITS).
+ */
+export const CONTEXT = { RAW: 0, EMPTY: 1, USED: 2 } as const;
+
+/**
+ * A bit for each entry of a context, in this order: data TLB entries that may be in use, those of them that are not from global pages, and the
+ * same for the execute TLBs (of both modes, one after the other). Offsets in bytes.
+ */
+export const TLB_BITS = {
+  DATA: 0,
+  DATA_LOCAL: TLB_ENTRIES / 8,
+  EXEC: (TLB_ENTRIES / 8) * 2,
+  EXEC_LOCAL: (TLB_ENTRIES / 8) * 2 + (XTLB_ENTRIES / 8) * 2,
+  BYTES: (TLB_ENTRIES / 8) * 2 + (XTLB_ENTRIES / 8) * 4,
+} as const;
 
 export const AreaHeader = struct('AreaHeader', [
   /** This pCPU's bit among the code owners. */
@@ -41,8 +59,8 @@ export const AreaHeader = struct('AreaHeader', [
   ['contexts', 'u32'],
   ['tlbs', 'u32'],
   ['xtlbs', 'u32'],
-  /** Address of a bit for each entry of the execute TLBs: from a global page. */
-  ['xglobals', 'u32'],
+  /** Address of the first context's TLB_BITS. */
+  ['tlb_bits', 'u32'],
   /** Address of the first context's jump cache. */
   ['jumps', 'u32'],
   /** u32 per machine frame: address of the one TlbEntry with a live write tag for it, 0 none, 1 several. */
@@ -70,7 +88,7 @@ export interface AreaLayout {
   readonly contexts: number;
   readonly tlbs: number;
   readonly xtlbs: number;
-  readonly xglobals: number;
+  readonly tlbBits: number;
   readonly jumps: number;
   readonly writeMap: number;
   readonly codeMap: number;
@@ -104,12 +122,12 @@ export function areaLayout(base: number, frames: number, arenaSize = ARENA_SIZE)
   const contexts = take(TLB_CONTEXTS * TlbContext.size);
   const tlbs = take(TLB_CONTEXTS * TLB_ENTRIES * TlbEntry.size);
   const xtlbs = take(TLB_CONTEXTS * 2 * XTLB_ENTRIES * XtlbEntry.size);
-  const xglobals = take((TLB_CONTEXTS * 2 * XTLB_ENTRIES) / 8);
+  const tlbBits = take(TLB_CONTEXTS * TLB_BITS.BYTES);
   const jumps = take(TLB_CONTEXTS * JUMP_PAGES * JUMPS_PER_PAGE * JumpEntry.size);
   const writeMap = take(frames * 4);
   const codeMap = take(frames * 4);
   const decoder = take(DECODER_BYTES);
   const arena = take(arenaSize);
-  const tables = { contexts, tlbs, xtlbs, xglobals, jumps, writeMap, codeMap, decoder };
+  const tables = { contexts, tlbs, xtlbs, tlbBits, jumps, writeMap, codeMap, decoder };
   return { base, size: at - base, ...tables, arena, arenaEnd: at };
 }

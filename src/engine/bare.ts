@@ -37,7 +37,7 @@ export function prepareArea(
   set('contexts', l.contexts);
   set('tlbs', l.tlbs);
   set('xtlbs', l.xtlbs);
-  set('xglobals', l.xglobals);
+  set('tlb_bits', l.tlbBits);
   set('jumps', l.jumps);
   set('write_map', l.writeMap);
   set('code_map', l.codeMap);

@@ -154,6 +154,8 @@ export const CpuState = struct(
     /** TLB contexts that the kernel and user mode had last (a hint). */
     ['kernel_context', 'u32'],
     ['user_context', 'u32'],
+    /** Non-zero: nothing answers at any port. What `in` reads is ones then, without an exit; `out` leaves guest code as ever. */
+    ['no_ports', 'u32'],
     /** Of EXIT.NPF: the guest-physical address. */
     ['exit_gpa', 'u64'],
   ],
@@ -167,9 +169,7 @@ export const TlbEntry = struct('TlbEntry', [
   /** host address = (u32)linear + addend (mod 2^32). */
   ['addend', 'u32'],
   ['mfn', 'u32'],
-  /** Non-zero: from a global page, which stays when CR3 is loaded. */
-  ['global', 'u32'],
-  ['pad', 'u32'],
+  ['pad', 'u64'],
 ]);
 
 /** One execute-TLB entry, its tag a page address or TLB_INVALID. `code` is the machine address of the frame's offset table (u32[4096], record address or 0). */
@@ -191,7 +191,7 @@ export const CODE_TABLE_BYTES = OFFSETS_BYTES + NEAR_BYTES;
 
 /** Entries of each TLB (powers of two). One entry a page, at its place: what a guest uses at a time has to fit without two pages for one place. */
 export const TLB_ENTRIES = 4096;
-export const XTLB_ENTRIES = 1024;
+export const XTLB_ENTRIES = 4096;
 /** A tag no page address equals. */
 export const TLB_INVALID = 1n;
 

@@ -11,6 +11,7 @@ import {
   P2M_R,
   P2M_W,
   SEG,
+  TLB_ENTRIES,
   VEC,
 } from '../../src/engine/state.ts';
 import { PTE, Sandbox } from './sandbox.ts';
@@ -316,6 +317,24 @@ describe.each([
         code.length,
       ]);
     });
+    it.each([
+      ['in al, 0x42', [0xe4, 0x42], 0x1234_5678_9abc_deffn],
+      ['in ax, dx', [0x66, 0xed], 0x1234_5678_9abc_ffffn],
+      ['in eax, dx', [0xed], 0xffff_ffffn],
+      ['in eax, dx with REX.W', [0x48, 0xed], 0xffff_ffffn],
+    ])('%s is all ones where nothing answers at any port', (_, code, rax) => {
+      s.set32('no_ports', 1);
+      s.setGpr(GPR.RAX, 0x1234_5678_9abc_def0n);
+      expect(run([...code, 0xf4])).toBe(EXIT.HLT);
+      expect(s.gpr(GPR.RAX)).toBe(rax);
+      expect([run([0xe6, 0xe9]), exit().vector]).toEqual([EXIT.IO, 0xe9]);
+      level(3);
+      expect([run(code, USER), exit().vector]).toEqual([EXIT.EXCEPTION, VEC.GP]);
+    });
+    it('with REX.W a port has four bytes', () => {
+      expect([run([0x48, 0xed]), exit().error]).toEqual([EXIT.IO, 4 | IO_IN]);
+      expect([run([0x48, 0xef]), exit().error]).toEqual([EXIT.IO, 4]);
+    });
     it('ports at CPL 3 go by the bitmap of the TSS', () => {
       level(3);
       s.poke(TSS + 102n, [0x68, 0]);
@@ -570,6 +589,92 @@ describe.each([
       expect(run(toCr3)).toBe(EXIT.HLT);
       fill(global);
       expect(faults(toCr3)).toBe(true);
+    });
+    describe('many pages, some global, some in one place of the TLBs', () => {
+      const pages = [0x1000_0000n, 0x1003_f000n, 0x1004_0000n, 0x107f_f000n, 0x2000_0000n, 0x2003_f000n, 0x3000_0000n];
+      const place = (va: bigint) => (va >> 12n) & BigInt(TLB_ENTRIES - 1);
+      const CODE_AT = 0x100n;
+      let entries: Map<bigint, bigint>;
+      /** Those that the TLBs have, for data and code: global or not. */
+      let known: Map<bigint, boolean>;
+      beforeEach(() => {
+        s.set64('cr4', 0x206a0n);
+        known = new Map();
+        entries = new Map(
+          pages.map((va, i) => {
+            s.map(va, KERNEL);
+            // No two alike, as frames with the same code have it in common until one is written to.
+            s.poke(va + CODE_AT, [hlt, i]);
+            const entry = s.view.getBigUint64(s.pte(va), true);
+            s.view.setBigUint64(s.pte(va), 0n, true);
+            return [va, entry];
+          }),
+        );
+        s.call('tlb_flush_domain', 1);
+      });
+      /** The TLBs get the page, which then is not mapped any more. */
+      function use(va: bigint, global: boolean): void {
+        s.view.setBigUint64(s.pte(va), entries.get(va)! | (global ? 0x100n : 0n), true);
+        s.setGpr(GPR.RBX, va);
+        expect([run([...load, ...mov]), s.run(va + CODE_AT)]).toEqual([EXIT.HLT, EXIT.HLT]);
+        s.view.setBigUint64(s.pte(va), 0n, true);
+        for (const other of pages) if (place(other) === place(va)) known.delete(other);
+        known.set(va, global);
+      }
+      function loadCr3(pcid: bigint): void {
+        s.setGpr(GPR.RCX, BigInt(s.root) | pcid);
+        expect(run([0x0f, 0x22, 0xd9])).toBe(EXIT.HLT);
+        for (const [va, global] of known) if (!global) known.delete(va);
+      }
+      const look = (va: bigint) => {
+        s.setGpr(GPR.RBX, va);
+        return [run(load), s.run(va + CODE_AT)].map((x) => x === EXIT.HLT);
+      };
+      it('a load of CR3 keeps the global ones alone', () => {
+        let x = 20;
+        const rnd = (n: number) => {
+          x = (Math.imul(x, 1103515245) + 12345) >>> 0;
+          return (x >>> 16) % n;
+        };
+        for (let i = 0; i < 300; i++) {
+          const va = pages[rnd(pages.length)];
+          if (!known.has(va)) use(va, rnd(2) === 1);
+          if (rnd(3) === 0) loadCr3(0n);
+          const found = pages.map(look);
+          expect([i, found]).toEqual([i, pages.map((va) => [known.has(va), known.has(va)])]);
+        }
+      });
+      it('a new address space has the global ones alone, and what it forgets the old one still has', () => {
+        for (const va of pages) use(va, va !== pages[1] && va !== pages[5]);
+        const before = pages.filter((va) => known.has(va));
+        loadCr3(3n);
+        expect(pages.map(look)).toEqual(pages.map((va) => [known.has(va), known.has(va)]));
+        expect(known.size).toBe(before.length - 1);
+        loadCr3(3n);
+        expect(pages.map(look)).toEqual(pages.map((va) => [known.has(va), known.has(va)]));
+        // Back, without forgetting.
+        s.setGpr(GPR.RCX, BigInt(s.root) | (1n << 63n));
+        expect(run([0x0f, 0x22, 0xd9])).toBe(EXIT.HLT);
+        expect(pages.map(look)).toEqual(pages.map((va) => [before.includes(va), before.includes(va)]));
+      });
+      it('none is left after all were forgotten', () => {
+        for (const forget of ['tlb_reset', 'xtlb_reset'] as const) {
+          for (const va of pages) use(va, true);
+          s.call(forget);
+          if (forget === 'tlb_reset') {
+            s.call('hvm_enter', s.cpu);
+            expect(pages.map(look)).toEqual(pages.map(() => [false, false]));
+          } else expect(pages.map((va) => look(va)[1])).toEqual(pages.map(() => false));
+        }
+      });
+    });
+    it('EFER has automatic IBRS, and no bit beyond what there is', () => {
+      s.setGpr(GPR.RCX, 0xc000_0080n);
+      s.setGpr(GPR.RAX, 0x20_0d01n);
+      s.setGpr(GPR.RDX, 0n);
+      expect([run([0x0f, 0x30]), s.get64('efer')]).toEqual([EXIT.HLT, 0x20_0d01n]);
+      s.setGpr(GPR.RAX, 0x40_0d01n);
+      expect([run([0x0f, 0x30]), exit().vector]).toEqual([EXIT.EXCEPTION, VEC.GP]);
     });
     it('invpcid with reserved bits in its descriptor is #GP, whatever it asks for', () => {
       s.map(DATA, KERNEL);

@@ -1,6 +1,6 @@
 /** Jumps from region to region through the jump cache (src/engine/jump-cache.ts): never to what is no longer there. */
 import { describe, expect, it } from 'vitest';
-import { GPR, JUMP_PAGES, JUMPS_PER_PAGE, JumpEntry } from '../../src/engine/state.ts';
+import { GPR, JUMP_PAGES, JUMPS_PER_PAGE, JumpEntry, XTLB_ENTRIES } from '../../src/engine/state.ts';
 import { Sandbox } from './sandbox.ts';
 
 const CODE = 0x400000n;
@@ -96,7 +96,7 @@ describe('the jump cache', () => {
 
   it('forgets a page whose place in the execute TLB another one takes', () => {
     const s = turn(prepare(), 20);
-    const alias = FAR + 1024n * 4096n;
+    const alias = FAR + BigInt(XTLB_ENTRIES) * 4096n;
     s.map(alias);
     s.poke(alias, INC_EDX);
     turn(s, 20, alias);

@@ -269,7 +269,8 @@ describe('contexts', () => {
       expect([bad, load(bad)]).toEqual([bad, -ERRNO.EINVAL]);
       expect(new DomainState(m, g.domid).onlineVcpus).toBe(0);
     }
-    expect(load(LONG)).toBe(0);
+    // With automatic IBRS, too.
+    expect(load({ ...LONG, msr_efer: 0x20_0501 })).toBe(0);
   });
   test('that are none are refused', () => {
     const cpu: Rec = [HVM_SAVE.CPU, HvmHwCpu, PVH];
@@ -615,6 +616,9 @@ describe('other ways out of guest code', () => {
       expect((yield* cpuid(1))[2] & (1 << 27)).toBe(1 << 27);
       expect((yield* cpuid(7))[1] & 0x401).toBe(0x401);
       expect((yield* cpuid(0x8000_0001))[3] & (1 << 26)).toBe(1 << 26);
+      expect((yield* cpuid(0x8000_0000))[0]).toBe(0x8000_0021);
+      // Automatic IBRS, which a PV guest could not switch on.
+      expect((yield* cpuid(0x8000_0021))[0]).toBe(1 << 8);
     });
   });
   test('MSRs', () => {

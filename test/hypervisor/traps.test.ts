@@ -269,6 +269,10 @@ describe('emulated instructions', () => {
       t.setReg(GPR.RAX, 1n);
       yield* emulate(forced, EXIT.EXCEPTION, VEC.UD);
       expect((t.reg(GPR.RCX) >> 27n) & 1n).toBe(1n);
+      // No automatic IBRS: EFER is the hypervisor's.
+      t.setReg(GPR.RAX, 0x8000_0021n);
+      yield* emulate(forced, EXIT.EXCEPTION, VEC.UD);
+      expect(t.reg(GPR.RAX)).toBe(0n);
     });
   });
 

@@ -10,7 +10,8 @@
  * others drop the code, or their write tags, and the instruction is executed again.
  */
 import {
-  AreaHeader, CpuState, EXIT, NON_CANONICAL, RENDEZVOUS, TLB_CONTEXTS, TLB_ENTRIES, TLB_INVALID, TlbContext, TlbEntry, VEC, XTLB_ENTRIES, XtlbEntry,
+  AreaHeader, CONTEXT, CpuState, EXIT, NON_CANONICAL, RENDEZVOUS, TLB_BITS, TLB_CONTEXTS, TLB_ENTRIES, TLB_INVALID, TlbContext, TlbEntry, VEC,
+  XTLB_ENTRIES, XtlbEntry,
 } from '../../../build/abi/engine';
 import { clear_jumps, copy_jumps, forget_jumps, select_jumps } from './jumps';
 import { hvm_walk } from './hvm/paging';
@@ -41,8 +42,9 @@ const TLB_BYTES: u32 = TLB_ENTRIES * <u32>TlbEntry.SIZE;
 /** A context has an execute TLB for each mode: code is decoded per mode. */
 const XTLB_MODE_BYTES: u32 = XTLB_ENTRIES * <u32>XtlbEntry.SIZE;
 const XTLB_BYTES: u32 = XTLB_MODE_BYTES * 2;
-/** Bits among AreaHeader.xglobals of a context. */
-const GLOBAL_BYTES: u32 = XTLB_ENTRIES * 2 / 8;
+/** Bytes of one of a context's maps of bits (TLB_BITS). */
+const DATA_BITS: u32 = TLB_BITS.DATA_LOCAL - TLB_BITS.DATA;
+const EXEC_BITS: u32 = TLB_BITS.EXEC_LOCAL - TLB_BITS.EXEC;
 /** Bits of an HVM context's key besides the PCID. */
 const KEY_BUT_PCID: u32 = 0xffff_c003;
 /** write_map: several entries have a write tag for the frame. */
@@ -54,17 +56,25 @@ export function mmu_init(base: u32): void {
   tlb_reset();
 }
 
-/** Forget every translation in every context. */
+/** Forget every translation in every context, and whose they were. */
 export function tlb_reset(): void {
-  const contexts = load<u32>(area, AreaHeader.contexts);
   const write_map = load<u32>(area, AreaHeader.write_map);
-  const from = load<u32>(area, AreaHeader.tlbs);
-  const to = from + TLB_CONTEXTS * TLB_BYTES;
-  for (let e = from; e < to; e += <u32>TlbEntry.SIZE) atomic.store<u32>(write_map + (load<u32>(e, TlbEntry.mfn) << 2), 0);
-  memory.fill(contexts, 0, TLB_CONTEXTS * <u32>TlbContext.SIZE);
   for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
-    store<u32>(context_at(i), 1, TlbContext.dirty);
-    clear_context(i);
+    const c = context_at(i);
+    if (is_used(i)) {
+      const tlb = tlb_of(i);
+      const bits = bits_of(i) + TLB_BITS.DATA;
+      for (let w: u32 = 0; w < DATA_BITS; w += 8) {
+        for (let x = load<u64>(bits + w); x != 0; x &= x - 1) {
+          atomic.store<u32>(write_map + (load<u32>(tlb + nth(w, x) * <u32>TlbEntry.SIZE, TlbEntry.mfn) << 2), 0);
+        }
+      }
+      clear_context(i);
+    }
+    store<u32>(c, 0, TlbContext.domain);
+    store<u32>(c, 0, TlbContext.root);
+    store<u32>(c, 0, TlbContext.generation);
+    store<u32>(c, 0, TlbContext.used);
   }
 }
 
@@ -72,9 +82,34 @@ export function tlb_reset(): void {
   return load<u32>(area, AreaHeader.contexts) + i * <u32>TlbContext.SIZE;
 }
 
-/** It has been emptied, and not been used since. */
-@inline function is_clean(i: u32): bool {
-  return load<u32>(context_at(i), TlbContext.dirty) == 0;
+/** It may hold translations. */
+@inline function is_used(i: u32): bool {
+  return load<u32>(context_at(i), TlbContext.state) == CONTEXT.USED;
+}
+
+@inline function tlb_of(i: u32): u32 {
+  return load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES;
+}
+@inline function xtlb_of(i: u32): u32 {
+  return load<u32>(area, AreaHeader.xtlbs) + i * XTLB_BYTES;
+}
+
+/** A context's TLB_BITS: emptying it, or keeping what is global of it, looks at what these say and at nothing else. */
+@inline function bits_of(i: u32): u32 {
+  return load<u32>(area, AreaHeader.tlb_bits) + i * TLB_BITS.BYTES;
+}
+/** Number of the entry that the lowest bit of x, the word at byte `w` of a map, stands for. */
+@inline function nth(w: u32, x: u64): u32 {
+  return (w << 3) + <u32>ctz<u64>(x);
+}
+
+/** Entry n has been filled, from a global page or not: its bits in the maps `bits`, and `local` bytes behind it. */
+@inline function note_filled(bits: u32, local: u32, n: u32, global: bool): void {
+  const at = bits + (n >> 3 & ~7);
+  const bit: u64 = (<u64>1) << (n & 63);
+  store<u64>(at, load<u64>(at) | bit);
+  const own = load<u64>(at + local);
+  store<u64>(at + local, global ? own & ~bit : own | bit);
 }
 
 /** Forget the decoded code of the frame. Not from within guest code. */
@@ -116,21 +151,37 @@ function forget_exec(context: u32, page: u64): void {
 }
 
 function clear_context(i: u32): void {
-  if (is_clean(i)) return;
   const c = context_at(i);
-  store<u32>(c, i == load<u32>(area, AreaHeader.current) ? 1 : 0, TlbContext.dirty);
+  const state = load<u32>(c, TlbContext.state);
+  if (state == CONTEXT.EMPTY) return;
+  store<u32>(c, i == load<u32>(area, AreaHeader.current) && state == CONTEXT.USED ? CONTEXT.USED : CONTEXT.EMPTY, TlbContext.state);
   store<u64>(c, 0, TlbContext.large);
   store<u64>(c, 0, TlbContext.huge);
-  const tlb = load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES;
-  let page: u64 = 0;
-  for (let e = tlb; e < tlb + TLB_BYTES; e += <u32>TlbEntry.SIZE) {
-    store<u64>(e, no_page(page), TlbEntry.rtag);
-    store<u64>(e, no_page(page), TlbEntry.wtag);
-    page += 4096;
-  }
-  const xtlb = load<u32>(area, AreaHeader.xtlbs) + i * XTLB_BYTES;
-  for (let e = xtlb; e < xtlb + XTLB_BYTES; e += <u32>XtlbEntry.SIZE) store<u64>(e, TLB_INVALID, XtlbEntry.tag);
   clear_jumps(i);
+  const tlb = tlb_of(i);
+  const xtlb = xtlb_of(i);
+  if (state == CONTEXT.RAW) {
+    for (let n: u32 = 0; n < TLB_ENTRIES; n++) no_data(tlb + n * <u32>TlbEntry.SIZE, <u64>n << 12);
+    for (let e = xtlb; e < xtlb + XTLB_BYTES; e += <u32>XtlbEntry.SIZE) store<u64>(e, TLB_INVALID, XtlbEntry.tag);
+    return;
+  }
+  const bits = bits_of(i);
+  for (let w: u32 = 0; w < DATA_BITS; w += 8) {
+    for (let x = load<u64>(bits + w, TLB_BITS.DATA); x != 0; x &= x - 1) {
+      const n = nth(w, x);
+      no_data(tlb + n * <u32>TlbEntry.SIZE, <u64>n << 12);
+    }
+  }
+  for (let w: u32 = 0; w < EXEC_BITS; w += 8) {
+    for (let x = load<u64>(bits + w, TLB_BITS.EXEC); x != 0; x &= x - 1) store<u64>(xtlb + nth(w, x) * <u32>XtlbEntry.SIZE, TLB_INVALID, XtlbEntry.tag);
+  }
+  memory.fill(bits, 0, TLB_BITS.BYTES);
+}
+
+/** The data TLB's entry at `e` has no translation any more: `page` is one that might stand there. */
+@inline function no_data(e: u32, page: u64): void {
+  store<u64>(e, no_page(page), TlbEntry.rtag);
+  store<u64>(e, no_page(page), TlbEntry.wtag);
 }
 
 /**
@@ -144,51 +195,69 @@ export function tlb_switch(cpu: usize, root: u32, generation: u32): void {
 
 /** Forgets a context's translations but those from global pages. */
 function keep_globals(i: u32): void {
-  const tlb = load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES;
-  for (let e = tlb; e < tlb + TLB_BYTES; e += <u32>TlbEntry.SIZE) {
-    const tag = load<u64>(e, TlbEntry.rtag);
-    if (load<u32>(e, TlbEntry.global) != 0 || is_no_page(tag)) continue;
-    store<u64>(e, no_page(tag), TlbEntry.rtag);
-    store<u64>(e, no_page(tag), TlbEntry.wtag);
+  const tlb = tlb_of(i);
+  const xtlb = xtlb_of(i);
+  const bits = bits_of(i);
+  for (let w: u32 = 0; w < DATA_BITS; w += 8) {
+    const local = load<u64>(bits + w, TLB_BITS.DATA_LOCAL);
+    if (local == 0) continue;
+    for (let x = local; x != 0; x &= x - 1) {
+      const n = nth(w, x);
+      no_data(tlb + n * <u32>TlbEntry.SIZE, <u64>n << 12);
+    }
+    store<u64>(bits + w, load<u64>(bits + w, TLB_BITS.DATA) & ~local, TLB_BITS.DATA);
+    store<u64>(bits + w, 0, TLB_BITS.DATA_LOCAL);
   }
-  const xtlb = load<u32>(area, AreaHeader.xtlbs) + i * XTLB_BYTES;
-  for (let e = xtlb; e < xtlb + XTLB_BYTES; e += <u32>XtlbEntry.SIZE) {
-    const tag = load<u64>(e, XtlbEntry.tag);
-    if (tag == TLB_INVALID || is_global_exec(e)) continue;
-    store<u64>(e, TLB_INVALID, XtlbEntry.tag);
-    forget_jumps(i, tag);
+  for (let w: u32 = 0; w < EXEC_BITS; w += 8) {
+    const local = load<u64>(bits + w, TLB_BITS.EXEC_LOCAL);
+    if (local == 0) continue;
+    for (let x = local; x != 0; x &= x - 1) {
+      const e = xtlb + nth(w, x) * <u32>XtlbEntry.SIZE;
+      const tag = load<u64>(e, XtlbEntry.tag);
+      if (tag == TLB_INVALID) continue;
+      store<u64>(e, TLB_INVALID, XtlbEntry.tag);
+      forget_jumps(i, tag);
+    }
+    store<u64>(bits + w, load<u64>(bits + w, TLB_BITS.EXEC) & ~local, TLB_BITS.EXEC);
+    store<u64>(bits + w, 0, TLB_BITS.EXEC_LOCAL);
   }
 }
 
 /** Context `to`, which is empty, gets what `from` has from global pages. */
 export function copy_globals(from: u32, to: u32): void {
-  const tlbs = load<u32>(area, AreaHeader.tlbs);
-  const xtlbs = load<u32>(area, AreaHeader.xtlbs);
-  const bits = load<u32>(area, AreaHeader.xglobals);
-  memory.copy(tlbs + to * TLB_BYTES, tlbs + from * TLB_BYTES, TLB_BYTES);
-  memory.copy(xtlbs + to * XTLB_BYTES, xtlbs + from * XTLB_BYTES, XTLB_BYTES);
-  memory.copy(bits + to * GLOBAL_BYTES, bits + from * GLOBAL_BYTES, GLOBAL_BYTES);
+  const write_map = load<u32>(area, AreaHeader.write_map);
+  const tlb = tlb_of(from);
+  const xtlb = xtlb_of(from);
+  const bits = bits_of(from);
+  const to_bits = bits_of(to);
+  const ahead = tlb_of(to) - tlb;
+  const xahead = xtlb_of(to) - xtlb;
+  for (let w: u32 = 0; w < DATA_BITS; w += 8) {
+    const global = load<u64>(bits + w, TLB_BITS.DATA) & ~load<u64>(bits + w, TLB_BITS.DATA_LOCAL);
+    store<u64>(to_bits + w, global, TLB_BITS.DATA);
+    for (let x = global; x != 0; x &= x - 1) {
+      const e = tlb + nth(w, x) * <u32>TlbEntry.SIZE;
+      memory.copy(e + ahead, e, <u32>TlbEntry.SIZE);
+      if (!is_no_page(load<u64>(e, TlbEntry.wtag))) store<u32>(write_map + (load<u32>(e, TlbEntry.mfn) << 2), SEVERAL);
+    }
+  }
   copy_jumps(from, to);
+  for (let w: u32 = 0; w < EXEC_BITS; w += 8) {
+    const local = load<u64>(bits + w, TLB_BITS.EXEC_LOCAL);
+    for (let x = local; x != 0; x &= x - 1) {
+      const tag = load<u64>(xtlb + nth(w, x) * <u32>XtlbEntry.SIZE, XtlbEntry.tag);
+      if (tag != TLB_INVALID) forget_jumps(to, tag);
+    }
+    const global = load<u64>(bits + w, TLB_BITS.EXEC) & ~local;
+    store<u64>(to_bits + w, global, TLB_BITS.EXEC);
+    for (let x = global; x != 0; x &= x - 1) {
+      const e = xtlb + nth(w, x) * <u32>XtlbEntry.SIZE;
+      memory.copy(e + xahead, e, <u32>XtlbEntry.SIZE);
+    }
+  }
   store<u64>(context_at(to), load<u64>(context_at(from), TlbContext.large), TlbContext.large);
   store<u64>(context_at(to), load<u64>(context_at(from), TlbContext.huge), TlbContext.huge);
-  store<u32>(context_at(to), 1, TlbContext.dirty);
-  keep_globals(to);
-  const write_map = load<u32>(area, AreaHeader.write_map);
-  const tlb = tlbs + to * TLB_BYTES;
-  for (let e = tlb; e < tlb + TLB_BYTES; e += <u32>TlbEntry.SIZE) {
-    if (!is_no_page(load<u64>(e, TlbEntry.wtag))) store<u32>(write_map + (load<u32>(e, TlbEntry.mfn) << 2), SEVERAL);
-  }
-}
-
-/** An execute-TLB entry's bit among AreaHeader.xglobals. */
-@inline function is_global_exec(e: u32): bool {
-  const n = (e - load<u32>(area, AreaHeader.xtlbs)) / <u32>XtlbEntry.SIZE;
-  return ((load<u8>(load<u32>(area, AreaHeader.xglobals) + (n >> 3)) >> (n & 7)) & 1) != 0;
-}
-@inline function set_global_exec(e: u32, global: bool): void {
-  const n = (e - load<u32>(area, AreaHeader.xtlbs)) / <u32>XtlbEntry.SIZE;
-  const at = load<u32>(area, AreaHeader.xglobals) + (n >> 3);
-  store<u8>(at, <u8>((<u32>load<u8>(at) & ~(1 << (n & 7))) | (<u32>global << (n & 7))));
+  store<u32>(context_at(to), CONTEXT.USED, TlbContext.state);
 }
 
 /** The context of (domain, root), cleared if it is not of this generation; the least recently used one if there is none. */
@@ -235,7 +304,7 @@ export function use_context(cpu: usize, i: u32): void {
   const clock = load<u32>(area, AreaHeader.clock) + 1;
   store<u32>(area, clock, AreaHeader.clock);
   store<u32>(context_at(i), clock, TlbContext.used);
-  store<u32>(context_at(i), 1, TlbContext.dirty);
+  store<u32>(context_at(i), CONTEXT.USED, TlbContext.state);
   store<u32>(area, i, AreaHeader.current);
   store<u32>(cpu, load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES, CpuState.tlb);
   select_jumps(cpu, i);
@@ -360,10 +429,14 @@ export function tlb_drop_writable(mfn: u32): void {
     if (load<u32>(e, TlbEntry.mfn) == mfn) forget_write(e);
   } else {
     for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
-      if (is_clean(i)) continue;
-      const from = load<u32>(area, AreaHeader.tlbs) + i * TLB_BYTES;
-      for (let p = from; p < from + TLB_BYTES; p += <u32>TlbEntry.SIZE) {
-        if (load<u32>(p, TlbEntry.mfn) == mfn) forget_write(p);
+      if (!is_used(i)) continue;
+      const tlb = tlb_of(i);
+      const bits = bits_of(i) + TLB_BITS.DATA;
+      for (let w: u32 = 0; w < DATA_BITS; w += 8) {
+        for (let x = load<u64>(bits + w); x != 0; x &= x - 1) {
+          const p = tlb + nth(w, x) * <u32>TlbEntry.SIZE;
+          if (load<u32>(p, TlbEntry.mfn) == mfn) forget_write(p);
+        }
       }
     }
   }
@@ -372,14 +445,19 @@ export function tlb_drop_writable(mfn: u32): void {
 
 /** Forget all jumps: a translation has been removed, or all decoded code. */
 export function jumps_reset(): void {
-  for (let i: u32 = 0; i < TLB_CONTEXTS; i++) if (!is_clean(i)) clear_jumps(i);
+  for (let i: u32 = 0; i < TLB_CONTEXTS; i++) if (is_used(i)) clear_jumps(i);
 }
 
 /** Forget every execute translation in every context (all decoded code is being dropped). */
 export function xtlb_reset(): void {
-  const from = load<u32>(area, AreaHeader.xtlbs);
-  const to = from + TLB_CONTEXTS * XTLB_BYTES;
-  for (let p = from; p < to; p += <u32>XtlbEntry.SIZE) store<u64>(p, TLB_INVALID, XtlbEntry.tag);
+  for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
+    if (!is_used(i)) continue;
+    const xtlb = xtlb_of(i);
+    const bits = bits_of(i) + TLB_BITS.EXEC;
+    for (let w: u32 = 0; w < EXEC_BITS; w += 8) {
+      for (let x = load<u64>(bits + w); x != 0; x &= x - 1) store<u64>(xtlb + nth(w, x) * <u32>XtlbEntry.SIZE, TLB_INVALID, XtlbEntry.tag);
+    }
+  }
   jumps_reset();
   memory.fill(load<u32>(area, AreaHeader.code_map), 0, load<u32>(area, AreaHeader.mem_frames) << 2);
 }
@@ -388,13 +466,17 @@ export function xtlb_reset(): void {
 export function xtlb_forget_frame(mfn: u32): void {
   store<u32>(code_map_slot(mfn), 0);
   for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
-    if (is_clean(i)) continue;
-    const from = load<u32>(area, AreaHeader.xtlbs) + i * XTLB_BYTES;
-    for (let p = from; p < from + XTLB_BYTES; p += <u32>XtlbEntry.SIZE) {
-      const tag = load<u64>(p, XtlbEntry.tag);
-      if (load<u32>(p, XtlbEntry.mfn) != mfn || tag == TLB_INVALID) continue;
-      store<u64>(p, TLB_INVALID, XtlbEntry.tag);
-      forget_jumps(i, tag);
+    if (!is_used(i)) continue;
+    const xtlb = xtlb_of(i);
+    const bits = bits_of(i) + TLB_BITS.EXEC;
+    for (let w: u32 = 0; w < EXEC_BITS; w += 8) {
+      for (let x = load<u64>(bits + w); x != 0; x &= x - 1) {
+        const p = xtlb + nth(w, x) * <u32>XtlbEntry.SIZE;
+        const tag = load<u64>(p, XtlbEntry.tag);
+        if (load<u32>(p, XtlbEntry.mfn) != mfn || tag == TLB_INVALID) continue;
+        store<u64>(p, TLB_INVALID, XtlbEntry.tag);
+        forget_jumps(i, tag);
+      }
     }
   }
 }
@@ -558,7 +640,7 @@ function fill(cpu: usize, va: u64, access: u32): u32 {
   store<u64>(e, tag, TlbEntry.rtag);
   store<u32>(e, page - <u32>tag, TlbEntry.addend);
   store<u32>(e, mfn, TlbEntry.mfn);
-  store<u32>(e, <u32>(walk_rights & G), TlbEntry.global);
+  note_filled(bits_of(load<u32>(area, AreaHeader.current)) + TLB_BITS.DATA, TLB_BITS.DATA_LOCAL - TLB_BITS.DATA, <u32>(va >> 12) & (TLB_ENTRIES - 1), (walk_rights & G) != 0);
   if ((walk_rights & (RW | D)) == (RW | D) && code_owners(mfn) == 0) {
     store<u64>(e, tag, TlbEntry.wtag);
     const slot = load<u32>(area, AreaHeader.write_map) + (mfn << 2);
@@ -700,7 +782,8 @@ export function probe_exec(cpu: usize, rip: u64): u32 {
   if (before != TLB_INVALID) forget_jumps(load<u32>(area, AreaHeader.current), before);
   store<u32>(e, code, XtlbEntry.code);
   store<u32>(e, mfn, XtlbEntry.mfn);
-  set_global_exec(e, (walk_rights & G) != 0);
+  const context = load<u32>(area, AreaHeader.current);
+  note_filled(bits_of(context) + TLB_BITS.EXEC, TLB_BITS.EXEC_LOCAL - TLB_BITS.EXEC, (e - xtlb_of(context)) / <u32>XtlbEntry.SIZE, (walk_rights & G) != 0);
   store<u64>(e, tag, XtlbEntry.tag);
   return e;
 }

@@ -50,11 +50,19 @@ function port(b: Builder, bytes: number, at: Val, input: boolean): void {
   b.if(b.eqz(inHvm(b)), () => b.exit(EXIT.PRIVILEGED));
   const n = b.zx(at, 2);
   b.callFaulting('hvm_io_okay', [n, b.i32(bytes)]);
-  b.exit(EXIT.IO, { vector: n, error: b.i32(bytes | (input ? IO_IN : 0)) });
+  const leave = () => b.exit(EXIT.IO, { vector: n, error: b.i32(bytes | (input ? IO_IN : 0)) });
+  if (!input) {
+    leave();
+    return;
+  }
+  b.if(b.eqz(b.get(CpuState.off.no_ports, 4)), leave);
+  b.setReg(GPR.RAX, bytes, b.i32(-1));
 }
 
-const input = (encoding: string) => insn('in', encoding, (b) => port(b, b.bytes(0), portOf(b, 1), true));
-const output = (encoding: string) => insn('out', encoding, (b) => port(b, b.bytes(1), portOf(b, 0), false));
+const input = (encoding: string) => insn('in', encoding, (b) => port(b, portBytes(b, 0), portOf(b, 1), true));
+const output = (encoding: string) => insn('out', encoding, (b) => port(b, portBytes(b, 1), portOf(b, 0), false));
+/** REX.W makes no more of it than four bytes. */
+const portBytes = (b: Builder, i: number): number => Math.min(b.bytes(i), 4);
 /** Ports of an immediate operand have 8 bits, DX's 16. */
 const portOf = (b: Builder, i: number): Val => (b.bytes(i) === 1 ? b.zx(b.read(i), 1) : b.read(i));
 

@@ -19,8 +19,8 @@ const CR4_PAE: u64 = 1 << 5;
 const CR4_VALID: u64 = 0x7_07fc;
 const EFER_LME: u64 = 1 << 8;
 const EFER_LMA: u64 = 1 << 10;
-/** SCE LME LMA NX. */
-const EFER_VALID: u64 = 0xd01;
+/** SCE LME LMA NX AIBRSE. */
+const EFER_VALID: u64 = 0x20_0d01;
 /** Not VM, VIF, VIP. */
 const RFLAGS_VALID: u64 = 0x25_7fd5;
 const DR6_FIXED: u64 = 0xffff0ff0;

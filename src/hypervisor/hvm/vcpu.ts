@@ -43,6 +43,7 @@ export function hvm_vcpu_initialise(v: Vcpu): bool {
   if (!vlapic_init(v)) return false;
   const cpu = v.cpu;
   store<u32>(cpu, 1, CpuState.hvm);
+  store<u32>(cpu, 1, CpuState.no_ports);
   store<u32>(cpu, v.vcpu_id, CpuState.asid);
   // No generation of an earlier domain's with the same id: its translations may still be in TLBs.
   store<u32>(cpu, atomic.load<u32>(generation_of(v.domain)), CpuState.asid_generation);

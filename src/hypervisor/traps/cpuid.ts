@@ -16,7 +16,7 @@ export class CpuidResult {
 }
 
 const MAX_BASIC_LEAF: u32 = 0xd;
-const MAX_EXTENDED_LEAF: u32 = 0x8000_0008;
+const MAX_EXTENDED_LEAF: u32 = 0x8000_0021;
 
 // ── leaf 1, ecx ──
 const F_SSE3: u32 = 1 << 0;
@@ -69,6 +69,15 @@ const FED_MMXEXT: u32 = 1 << 22;
 const FED_PAGE1GB: u32 = 1 << 26;
 const FED_RDTSCP: u32 = 1 << 27;
 const FED_LM: u32 = 1 << 29;
+// ── leaf 0x80000008 ──
+/** fxsave, xsave and their counterparts always have the x87 error pointers: Linux need not clear them with an x87 load at each restore. */
+const FEB_XSAVEERPTR: u32 = 1 << 2;
+// ── leaf 0x80000021 ──
+/**
+ * Automatic IBRS: no prediction made in user mode is used in supervisor mode. What a guest does against that by itself, retpolines, has
+ * no effect on code that is translated, and each costs a jump to where nobody can tell where it goes.
+ */
+const FE21A_AUTOIBRS: u32 = 1 << 8;
 
 /** Family 6, model 6, stepping 3: no quirk of a particular AMD processor applies. */
 const SIGNATURE: u32 = 0x663;
@@ -147,7 +156,7 @@ export function cpuid_policy(leaf: u32, subleaf: u32, r: CpuidResult): void {
       break;
     case 0x8000_0008:
       // 40 bits of physical, 48 of linear address.
-      set(r, (48 << 8) | 40, 0, 0, 0);
+      set(r, (48 << 8) | 40, FEB_XSAVEERPTR, 0, 0);
       break;
   }
 }
@@ -165,6 +174,9 @@ export function cpuid_policy_hvm(leaf: u32, subleaf: u32, r: CpuidResult): void 
       break;
     case 0x8000_0001:
       r.d |= F_PSE | F_MTRR | F_PGE | F_PSE36 | FED_PAGE1GB;
+      break;
+    case 0x8000_0021:
+      r.a |= FE21A_AUTOIBRS;
       break;
   }
 }

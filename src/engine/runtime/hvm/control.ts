@@ -26,6 +26,8 @@ const CR4_ALL: u64 = 0x7_07fc;
 
 const EFER_LME: u64 = 1 << 8;
 const EFER_NXE: u64 = 1 << 11;
+const EFER_AIBRSE: u64 = 1 << 21;
+const EFER_ALL: u64 = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE | EFER_AIBRSE;
 
 const NOFLUSH: u64 = 1 << 63;
 /** Bits 62 to 40 of CR3, beyond the physical address. */
@@ -95,7 +97,7 @@ function set_cr4(cpu: usize, v: u64): u32 {
 /** wrmsr to EFER: 0 with #GP(0) recorded. */
 export function hvm_set_efer(cpu: usize, v: u64): u32 {
   const old = load<u64>(cpu, CpuState.efer);
-  if (v & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)) return fail(cpu, VEC.GP, 0);
+  if (v & ~EFER_ALL) return fail(cpu, VEC.GP, 0);
   if (((old ^ v) & EFER_LME) != 0 && (load<u64>(cpu, CpuState.cr0) & CR0_PG) != 0) return fail(cpu, VEC.GP, 0);
   store<u64>(cpu, (v & ~EFER_LMA) | (old & EFER_LMA), CpuState.efer);
   if ((old ^ v) & EFER_NXE) {
