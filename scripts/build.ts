@@ -9,7 +9,7 @@ import { mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HYPERVISOR_DATA, RUNTIME_DATA } from '../src/machine/layout.ts';
-import { bringUpToDate, isAsSeen, type Part, replaceFile } from './up-to-date.ts';
+import { areAsSeen, bringUpToDate, type Part, replaceFile } from './up-to-date.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const BUILD = join(ROOT, 'build');
@@ -112,6 +112,17 @@ const PARTS: readonly Part[] = [
     },
   },
   {
+    name: 'fingerprint',
+    inputs: ['build/runtime.wasm', 'build/interpreter.wasm', 'src/engine', 'src/machine/parts.ts'],
+    outputs: ['build/fingerprint'],
+    run: async () => {
+      const { sourcesFingerprint } = await import('../src/machine/parts.ts');
+      const { file, content } = sourcesFingerprint();
+      replaceFile(join(BUILD, file), content);
+      return `${content.length} bytes`;
+    },
+  },
+  {
     name: 'code',
     inputs: [...MODULES.map((name) => `build/${name}`), 'src/machine/machine-code.ts', 'src/machine/v8-flags.ts'],
     outputs: MODULES.map((name) => `build/${name.replace(/wasm$/, 'code')}`),
@@ -133,8 +144,7 @@ const STAMPS = join(BUILD, 'stamps');
 
 /** Whether nothing has changed since the last build, by the files' times; false says nothing. */
 export async function isUpToDate(): Promise<boolean> {
-  for (const part of PARTS) if (!(await isAsSeen(ROOT, STAMPS, part))) return false;
-  return true;
+  return await areAsSeen(ROOT, STAMPS, PARTS);
 }
 
 /** Build everything that is out of date; `log` gets a line per part. */

@@ -4,7 +4,7 @@
  * as they are now. Nothing is locked: two builds may do the same work, and a mixture of their outputs is built anew.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, type Stats, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { touched } from '../src/dom0/toolstack/touched.ts';
 
@@ -30,12 +30,16 @@ interface Stamp {
 /** Builds of a part whose inputs change meanwhile, before it is left as it is: the next build goes on. */
 const ATTEMPTS = 3;
 
-function* files(path: string): Generator<string> {
-  if (!existsSync(path)) return;
-  if (statSync(path).isDirectory()) {
-    for (const f of readdirSync(path).sort()) yield* files(join(path, f));
-  } else yield path;
+function* files(path: string, kind: Pick<Stats, 'isDirectory' | 'isFile'> | undefined = stat(path)): Generator<string> {
+  if (kind?.isDirectory()) {
+    const names = readdirSync(path, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1));
+    for (const f of names) {
+      const at = join(path, f.name);
+      yield* files(at, f.isDirectory() || f.isFile() ? f : stat(at));
+    }
+  } else if (kind) yield path;
 }
+const stat = (path: string): Stats | undefined => statSync(path, { throwIfNoEntry: false });
 
 /** Of the content of files and folders; '' for none. */
 function digest(root: string, paths: readonly string[]): string {
@@ -48,22 +52,34 @@ function digest(root: string, paths: readonly string[]): string {
   return found ? h.digest('hex') : '';
 }
 
-/** As `touched`, of all files of a part: `settled` if each of them is. */
-function look(root: string, part: Part, key: string): { readonly seen: string; readonly settled: boolean } {
+type Looks = Map<string, ReturnType<typeof touched>>;
+
+/** As `touched`, of all files of a part: `settled` if each of them is. Files that were looked at before, `looks`, are not again. */
+function look(
+  root: string,
+  part: Part,
+  key: string,
+  looks: Looks = new Map(),
+): { readonly seen: string; readonly settled: boolean } {
   const h = createHash('sha256').update(key);
   let settled = true;
   for (const file of [...part.inputs, ...part.outputs].flatMap((p) => [...files(join(root, p))])) {
-    const found = touched(statSync(file, { bigint: true }));
+    const found = looks.get(file) ?? touched(statSync(file, { bigint: true }));
+    looks.set(file, found);
     settled &&= found.settled;
     h.update([file.slice(root.length), found.state, ''].join('\0'));
   }
   return { seen: h.digest('hex'), settled };
 }
 
-/** Is the part as it was when its content was last compared? False says nothing. */
-export async function isAsSeen(root: string, stamps: string, part: Part): Promise<boolean> {
-  const seen = readStamp(join(stamps, `${part.name}.json`))?.seen;
-  return seen !== undefined && seen === look(root, part, (await part.key?.()) ?? '').seen;
+/** Are the parts as they were when their content was last compared? False says nothing. */
+export async function areAsSeen(root: string, stamps: string, parts: readonly Part[]): Promise<boolean> {
+  const looks: Looks = new Map();
+  for (const part of parts) {
+    const seen = readStamp(join(stamps, `${part.name}.json`))?.seen;
+    if (seen === undefined || seen !== look(root, part, (await part.key?.()) ?? '', looks).seen) return false;
+  }
+  return true;
 }
 
 /** Others see the old file or the new one, never a part of it. */

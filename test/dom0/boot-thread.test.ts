@@ -8,7 +8,8 @@ import { FileError } from '../../src/dom0/toolstack/boot-files.ts';
 import { loadBootFiles } from '../../src/dom0/toolstack/boot-thread.ts';
 import { ToolstackError } from '../../src/dom0/toolstack/error.ts';
 import { wholeOf } from '../../src/dom0/toolstack/kernel/bytes.ts';
-import { KernelError, unpackKernel } from '../../src/dom0/toolstack/kernel/kernel.ts';
+import { KernelError } from '../../src/dom0/toolstack/kernel/error.ts';
+import { unpackKernel } from '../../src/dom0/toolstack/kernel/unpack.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'boot-thread-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { DecompressError, formatOf } from '../../src/dom0/toolstack/kernel/decompress/index.ts';
-import { KernelError, loadKernel, parseKernel, unpackKernel } from '../../src/dom0/toolstack/kernel/kernel.ts';
+import { KernelError, parseKernel } from '../../src/dom0/toolstack/kernel/kernel.ts';
+import { loadKernel, unpackKernel } from '../../src/dom0/toolstack/kernel/unpack.ts';
 import { fixture, TOOLS, tinyKernel } from './kernels/make.ts';
 import { bzImage, linuxNotes, num, sampleText, str, tinyElf, withSize } from './kernels/tiny-kernel.ts';
 

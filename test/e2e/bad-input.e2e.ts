@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Host } from '../../src/dom0/host.ts';
 import { Cache } from '../../src/dom0/toolstack/cache.ts';
-import { unpackKernel } from '../../src/dom0/toolstack/kernel/kernel.ts';
+import { unpackKernel } from '../../src/dom0/toolstack/kernel/unpack.ts';
 import { debianBusybox, debianKernel } from '../../src/start/debian.ts';
 import { initramfs } from '../../src/start/initramfs.ts';
 import { type Result, run } from './command.ts';

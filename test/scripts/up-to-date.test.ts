@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { bringUpToDate, isAsSeen, type Part } from '../../scripts/up-to-date.ts';
+import { areAsSeen, bringUpToDate, type Part } from '../../scripts/up-to-date.ts';
 
 let root: string;
 beforeEach(() => {
@@ -50,7 +50,7 @@ it('builds once, and again when the source or the output is another', async () =
 });
 
 it('knows by times alone what was compared when it had not changed for a while', async () => {
-  const seen = (part = copy()) => isAsSeen(root, join(root, 'stamps'), part);
+  const seen = (...parts: Part[]) => areAsSeen(root, join(root, 'stamps'), parts.length ? parts : [copy()]);
   expect(await seen()).toBe(false);
   await build(copy());
   await build(copy());

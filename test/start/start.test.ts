@@ -87,14 +87,14 @@ describe('the cache', () => {
     expect(readdirSync(join(dir, 'content'))).toEqual([hash]);
   });
 
-  it('derives once, and again when the result is damaged', () => {
+  it('derives once, and again when the result is damaged', async () => {
     const cache = new Cache(dir);
     const make = vi.fn(() => Buffer.from('result'));
-    const derive = (source: string) => Buffer.from(copyOf(cache.derived('x', source, make))).toString();
-    expect([derive('a'), derive('a'), derive('b')]).toEqual(['result', 'result', 'result']);
+    const derive = async (source: string) => Buffer.from(copyOf(await cache.derived('x', source, make))).toString();
+    expect([await derive('a'), await derive('a'), await derive('b')]).toEqual(['result', 'result', 'result']);
     expect(make).toHaveBeenCalledTimes(2);
     rmSync(join(dir, 'content'), { recursive: true });
-    expect(derive('a')).toBe('result');
+    expect(await derive('a')).toBe('result');
     expect(make).toHaveBeenCalledTimes(3);
     writeFileSync(join(dir, 'notes', 'n.json'), '{');
     expect(cache.note('n')).toBeUndefined();

@@ -9,7 +9,7 @@ import { type Cache, sha256 } from './cache.ts';
 import type { CacheFile } from './cache-file.ts';
 import { ToolstackError } from './error.ts';
 import { isElf } from './kernel/elf.ts';
-import { KernelError, unpackKernel } from './kernel/kernel.ts';
+import { KernelError } from './kernel/error.ts';
 import type { DomainSpec } from './spec.ts';
 
 /** Told what long work is doing. */
@@ -89,11 +89,17 @@ function readKernel(path: string, hash: string): Uint8Array {
 }
 
 /** The kernel's ELF file; what had to be decompressed is kept in the cache. Throws KernelError that names `name`. */
-export function kernelElf(image: KernelImage, name: string, cache: Cache, progress: Progress): CacheFile | Uint8Array {
+export async function kernelElf(
+  image: KernelImage,
+  name: string,
+  cache: Cache,
+  progress: Progress,
+): Promise<CacheFile | Uint8Array> {
   try {
     if (image.isElf) return image.read();
-    return cache.derived('elf', image.hash, () => {
+    return await cache.derived('elf', image.hash, async () => {
       progress(`decompressing ${name}`);
+      const { unpackKernel } = await import('./kernel/unpack.ts');
       return unpackKernel(image.read());
     });
   } catch (error) {
@@ -131,5 +137,5 @@ async function packed(
 /** Throws ToolstackError, KernelError. */
 export async function bootFiles(spec: BootSpec, cache: Cache, progress: Progress): Promise<BootFiles> {
   const { kernel, kernelName, ramdisk, ramdiskName, args } = await packed(spec, cache, progress);
-  return { kernel: kernelElf(kernel, kernelName, cache, progress), kernelName, ramdisk, ramdiskName, args };
+  return { kernel: await kernelElf(kernel, kernelName, cache, progress), kernelName, ramdisk, ramdiskName, args };
 }

@@ -88,12 +88,12 @@ export class Cache {
   }
 
   /** What `make` derives from content of the hash `source`, kept by that and the name of the derivation. */
-  derived(what: string, source: string, make: () => Uint8Array): CacheFile {
+  async derived(what: string, source: string, make: () => Uint8Array | Promise<Uint8Array>): Promise<CacheFile> {
     const name = `${what}-${source}`;
     const known = this.note(name);
     const kept = typeof known === 'string' ? this.contentFile(known) : undefined;
     if (kept) return kept;
-    const made = this.addFile(make());
+    const made = this.addFile(await make());
     this.setNote(name, made.known.hash);
     return made;
   }

@@ -3,7 +3,6 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Hypercalls } from '../kernel/hypercalls.ts';
 import { fileName } from '../xenconsoled/xenconsoled.ts';
-import { dumpCore } from './core/dump-core.ts';
 import type { Domain, DomainEnd } from './domain.ts';
 
 /** Bytes of the last output that are kept. */
@@ -51,6 +50,7 @@ export class CrashRecords {
     const path = join(dir, 'dump', `${fileName(domain.name)}.core`);
     try {
       mkdirSync(dirname(path), { recursive: true });
+      const { dumpCore } = await import('./core/dump-core.ts');
       await dumpCore(xen, domain, path);
       warn(`the memory of ${domain.name} is in ${path}`);
     } catch (error) {

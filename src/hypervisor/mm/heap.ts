@@ -149,8 +149,8 @@ function alloc_heap_frames(order: u32, unclaimed: bool): u32 {
     if (mfn == 0) mfn = take_fresh(order);
     if (mfn != 0) {
       atomic.store<u32>(mm_state_address() + offsetof<MmState>("free_frames"), state.free_frames - n);
-      // Not free any more: nobody joins a neighbour with it.
-      for (let i: u32 = 0; i < n; i++) clear_page_info(mfn_to_page(mfn + i));
+      // Not free any more: nobody joins a neighbour with it. What was never used is zero already.
+      if (recycled) clear_page_infos(mfn, n);
     }
   }
   spin_unlock(heap_lock());
@@ -161,8 +161,8 @@ function alloc_heap_frames(order: u32, unclaimed: bool): u32 {
   return mfn;
 }
 
-function clear_page_info(pg: PageInfo): void {
-  memory.fill(changetype<usize>(pg), 0, offsetof<PageInfo>());
+function clear_page_infos(mfn: u32, n: u32): void {
+  memory.fill(changetype<usize>(mfn_to_page(mfn)), 0, <usize>n * offsetof<PageInfo>());
 }
 
 /**
@@ -172,7 +172,7 @@ function clear_page_info(pg: PageInfo): void {
 export function free_heap_frames(mfn: u32, order: u32, stamp: u32): void {
   const state = mm();
   const n: u32 = 1 << order;
-  for (let i: u32 = 0; i < n; i++) clear_page_info(mfn_to_page(mfn + i));
+  clear_page_infos(mfn, n);
   spin_lock(heap_lock());
   insert_free(mfn, order, stamp);
   atomic.store<u32>(mm_state_address() + offsetof<MmState>("free_frames"), state.free_frames + n);

@@ -2,7 +2,7 @@
  * `bootloader="pygrub"`: finds kernel, ramdisk and command line inside a guest's disk, as Xen's pygrub does, without running
  * anything of the guest: it reads the partition table, the file system and the boot loader's configuration.
  */
-import { MAX_KERNEL_BYTES } from '../kernel/kernel.ts';
+import { MAX_KERNEL_BYTES } from '../kernel/bytes.ts';
 import type { BootEntry, BootMenu } from './entry.ts';
 import { parseExtlinuxConfig } from './extlinux-config.ts';
 import { ExtFileSystem } from './fs/ext.ts';

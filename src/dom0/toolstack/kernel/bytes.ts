@@ -1,5 +1,8 @@
 /** A kernel's ELF file, wherever it is: in memory, or in a file of which each part is read when it is wanted. */
 
+/** The most that a kernel may have uncompressed. Debian's largest has 66 MB. */
+export const MAX_KERNEL_BYTES = 512 << 20;
+
 export interface KernelBytes {
   /** Bytes in all. */
   readonly size: number;
