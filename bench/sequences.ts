@@ -27,7 +27,7 @@ const AREA = AREA_BASE + codeOwnersSize(frames);
 let at = AREA;
 for (const size of [arenaSize(frames, 1), 1 << 16]) at += areaLayout(at, frames, size).size;
 const encodings = allEncodings();
-const i = generateInterpreter(encodings, undefined, at);
+const i = generateInterpreter(encodings, undefined, undefined, at);
 const interpreter = new WebAssembly.Module(i.wasm);
 const parts = { ...loadParts(), interpreter, decoder: decoderTables(encodings, i.tables) };
 const images = await loadImages(options, process.cwd(), new Cache(), (l) => console.error(l));

@@ -98,15 +98,17 @@ const PARTS: readonly Part[] = [
       'src/engine/wasm',
       'src/engine/fp-ops.ts',
     ],
-    outputs: ['build/interpreter.wasm', 'build/decoder.bin'],
+    outputs: ['build/interpreter.wasm', 'build/interpreter.hinted', 'build/decoder.bin'],
     run: async () => {
       const { allEncodings } = await import('../src/engine/semantics/index.ts');
       const { generateInterpreter } = await import('../src/engine/interpreter/generate.ts');
       const { decoderTables } = await import('../src/engine/decode/tables.ts');
       const { FUSION_PLAN } = await import('../src/engine/interpreter/fusion.ts');
+      const { USUAL } = await import('../src/engine/interpreter/usual.ts');
       const encodings = allEncodings();
-      const i = generateInterpreter(encodings, FUSION_PLAN);
+      const i = generateInterpreter(encodings, FUSION_PLAN, new Set(USUAL));
       replaceFile(join(BUILD, 'interpreter.wasm'), i.wasm);
+      replaceFile(join(BUILD, 'interpreter.hinted'), i.hinted);
       replaceFile(join(BUILD, 'decoder.bin'), decoderTables(encodings, i.tables));
       return `${i.wasm.length} bytes, ${i.handlers} handlers for ${i.tables.rows.length} forms of ${encodings.length} encodings`;
     },
@@ -124,7 +126,12 @@ const PARTS: readonly Part[] = [
   },
   {
     name: 'code',
-    inputs: [...MODULES.map((name) => `build/${name}`), 'src/machine/machine-code.ts', 'src/machine/v8-flags.ts'],
+    inputs: [
+      ...MODULES.map((name) => `build/${name}`),
+      'build/interpreter.hinted',
+      'src/machine/machine-code.ts',
+      'src/machine/v8-flags.ts',
+    ],
     outputs: MODULES.map((name) => `build/${name.replace(/wasm$/, 'code')}`),
     key: async () => Buffer.from((await import('../src/machine/machine-code.ts')).codeTag()).toString('hex'),
     run: async () => {

@@ -12,17 +12,25 @@ export interface MachineParts extends EngineParts {
 }
 
 const codeFile = (name: string): string => name.replace(/wasm$/, 'code');
+/** A module that says which of its functions there is machine code of; the others are compiled when they are called. */
+const hintedFile = (name: string): URL => new URL(name.replace(/wasm$/, 'hinted'), BUILD);
 
 /** The module with the machine code that the build made, if this V8 takes it; else functions are compiled as they are called. */
 export function loadModule(name: string): WebAssembly.Module {
-  const bytes = readFileSync(new URL(name, BUILD));
+  const wasm = new URL(name, BUILD);
   const code = new URL(codeFile(name), BUILD);
-  return (existsSync(code) && moduleOf(bytes, readFileSync(code))) || new WebAssembly.Module(bytes);
+  const hinted = hintedFile(name);
+  const made = existsSync(code) && moduleOf(readFileSync(existsSync(hinted) ? hinted : wasm), readFileSync(code));
+  return made || new WebAssembly.Module(readFileSync(wasm));
 }
 
 /** For the build: a built module's machine code, and its file in build/. Empty where V8 gives none. */
 export function machineCode(name: string): { file: string; code: Uint8Array } {
-  return { file: codeFile(name), code: codeOf(compileWhole(readFileSync(new URL(name, BUILD)))) ?? new Uint8Array() };
+  const hinted = hintedFile(name);
+  const module = existsSync(hinted)
+    ? new WebAssembly.Module(readFileSync(hinted))
+    : compileWhole(readFileSync(new URL(name, BUILD)));
+  return { file: codeFile(name), code: codeOf(module) ?? new Uint8Array() };
 }
 
 /** runtime.wasm, interpreter.wasm and the decoder's tables. */

@@ -2,8 +2,13 @@
 import { Session } from 'node:inspector';
 import { Worker } from 'node:worker_threads';
 import { expect, it } from 'vitest';
+import { FUSION_PLAN } from '../../src/engine/interpreter/fusion.ts';
+import { generateInterpreter } from '../../src/engine/interpreter/generate.ts';
+import { USUAL } from '../../src/engine/interpreter/usual.ts';
+import { allEncodings } from '../../src/engine/semantics/index.ts';
 import { Module } from '../../src/engine/wasm/module.ts';
 import { codeOf, codeTag, moduleOf } from '../../src/machine/machine-code.ts';
+import { loadModule } from '../../src/machine/parts.ts';
 import { compileWhole } from '../../src/machine/v8-flags.ts';
 
 /** f() is `value`: V8 knows modules by their bytes. */
@@ -33,6 +38,39 @@ it.each([
     return copy;
   };
   expect(call(moduleOf(shared(wasm), shared(code))!)).toBe(42);
+});
+
+it('is of those functions that are hot; the others are compiled when they are called', () => {
+  const m = new Module();
+  const hot = m.add([], ['i32'], new Uint8Array([0, 0x41, 7, 0x0b]));
+  m.export('f', hot);
+  m.export('cold', m.add([], ['i32'], new Uint8Array([0, 0x41, 8, 0x0b])));
+  m.optimize = new Set([hot]);
+  const wasm = m.encode();
+  const module = moduleOf(wasm, codeOf(new WebAssembly.Module(wasm))!)!;
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
+  const { f, cold } = new WebAssembly.Instance(module, { env: { memory } }).exports as Record<string, () => number>;
+  const isOptimized = new Function('f', 'return %IsTurboFanFunction(f)') as (f: unknown) => boolean;
+  expect([isOptimized(f), isOptimized(cold)]).toEqual([true, false]);
+  expect([f(), cold()]).toEqual([7, 8]);
+});
+
+it('is there for the interpreter’s usual handlers, and for no others', () => {
+  const { names } = generateInterpreter(allEncodings(), FUSION_PLAN);
+  const slots = new Map([...names].map(([slot, name]) => [name, slot]));
+  expect(USUAL.filter((name) => !slots.has(name))).toEqual([]);
+  const module = loadModule('interpreter.wasm');
+  const imports: Record<string, WebAssembly.ModuleImports> = {};
+  const memory = new WebAssembly.Memory({ initial: 16, maximum: 65536, shared: true });
+  for (const { module: from, name, kind } of WebAssembly.Module.imports(module)) {
+    imports[from] ??= {};
+    imports[from][name] = kind === 'memory' ? memory : () => 0;
+  }
+  const table = new WebAssembly.Instance(module, imports).exports.table as WebAssembly.Table;
+  const isOptimized = new Function('f', 'return %IsTurboFanFunction(f)') as (f: unknown) => boolean;
+  expect(USUAL.filter((name) => !isOptimized(table.get(slots.get(name)!)))).toEqual([]);
+  const optimized = [...names].filter(([slot]) => isOptimized(table.get(slot)));
+  expect(optimized.length).toBeLessThan(USUAL.length * 1.2);
 });
 
 it('is not taken from another version, or with other flags', () => {

@@ -124,6 +124,8 @@ export function secondImmediate(f: FormOf): number | undefined {
 
 export interface Interpreter {
   readonly wasm: Uint8Array<ArrayBuffer>;
+  /** The same, and which functions V8 is to compile before they are called: all but what belongs to unusual handlers. */
+  readonly hinted: Uint8Array<ArrayBuffer>;
   readonly tables: InterpreterTables;
   readonly helpers: readonly string[];
   readonly handlers: number;
@@ -131,10 +133,11 @@ export interface Interpreter {
   readonly names: ReadonlyMap<number, string>;
 }
 
-/** `counts`: address of the execution counts (profiling build, see emit.ts). */
+/** `usual`: names of handlers that most guests use. `counts`: address of the execution counts (profiling build, see emit.ts). */
 export function generateInterpreter(
   encodings: readonly Encoding[],
   plan: FusionPlan = { sequences: [] },
+  usual: ReadonlySet<string> = new Set(),
   counts?: number,
 ): Interpreter {
   const all: { e: Encoding; index: number; f: FormOf; code: Code }[] = [];
@@ -221,6 +224,8 @@ export function generateInterpreter(
   };
 
   const rows: HandlerRow[] = [];
+  const cold = new Set<number>();
+  const hot = new Set<number>();
   const sources = new Map<number, { code: Code; o: EmitOptions; ends: boolean; name: string }>();
   for (const { e, index, f, code } of all) {
     const moffs = e.operands.some((o) => o.code === 'O');
@@ -232,8 +237,11 @@ export function generateInterpreter(
         ? define((fn) => new InterpreterEmitter(fn, rt, { ...base, address: address === 0 ? 1 : address }).emit(code))
         : undefined;
       const o: EmitOptions = { ...base, address, slow };
-      const s = slot(define((fn) => new InterpreterEmitter(fn, rt, o).emit(code)));
-      if (!sources.has(s)) sources.set(s, { code, o, ends: endsAlways(code.nodes), name: handlerName(e, f, address) });
+      const fast = define((fn) => new InterpreterEmitter(fn, rt, o).emit(code));
+      const name = handlerName(e, f, address);
+      for (const index of [fast, slow ?? fast]) (usual.has(name) ? hot : cold).add(index);
+      const s = slot(fast);
+      if (!sources.has(s)) sources.set(s, { code, o, ends: endsAlways(code.nodes), name });
       return s;
     };
     const handlers: [number, number, number] = addressed
@@ -275,8 +283,11 @@ export function generateInterpreter(
   m.setTable(table);
   m.exportTable = 'table';
   m.tableGrows = true;
+  const wasm = m.encode();
+  m.optimize = new Set(m.indices().filter((index) => hot.has(index) || !cold.has(index)));
   return {
-    wasm: m.encode(),
+    wasm,
+    hinted: m.encode(),
     tables: { rows, fused, firstFused },
     helpers: [...sigs.keys()],
     handlers: table.length,

@@ -198,6 +198,11 @@ export class Func {
   }
 }
 
+/** Eager, with the optimizing compiler as the first as well as the last tier. */
+const OPTIMIZED = 2 | (2 << 2) | (2 << 4);
+/** As any other function. */
+const UNHINTED = 0;
+
 export class Module {
   private readonly types: FuncType[] = [];
   private readonly typeIndex = new Map<string, number>();
@@ -210,8 +215,8 @@ export class Module {
   /** Pages of the imported shared memory: minimum and maximum. */
   memory: { min: number; max: number; shared: boolean } = { min: 1, max: 65536, shared: true };
   exportTable = '';
-  /** All functions are hot: the engine is told to compile them by its optimizing compiler, before they are called. */
-  optimize = false;
+  /** All functions, or those with these indices, are hot: the engine is told to compile them by its optimizing compiler, before they are called. */
+  optimize: boolean | ReadonlySet<number> = false;
   /** The table has no maximum: others add to it. */
   tableGrows = false;
 
@@ -267,6 +272,19 @@ export class Module {
     this.table = indices;
   }
 
+  /** Of all functions that are no imports. */
+  indices(): number[] {
+    return this.funcs.map((_, i) => this.imports.length + i);
+  }
+
+  /** Custom section of V8's: how each function is to be compiled. */
+  private compilationHints(hot: true | ReadonlySet<number>): Bytes {
+    const b = new Bytes().name('compilationHints').u32(this.funcs.length);
+    const first = this.imports.length;
+    for (let i = 0; i < this.funcs.length; i++) b.u8(hot === true || hot.has(first + i) ? OPTIMIZED : UNHINTED);
+    return b;
+  }
+
   encode(): Uint8Array<ArrayBuffer> {
     const out = new Bytes().raw([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
     const section = (id: number, b: Bytes) => {
@@ -295,7 +313,7 @@ export class Module {
     const decls = new Bytes().u32(this.funcs.length);
     for (const f of this.funcs) decls.u32(f.type);
     section(3, decls);
-    if (this.optimize) section(0, compilationHints(this.funcs.length));
+    if (this.optimize) section(0, this.compilationHints(this.optimize));
     if (this.table.length) {
       const limits = new Bytes().u8(this.tableGrows ? 0 : 1).u32(this.table.length);
       if (!this.tableGrows) limits.u32(this.table.length);
@@ -330,15 +348,5 @@ function branchHints(functions: readonly { index: number; hints: readonly number
     b.u32(index).u32(hints.length);
     for (const at of hints) b.u32(at).u32(1).u8(0);
   }
-  return b;
-}
-
-/** Eager, with the optimizing compiler as the first as well as the last tier. */
-const OPTIMIZED = 2 | (2 << 2) | (2 << 4);
-
-/** Custom section of V8's: how each function is to be compiled. */
-function compilationHints(functions: number): Bytes {
-  const b = new Bytes().name('compilationHints').u32(functions);
-  for (let i = 0; i < functions; i++) b.u8(OPTIMIZED);
   return b;
 }
