@@ -4,7 +4,7 @@
  *
  * Usage: node bench/usual.ts [--write]
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { Host } from '../src/dom0/host.ts';
 import { imageAt, kernelElf } from '../src/dom0/toolstack/boot-files.ts';
 import { Cache } from '../src/dom0/toolstack/cache.ts';
@@ -82,8 +82,12 @@ async function runGuest(type: 'pv' | 'pvh'): Promise<void> {
   console.error(`${type}: ${found.size} handlers so far, of ${names.size} that are no superinstructions`);
 }
 
-await runGuest('pvh');
-await runGuest('pv');
+try {
+  await runGuest('pvh');
+  await runGuest('pv');
+} finally {
+  rmSync(dir, { recursive: true });
+}
 if (process.argv.includes('--write')) {
   const lines = [...found].sort().map((name) => `  '${name}',\n`);
   writeFileSync(

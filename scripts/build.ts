@@ -130,6 +130,7 @@ const PARTS: readonly Part[] = [
       ...MODULES.map((name) => `build/${name}`),
       'build/interpreter.hinted',
       'src/machine/machine-code.ts',
+      'src/machine/parts.ts',
       'src/machine/v8-flags.ts',
     ],
     outputs: MODULES.map((name) => `build/${name.replace(/wasm$/, 'code')}`),

@@ -191,7 +191,7 @@ export const CODE_TABLE_BYTES = OFFSETS_BYTES + NEAR_BYTES;
 
 /** Entries of each TLB (powers of two). One entry a page, at its place: what a guest uses at a time has to fit without two pages for one place. */
 export const TLB_ENTRIES = 4096;
-export const XTLB_ENTRIES = 4096;
+export const XTLB_ENTRIES = 2048;
 /** A tag no page address equals. */
 export const TLB_INVALID = 1n;
 

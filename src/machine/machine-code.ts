@@ -19,7 +19,7 @@ interface Natives {
 /** Magic number, hash of the version, processor's features, hash of the flags. */
 const TAG_BYTES = 16;
 
-/** Of a module all of whose functions are compiled alike: whether that was by the optimizing compiler. */
+/** Of a module whose exported functions are all hot: whether they are compiled by the optimizing compiler. */
 type IsOptimized = (m: WebAssembly.Module) => boolean;
 
 function optimizedTest(): IsOptimized {
@@ -76,7 +76,7 @@ const fits = (code: Uint8Array): boolean =>
   code.length >= TAG_BYTES && natives?.tag.every((b, i) => code[i] === b) === true;
 
 /**
- * The code of a module all of whose functions are to be optimized (Module.optimize, `compileWhole`). Undefined if they are not, or
+ * The code of a module whose functions are to be optimized (`compileWhole`; Module.optimize: of those functions). Undefined if they are not, or
  * flags have changed: a debugger that is attached sees to that, and V8 ends the process when asked for what there is not.
  */
 export function codeOf(m: WebAssembly.Module): Uint8Array<ArrayBuffer> | undefined {

@@ -6,6 +6,7 @@ import {
   DOMCTL,
   DOMCTL_SCHEDOP,
   Domctl,
+  DomctlCpuPolicy,
   DomctlCreatedomain,
   DomctlGetdomaininfo,
   DomctlHypercallInit,
@@ -139,6 +140,27 @@ describe('domctl', () => {
       t.m.destroyDomain(id);
     }
     expect(t.m.freeFrames()).toBe(free);
+  });
+
+  test('a domain’s policy may lack features, and have none that the CPU has not', () => {
+    const { at } = create(() => {});
+    const id = t.m.view.getUint16(at + Domctl.off.domain, true);
+    const set = (leaf: number, word: 'a' | 'b' | 'c' | 'd', value: number) => {
+      const e = t.m.arg(CpuidLeaf.size);
+      t.m.view.setUint32(e, leaf, true);
+      t.m.view.setUint32(e + CpuidLeaf.off.subleaf, 0xffff_ffff, true);
+      t.m.view.setUint32(e + CpuidLeaf.off[word], value, true);
+      return t.m.domctl(DOMCTL.set_cpu_policy, id, (u) => {
+        t.m.view.setUint32(u + DomctlCpuPolicy.off.nr_leaves, 1, true);
+        t.m.view.setUint32(u + DomctlCpuPolicy.off.nr_msrs, 0, true);
+        t.m.view.setBigUint64(u + DomctlCpuPolicy.off.leaves, BigInt(e), true);
+      }).rc;
+    };
+    expect(set(1, 'c', 1 << 0)).toBe(0);
+    expect(set(1, 'c', 1 << 3)).toBe(-ERRNO.EINVAL);
+    expect([set(0x8000_0008, 'b', 4), set(0x8000_0008, 'b', 8)]).toEqual([0, -ERRNO.EINVAL]);
+    // Automatic IBRS, to a PV domain.
+    expect([set(0x8000_0021, 'a', 0), set(0x8000_0021, 'a', 1 << 8)]).toEqual([0, -ERRNO.EINVAL]);
   });
 
   test('getdomaininfo answers for the next domain if that one is not there', () => {
@@ -286,6 +308,11 @@ describe('sysctl', () => {
       expect(u32(one(index) + CpuidLeaf.off.c) & v2).toBe(v2);
       expect(u32(one(index) + CpuidLeaf.off.c) & ring0).toBe(hvm ? ring0 : 0);
       expect(u32(one(index) + CpuidLeaf.off.d) & paging).toBe(hvm ? paging : 0);
+      // Leaf 0x80000000 says which is the last; automatic IBRS needs an EFER of one's own.
+      const [last] = policy(index).leaves.slice(-1);
+      expect(u32(last)).toBe(0x8000_0021);
+      expect(u32(last + CpuidLeaf.off.a)).toBe(hvm ? 1 << 8 : 0);
+      expect(u32(policy(index).leaves.find((l) => u32(l) === 0x8000_0000)! + CpuidLeaf.off.a)).toBe(0x8000_0021);
     }
   });
 

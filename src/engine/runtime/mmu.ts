@@ -61,14 +61,10 @@ export function tlb_reset(): void {
   const write_map = load<u32>(area, AreaHeader.write_map);
   for (let i: u32 = 0; i < TLB_CONTEXTS; i++) {
     const c = context_at(i);
-    if (is_used(i)) {
+    if (load<u32>(c, TlbContext.state) != CONTEXT.RAW) {
+      // Also what an entry had before: nobody has to ask this pCPU about those frames.
       const tlb = tlb_of(i);
-      const bits = bits_of(i) + TLB_BITS.DATA;
-      for (let w: u32 = 0; w < DATA_BITS; w += 8) {
-        for (let x = load<u64>(bits + w); x != 0; x &= x - 1) {
-          atomic.store<u32>(write_map + (load<u32>(tlb + nth(w, x) * <u32>TlbEntry.SIZE, TlbEntry.mfn) << 2), 0);
-        }
-      }
+      for (let e = tlb; e < tlb + TLB_BYTES; e += <u32>TlbEntry.SIZE) atomic.store<u32>(write_map + (load<u32>(e, TlbEntry.mfn) << 2), 0);
       clear_context(i);
     }
     store<u32>(c, 0, TlbContext.domain);

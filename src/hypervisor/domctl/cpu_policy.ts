@@ -9,6 +9,8 @@ import { CpuidResult, cpuid_policy_of, domain_cpuid } from "../traps/cpuid";
 
 /** Leaves of the policy, in order; those with subleaves give subleaf 0. */
 const NR_LEAVES: u32 = 15;
+const EXTENDED_8: u32 = 0x8000_0008;
+const LAST_LEAF: u32 = 0x8000_0021;
 function leaf_number(i: u32): u32 {
   switch (i) {
     case 0: return 0;
@@ -16,6 +18,7 @@ function leaf_number(i: u32): u32 {
     case 2: return 7;
     case 3: return 0xd;
     case 4: return 0xb;
+    case NR_LEAVES - 1: return LAST_LEAF;
     default: return 0x8000_0000 + (i - 5);
   }
 }
@@ -72,7 +75,7 @@ function err(u: usize, leaf: u32, subleaf: u32, msr: u32): i64 {
 
 /** Leaves whose words are feature bits: there a domain's bits must be among the CPU's. */
 function is_feature_leaf(leaf: u32): bool {
-  return leaf == 1 || leaf == 7 || leaf == 0x8000_0001;
+  return leaf == 1 || leaf == 7 || leaf == 0x8000_0001 || leaf == EXTENDED_8 || leaf == LAST_LEAF;
 }
 
 /** May a domain have this? */
@@ -82,6 +85,9 @@ function acceptable(hvm: bool, e: usize): bool {
   const r = changetype<CpuidResult>(scratch + RESULT);
   cpuid_policy_of(hvm, leaf, sub == CPUID_NO_SUBLEAF ? 0 : sub, r);
   if (!is_feature_leaf(leaf)) return true;
+  // Of these one word is features, and eax of the first is sizes of addresses.
+  if (leaf == EXTENDED_8) return (load<u32>(e, CpuidLeaf.b) & ~r.b) == 0;
+  if (leaf == LAST_LEAF) return (load<u32>(e, CpuidLeaf.a) & ~r.a) == 0;
   // ebx of leaf 1 and eax of both are no features.
   if (leaf == 7 && load<u32>(e, CpuidLeaf.b) & ~r.b) return false;
   return (load<u32>(e, CpuidLeaf.c) & ~r.c) == 0 && (load<u32>(e, CpuidLeaf.d) & ~r.d) == 0;
