@@ -7,16 +7,17 @@
 import { writeFileSync } from 'node:fs';
 import { Host } from '../src/dom0/host.ts';
 import { Cache } from '../src/dom0/toolstack/cache.ts';
-import { AreaHeader, areaLayout, arenaSize, codeOwnersSize } from '../src/engine/area.ts';
+import { areaLayout, arenaSize, codeOwnersSize } from '../src/engine/area.ts';
 import { decoderTables } from '../src/engine/decode/tables.ts';
 import { MAX_FUSED } from '../src/engine/interpreter/fused.ts';
 import { generateInterpreter } from '../src/engine/interpreter/generate.ts';
 import { allEncodings } from '../src/engine/semantics/index.ts';
-import { CODE_TABLE_BYTES, Record32 } from '../src/engine/state.ts';
+import { Record32 } from '../src/engine/state.ts';
 import { AREA_BASE } from '../src/machine/layout.ts';
 import { loadParts } from '../src/machine/parts.ts';
 import { loadImages } from '../src/start/images.ts';
 import { parseOptions } from '../src/start/options.ts';
+import { decodedRecords } from './records.ts';
 
 const write = process.argv.includes('--write');
 const wanted = Number(process.argv.slice(2).find((a) => /^\d+$/.test(a)) ?? 300);
@@ -67,25 +68,21 @@ function collect(): void {
   }
 }
 function collectInto(seen: Map<string, number>): void {
-  const newest = u32[(AREA + AreaHeader.off.code_tables) >>> 2];
-  for (let table = newest; table !== 0; table = u32[(table + CODE_TABLE_BYTES) >>> 2]) {
-    for (let offset = 0; offset < 4096; offset++) {
-      let rec = u32[(table >>> 2) + offset];
-      if (!rec) continue;
-      let weight = Number.POSITIVE_INFINITY;
-      const names: string[] = [];
-      total += countOf(rec);
-      for (let n = 1; n <= MAX_FUSED; n++) {
-        const name = i.names.get(u32[rec >>> 2]);
-        if (!name) break;
-        names.push(name);
-        weight = Math.min(weight, countOf(rec));
-        const key = names.join('|');
-        seen.set(key, (seen.get(key) ?? 0) + weight);
-        const next = u16[(rec + Record32.off.next) >>> 1];
-        if (next >= 4096 || u32[(table >>> 2) + next] !== rec + Record32.size) break;
-        rec += Record32.size;
-      }
+  for (const { table, rec: first } of decodedRecords(u32, AREA)) {
+    let rec = first;
+    let weight = Number.POSITIVE_INFINITY;
+    const names: string[] = [];
+    total += countOf(rec);
+    for (let n = 1; n <= MAX_FUSED; n++) {
+      const name = i.names.get(u32[rec >>> 2]);
+      if (!name) break;
+      names.push(name);
+      weight = Math.min(weight, countOf(rec));
+      const key = names.join('|');
+      seen.set(key, (seen.get(key) ?? 0) + weight);
+      const next = u16[(rec + Record32.off.next) >>> 1];
+      if (next >= 4096 || u32[(table >>> 2) + next] !== rec + Record32.size) break;
+      rec += Record32.size;
     }
   }
 }

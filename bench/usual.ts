@@ -8,14 +8,14 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { Host } from '../src/dom0/host.ts';
 import { imageAt, kernelElf } from '../src/dom0/toolstack/boot-files.ts';
 import { Cache } from '../src/dom0/toolstack/cache.ts';
-import { AreaHeader, codeOwnersSize } from '../src/engine/area.ts';
+import { codeOwnersSize } from '../src/engine/area.ts';
 import { FUSION_PLAN } from '../src/engine/interpreter/fusion.ts';
 import { generateInterpreter } from '../src/engine/interpreter/generate.ts';
 import { allEncodings } from '../src/engine/semantics/index.ts';
-import { CODE_TABLE_BYTES } from '../src/engine/state.ts';
 import { AREA_BASE } from '../src/machine/layout.ts';
 import { makeFiles } from './files.ts';
 import { BOOT, LINES } from './lines.ts';
+import { decodedRecords } from './records.ts';
 
 const MACHINE_MIB = 2048;
 /** Code that is dropped, as a kernel's initialization is when it is done, is seen if it lives as long as this. */
@@ -31,14 +31,10 @@ const found = new Set<string>();
 /** The handlers of all records there are now, of the first pCPU. */
 function look(host: Host): void {
   const u32 = new Uint32Array(host.machine.memory.buffer);
-  const header = AREA_BASE + codeOwnersSize(MACHINE_MIB * 256);
-  for (let table = u32[(header + AreaHeader.off.code_tables) >>> 2]; table !== 0; ) {
-    for (let offset = 0; offset < 4096; offset++) {
-      const rec = u32[(table >>> 2) + offset];
-      const name = rec && names.get(u32[rec >>> 2]);
-      if (name) found.add(name);
-    }
-    table = u32[(table + CODE_TABLE_BYTES) >>> 2];
+  const area = AREA_BASE + codeOwnersSize(MACHINE_MIB * 256);
+  for (const { rec } of decodedRecords(u32, area)) {
+    const name = names.get(u32[rec >>> 2]);
+    if (name) found.add(name);
   }
 }
 

@@ -162,7 +162,7 @@ export const CpuState = struct(
   { align: 64 },
 );
 
-/** One data-TLB entry. A tag is the linear page address (bits 11..0 zero), or none that can be found there (`no_page` in runtime/mmu.ts). */
+/** One data-TLB entry. A tag is the linear page address (bits 11..0 zero), or none that can be found there (`no_page` in runtime/tlb.ts). */
 export const TlbEntry = struct('TlbEntry', [
   ['rtag', 'u64'],
   ['wtag', 'u64'],

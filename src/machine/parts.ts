@@ -12,24 +12,25 @@ export interface MachineParts extends EngineParts {
 }
 
 const codeFile = (name: string): string => name.replace(/wasm$/, 'code');
-/** A module that says which of its functions there is machine code of; the others are compiled when they are called. */
-const hintedFile = (name: string): URL => new URL(name.replace(/wasm$/, 'hinted'), BUILD);
+
+/** The bytes that machine code is of: those that say of which functions (others are compiled when they are called), or all of the module's. */
+function codeSource(name: string): { bytes: Uint8Array<ArrayBuffer>; hinted: boolean } {
+  const hinted = new URL(name.replace(/wasm$/, 'hinted'), BUILD);
+  const found = existsSync(hinted);
+  return { bytes: readFileSync(found ? hinted : new URL(name, BUILD)), hinted: found };
+}
 
 /** The module with the machine code that the build made, if this V8 takes it; else functions are compiled as they are called. */
 export function loadModule(name: string): WebAssembly.Module {
-  const wasm = new URL(name, BUILD);
   const code = new URL(codeFile(name), BUILD);
-  const hinted = hintedFile(name);
-  const made = existsSync(code) && moduleOf(readFileSync(existsSync(hinted) ? hinted : wasm), readFileSync(code));
-  return made || new WebAssembly.Module(readFileSync(wasm));
+  const made = existsSync(code) && moduleOf(codeSource(name).bytes, readFileSync(code));
+  return made || new WebAssembly.Module(readFileSync(new URL(name, BUILD)));
 }
 
 /** For the build: a built module's machine code, and its file in build/. Empty where V8 gives none. */
 export function machineCode(name: string): { file: string; code: Uint8Array } {
-  const hinted = hintedFile(name);
-  const module = existsSync(hinted)
-    ? new WebAssembly.Module(readFileSync(hinted))
-    : compileWhole(readFileSync(new URL(name, BUILD)));
+  const { bytes, hinted } = codeSource(name);
+  const module = hinted ? new WebAssembly.Module(bytes) : compileWhole(bytes);
   return { file: codeFile(name), code: codeOf(module) ?? new Uint8Array() };
 }
 

@@ -24,6 +24,8 @@ function call(module: WebAssembly.Module): unknown {
   return (new WebAssembly.Instance(module, { env: { memory } }).exports.f as () => unknown)();
 }
 
+const isOptimized = new Function('f', 'return %IsTurboFanFunction(f)') as (f: unknown) => boolean;
+
 // Without it all of this is slower and nothing else; on the Node that the project brings it is there.
 it('is there', () => expect(codeTag()).toHaveLength(16));
 
@@ -50,7 +52,6 @@ it('is of those functions that are hot; the others are compiled when they are ca
   const module = moduleOf(wasm, codeOf(new WebAssembly.Module(wasm))!)!;
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
   const { f, cold } = new WebAssembly.Instance(module, { env: { memory } }).exports as Record<string, () => number>;
-  const isOptimized = new Function('f', 'return %IsTurboFanFunction(f)') as (f: unknown) => boolean;
   expect([isOptimized(f), isOptimized(cold)]).toEqual([true, false]);
   expect([f(), cold()]).toEqual([7, 8]);
 });
@@ -67,7 +68,6 @@ it('is there for the interpreter’s usual handlers, and for no others', () => {
     imports[from][name] = kind === 'memory' ? memory : () => 0;
   }
   const table = new WebAssembly.Instance(module, imports).exports.table as WebAssembly.Table;
-  const isOptimized = new Function('f', 'return %IsTurboFanFunction(f)') as (f: unknown) => boolean;
   expect(USUAL.filter((name) => !isOptimized(table.get(slots.get(name)!)))).toEqual([]);
   const optimized = [...names].filter(([slot]) => isOptimized(table.get(slot)));
   expect(optimized.length).toBeLessThan(USUAL.length * 1.2);

@@ -13,6 +13,9 @@ export * from './simd';
 export * from './softfloat/sse';
 export * from './string';
 export * from './system';
+export {
+  jumps_reset, mmu_init, tlb_drop_writable, tlb_flush_current, tlb_flush_domain, tlb_flush_page, tlb_reset, tlb_switch, xtlb_forget_frame, xtlb_reset,
+} from './tlb';
 export * from './transfer';
 export { step_done, watch_breakpoints, watch_update } from './watch';
 export * from './x87';

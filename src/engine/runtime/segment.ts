@@ -5,7 +5,8 @@
  */
 import { CpuState, SEG, VEC } from '../../../build/abi/engine';
 import { hvm_descriptor, hvm_mark_descriptor } from './hvm/tables';
-import { ldt_entry, raise, select_xtlb } from './mmu';
+import { ldt_entry, raise } from './mmu';
+import { select_xtlb } from './tlb';
 
 @inline export function cpl_of(cpu: usize): u32 {
   return load<u32>(cpu, CpuState.cpl);

@@ -5,12 +5,10 @@ import { Domain } from "../domain";
 import { copy_from_guest, copy_to_guest } from "../guest";
 import { xfree, xzalloc } from "../mm/xmalloc";
 import { scratch } from "../percpu";
-import { CpuidResult, cpuid_policy_of, domain_cpuid } from "../traps/cpuid";
+import { CpuidResult, cpuid_policy_of, domain_cpuid, MAX_EXTENDED_LEAF } from "../traps/cpuid";
 
 /** Leaves of the policy, in order; those with subleaves give subleaf 0. */
 const NR_LEAVES: u32 = 15;
-const EXTENDED_8: u32 = 0x8000_0008;
-const LAST_LEAF: u32 = 0x8000_0021;
 function leaf_number(i: u32): u32 {
   switch (i) {
     case 0: return 0;
@@ -18,7 +16,7 @@ function leaf_number(i: u32): u32 {
     case 2: return 7;
     case 3: return 0xd;
     case 4: return 0xb;
-    case NR_LEAVES - 1: return LAST_LEAF;
+    case NR_LEAVES - 1: return MAX_EXTENDED_LEAF;
     default: return 0x8000_0000 + (i - 5);
   }
 }
@@ -73,9 +71,16 @@ function err(u: usize, leaf: u32, subleaf: u32, msr: u32): i64 {
   return -ERRNO.EINVAL;
 }
 
-/** Leaves whose words are feature bits: there a domain's bits must be among the CPU's. */
-function is_feature_leaf(leaf: u32): bool {
-  return leaf == 1 || leaf == 7 || leaf == 0x8000_0001 || leaf == EXTENDED_8 || leaf == LAST_LEAF;
+/** Which words of a leaf are feature bits, from eax as bit 0 on: there a domain's bits must be among the CPU's. */
+function feature_words(leaf: u32): u32 {
+  switch (leaf) {
+    case 1:
+    case 0x8000_0001: return 0b1100;
+    case 7: return 0b1110;
+    case 0x8000_0008: return 0b0010;
+    case MAX_EXTENDED_LEAF: return 0b0001;
+    default: return 0;
+  }
 }
 
 /** May a domain have this? */
@@ -84,13 +89,14 @@ function acceptable(hvm: bool, e: usize): bool {
   const sub = load<u32>(e, CpuidLeaf.subleaf);
   const r = changetype<CpuidResult>(scratch + RESULT);
   cpuid_policy_of(hvm, leaf, sub == CPUID_NO_SUBLEAF ? 0 : sub, r);
-  if (!is_feature_leaf(leaf)) return true;
-  // Of these one word is features, and eax of the first is sizes of addresses.
-  if (leaf == EXTENDED_8) return (load<u32>(e, CpuidLeaf.b) & ~r.b) == 0;
-  if (leaf == LAST_LEAF) return (load<u32>(e, CpuidLeaf.a) & ~r.a) == 0;
-  // ebx of leaf 1 and eax of both are no features.
-  if (leaf == 7 && load<u32>(e, CpuidLeaf.b) & ~r.b) return false;
-  return (load<u32>(e, CpuidLeaf.c) & ~r.c) == 0 && (load<u32>(e, CpuidLeaf.d) & ~r.d) == 0;
+  const words = feature_words(leaf);
+  return no_more(words, 0, load<u32>(e, CpuidLeaf.a), r.a) && no_more(words, 1, load<u32>(e, CpuidLeaf.b), r.b) &&
+    no_more(words, 2, load<u32>(e, CpuidLeaf.c), r.c) && no_more(words, 3, load<u32>(e, CpuidLeaf.d), r.d);
+}
+
+/** Word n, if it is among those with features, has none that `all` has not. */
+function no_more(words: u32, n: u32, word: u32, all: u32): bool {
+  return ((words >> n) & 1) == 0 || (word & ~all) == 0;
 }
 
 export function set_cpu_policy(d: Domain, u: usize): i64 {

@@ -16,7 +16,7 @@ export class CpuidResult {
 }
 
 const MAX_BASIC_LEAF: u32 = 0xd;
-const MAX_EXTENDED_LEAF: u32 = 0x8000_0021;
+export const MAX_EXTENDED_LEAF: u32 = 0x8000_0021;
 
 // ── leaf 1, ecx ──
 const F_SSE3: u32 = 1 << 0;

@@ -3,7 +3,7 @@
  * check of rights. In the place of a root they have a key, odd as no table's address is.
  */
 import { CpuState } from '../../../../build/abi/engine';
-import { copy_globals, find_context, flush_contexts, is_context, is_own_context, tlb_flush_domain, tlb_flush_page, use_context } from '../mmu';
+import { copy_globals, find_context, flush_contexts, is_context, is_own_context, tlb_flush_domain, tlb_flush_page, use_context } from '../tlb';
 
 export const CR4_PCIDE: u64 = 1 << 17;
 const USER: u32 = 2;
