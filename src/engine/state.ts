@@ -55,7 +55,7 @@ export const CpuState = struct(
     ['pending', 'u32'],
     /** Fuel until the translator looks again at what runs; not above 0: a whole slice. */
     ['slice', 'i32'],
-    /** Where the last slice ended: a translation's slot, PREEMPTED_INSIDE if that goes on there by itself; 0: elsewhere, or it has been looked at. */
+    /** Where the last slice ended: a translation's slot; PREEMPTED_INSIDE or PREEMPTED_PASSING; 0: elsewhere, or it has been looked at. */
     ['preempted', 'i32'],
     /** Entries from the hypervisor and exits from translated to interpreted code until the translator is told of one; not above 0: of the next. */
     ['gap', 'i32'],
@@ -247,8 +247,9 @@ export const SCALE_STACK = 0x40;
 export const NON_CANONICAL = 2;
 /** CpuState.pending while somebody wants the CPU: above all fuel, so that a poll is one comparison with what is left. */
 export const PENDING = 0x7fffffff;
-/** Value of CpuState.preempted. */
-export const PREEMPTED_INSIDE = -1;
+/** Values of CpuState.preempted: the translation goes on there by itself, round a loop; or on, which happens to slices alone. */
+export const PREEMPTED_INSIDE = -4;
+export const PREEMPTED_PASSING = -5;
 
 export const SEG = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5, LDTR: 6, TR: 7 } as const;
 export const GPR = {

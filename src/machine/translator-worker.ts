@@ -71,7 +71,7 @@ function takeBack(): WebAssembly.Module[] {
 
 function make(maker: Maker, o: Order): Delivery {
   const start = performance.now();
-  const view = memoryView(memory, o.pages, o.slots);
+  const view = memoryView(memory, o.pages, o.slots, o.warm);
   const t = maker.make(view, o.hot, o.whole);
   const module = t && new WebAssembly.Module(t.wasm as Uint8Array<ArrayBuffer>);
   const code = module && translations && codeOf(module);

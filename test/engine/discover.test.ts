@@ -6,12 +6,13 @@ import { Discovery } from '../../src/engine/translator/discover.ts';
 
 const discovery = new Discovery(allEncodings());
 
-/** Regions of two pages with code at the given offsets, all of it executed; `translated`: where translations stand; `beside`: places to start at besides 0x100. */
+/** Regions of two pages with code at the given offsets, all of it executed; `translated`: where translations stand; `beside`: places to start at besides 0x100; `warm`: what lately ran. */
 function region(
   code: Record<number, string>,
   whole: boolean,
   translated: readonly number[] = [],
   beside: readonly number[] = [],
+  warm: readonly number[] = [],
 ) {
   const pages = new Uint8Array(8192).fill(0xf4);
   for (const [at, hex] of Object.entries(code)) pages.set(Buffer.from(hex.replaceAll(' ', ''), 'hex'), Number(at));
@@ -19,6 +20,7 @@ function region(
     page: (delta) => (delta === 0 || delta === 1 ? pages.subarray(delta * 4096, delta * 4096 + 4096) : undefined),
     seen: (offset) => offset >= 0 && offset < pages.length,
     translated: (offset) => translated.includes(offset),
+    warm: (offset) => warm.includes(offset),
   };
   return discovery.region(view, [0x100, ...beside], whole)!;
 }
@@ -33,19 +35,19 @@ const SHORT = { 256: CALLS, 512: 'ffc0 c3' };
 it('has what is called if it is made whole', () => {
   const r = region(LONG, true);
   expect(starts(r)).toEqual([0x100, 0x105, 0x200]);
-  expect(r.open).toBe(false);
+  expect(r.left).toEqual([]);
 });
 
 it('leaves it out otherwise, and goes on where it returns to', () => {
   const r = region(LONG, false);
   expect(starts(r)).toEqual([0x100, 0x105]);
   expect(r.entries).toEqual([0x100, 0x105]);
-  expect(r.open).toBe(true);
+  expect(r.left).toEqual([0x200]);
 });
 
 it('has short functions that call nothing in any case', () => {
   expect(starts(region(SHORT, false))).toEqual([0x100, 0x105, 0x200]);
-  expect(region(SHORT, false).open).toBe(false);
+  expect(region(SHORT, false).left).toEqual([]);
   // call 0x300 in it: it is none.
   expect(starts(region({ ...SHORT, 512: 'e8 fb000000 c3', 768: 'c3' }, false))).toEqual([0x100, 0x105]);
 });
@@ -56,7 +58,7 @@ it('ends where a translation stands', () => {
   expect(starts(region(code, false))).toEqual([0x100, 0x104, 0x180]);
   const r = region(code, false, [0x180]);
   expect(starts(r)).toEqual([0x100, 0x104]);
-  expect(r.open).toBe(true);
+  expect(r.left).toEqual([0x180]);
   expect(starts(region(code, true, [0x180]))).toEqual([0x100, 0x104, 0x180]);
 });
 
@@ -84,4 +86,27 @@ it('has returns that lead inside if it calls, or starts after a call', () => {
     expect(region({ [256 - before.length / 2]: before, 256: 'ffc0 c3' }, true).returns, before).toBe(true);
   for (const before of ['b8ff000000', 'ff00', '00e800'])
     expect(region({ [256 - before.length / 2]: before, 256: 'ffc0 c3' }, true).returns, before).toBe(false);
+});
+
+// jz 0x400; jmp 0x800; and at both places 200 instructions.
+const WIDE = { 256: '0f84 fa020000 e9 f5060000', 1024: `${'ffc0'.repeat(200)} c3`, 2048: `${'ffc8'.repeat(200)} c3` };
+const size = (r: ReturnType<typeof region>, at: number) => r.blocks.find((b) => b.start === at)?.instructions.length;
+
+it('has what lately ran before what was once executed, of which there is only so much', () => {
+  // The way on is tried first where nothing is known.
+  const r = region(WIDE, true);
+  expect([size(r, 0x800), size(r, 0x400)]).toEqual([201, 53]);
+  expect(r.left).toEqual([0x400 + 2 * 53]);
+  const taken = region(WIDE, true, [], [], [0x400]);
+  expect([size(taken, 0x800), size(taken, 0x400)]).toEqual([201, 201]);
+  expect(taken.left).toEqual([]);
+  // A translation tells the same.
+  expect(size(region(WIDE, true, [0x400]), 0x400)).toBe(201);
+});
+
+it('leaves nothing to be made anew when it is full of what lately ran', () => {
+  const more = { ...WIDE, 2448: '0f84 6a020000 e9 65060000', 3072: 'ffc0'.repeat(400), 4096: 'ffc8'.repeat(400) };
+  const r = region(more, true, [], [], [0x400, 0x800, 3072, 4096]);
+  expect(r.blocks.reduce((n, b) => n + b.instructions.length, 0)).toBe(640);
+  expect(r.left).toEqual([]);
 });

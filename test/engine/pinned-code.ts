@@ -13,6 +13,7 @@ export function regionOf(code: string): Region {
   const view: CodeView = {
     page: (delta) => (delta === 0 ? page : undefined),
     seen: (offset) => offset >= 0 && offset < page.length,
+    warm: () => false,
     translated: () => false,
   };
   const region = discovery.region(view, [0x100], true);

@@ -608,6 +608,40 @@ describe('hot code', () => {
     for (const at of others) expect(hot).toContainEqual([at]);
   });
 
+  it('is made anew when something that it left out gets hot', () => {
+    // l: add rdx,rcx; dec ecx; jz end; test rdi,rdi; jnz x; jmp l; end: ud2; and in the next page x: inc rax; jmp rsi
+    const s = prepare([...hex('4801ca ffc9 740b 4885ff 0f85f0100000 ebee'), ...UD2], false);
+    s.poke(CODE + 4352n, hex('48ffc0 ffe6'));
+    s.setGpr(GPR.RSI, CODE);
+    const run = (rdi: bigint) => {
+      s.setGpr(GPR.RDI, rdi);
+      s.setGpr(GPR.RCX, 3_000_000n);
+      s.setGpr(GPR.RDX, 0n);
+      s.setGpr(GPR.RAX, 0n);
+      s.set64('rip', CODE);
+      while (s.run(s.get64('rip'), 100_000) === EXIT.PREEMPT);
+      expect(s.gpr(GPR.RDX)).toBe(4_500_001_500_000n);
+      expect(s.gpr(GPR.RAX)).toBe(rdi * 2_999_999n);
+    };
+    const whole = () =>
+      decodeSaved(s.engine.translator!.save()).some((t) => t.hot.includes(0) && t.others.some((p) => p.delta === 1));
+    run(0n);
+    expect(s.engine.translator!.stats.translated).toBeGreaterThan(0);
+    expect(whole()).toBe(false);
+    run(1n);
+    expect(whole()).toBe(true);
+  });
+
+  it('need not be entered where slices end in passing', () => {
+    // l: test rdi,rdi; jz f; inc rax; f: dec ecx; jnz l
+    const s = prepare([...hex('4885ff 7403 48ffc0 ffc9 75f4'), ...UD2], false);
+    s.setGpr(GPR.RDI, 0n);
+    s.setGpr(GPR.RCX, 5_000_000n);
+    while (s.run(s.get64('rip'), 100_000) === EXIT.PREEMPT);
+    expect(s.engine.translator!.stats.samples).toBeGreaterThan(500);
+    expect(decodeSaved(s.engine.translator!.save()).map((t) => t.hot)).toEqual([[0]]);
+  });
+
   it('that goes round in itself stays as it is, wherever slices end', () => {
     // a: mov ecx,50000; l: dec ecx; jnz l; jmp rdi; and b: the same with dec edx; jz end; jmp rsi; end: ud2
     const [a, b] = [0x400, 0x480];

@@ -17,6 +17,8 @@ export interface CodeView {
   seen(offset: number): boolean;
   /** Does a translation stand there? */
   translated(offset: number): boolean;
+  /** Was it lately seen to run? */
+  warm(offset: number): boolean;
 }
 
 /**
@@ -25,8 +27,15 @@ export interface CodeView {
  */
 export type PageList = Int32Array<ArrayBuffer>;
 
-/** A view of machine memory. Each page is copied once; other pCPUs may write meanwhile. `slots`: handlers from this number on are translations. */
-export function memoryView(memory: WebAssembly.Memory, pages: PageList, slots: number, everything = false): CodeView {
+/** A view of machine memory. Each page is copied once; other pCPUs may write meanwhile. `slots`: handlers from this number on are translations; `warm`: offsets that were lately seen to run. */
+export function memoryView(
+  memory: WebAssembly.Memory,
+  pages: PageList,
+  slots: number,
+  warm: readonly number[] = [],
+  everything = false,
+): CodeView {
+  const recent = new Set(warm);
   const u8 = new Uint8Array(memory.buffer);
   const i32 = new Int32Array(memory.buffer);
   const at = new Map<number, { readonly mfn: number; readonly table: number }>();
@@ -55,6 +64,7 @@ export function memoryView(memory: WebAssembly.Memory, pages: PageList, slots: n
       const r = record(offset);
       return r !== 0 && i32[(r + Record32.off.handler) >>> 2] >= slots;
     },
+    warm: (offset) => recent.has(offset),
   };
 }
 

@@ -6,14 +6,18 @@ import { type CodeView, MAX_DELTA, MAX_OTHERS, pageOf } from './code-view.ts';
 import { Descriptions, type Instruction } from './prepare.ts';
 
 const PAGE = 4096;
-/** Most instructions of a region with one start; each further one adds some. */
-const MAX_INSTRUCTIONS = 256;
-const MORE_INSTRUCTIONS = 64;
+/** Most instructions of a region. */
+const MAX_INSTRUCTIONS = 640;
+/** Most of them from places on that were not lately seen to run, with one start; each further one adds some. */
+const MAX_UNSEEN = 256;
+const MORE_UNSEEN = 64;
 /** Called code of at most so many instructions is made anew for each caller. */
 const SHORT = 20;
 /** Bytes of call rel32, and of call r/m64 from its opcode on at most. */
 const CALL = 5;
 const MAX_INDIRECT_CALL = 7;
+/** Most places that are remembered as left out. */
+const MAX_LEFT = 256;
 /** Most targets besides the first. */
 const MAX_TARGETS = 48;
 
@@ -35,8 +39,8 @@ export interface Region {
   /** Where computed jumps inside may lead: the entries, and places of the like in the other pages. */
   readonly targets: readonly number[];
   readonly blocks: readonly Block[];
-  /** It was not made whole, and something was left out for that. */
-  readonly open: boolean;
+  /** Where its branches and calls lead out of it, though there was room: code that had not been executed, or was not to be made twice. */
+  readonly left: readonly number[];
   /** It has computed jumps besides returns. */
   readonly computed: boolean;
   /** Returns may lead to one of the targets: it is where a call returns to. */
@@ -87,6 +91,47 @@ class Code {
   translated(offset: number): boolean {
     return this.view.translated(offset);
   }
+  warm(offset: number): boolean {
+    return this.view.warm(offset) || this.view.translated(offset);
+  }
+}
+
+/** Places that control goes to, and in which order they are looked at. */
+class Ways {
+  readonly leaders: Set<number>;
+  private readonly wanted: Set<number>;
+  private readonly warm: number[];
+  private readonly cold: number[] = [];
+  private readonly met: Set<number>;
+  constructor(starts: readonly number[]) {
+    this.leaders = new Set(starts);
+    this.wanted = new Set(starts);
+    this.warm = [...starts];
+    this.met = new Set(starts);
+  }
+  known(o: number): boolean {
+    return this.leaders.has(o);
+  }
+  lead(o: number, warm: boolean, isTarget: boolean): void {
+    if (isTarget && !this.wanted.has(o)) {
+      if (this.wanted.size > MAX_TARGETS) return;
+      this.wanted.add(o);
+    }
+    const known = this.leaders.has(o);
+    this.leaders.add(o);
+    if (warm && !this.met.has(o)) {
+      this.met.add(o);
+      this.warm.push(o);
+    } else if (!known) this.cold.push(o);
+  }
+  next(): { readonly to: number; readonly warm: boolean } | undefined {
+    if (this.warm.length) return { to: this.warm.shift()!, warm: true };
+    return this.cold.length ? { to: this.cold.shift()!, warm: false } : undefined;
+  }
+  /** Those of computed jumps that are among what was found. */
+  targets(found: ReadonlySet<number>): number[] {
+    return [...this.wanted].filter((o) => found.has(o));
+  }
 }
 
 export class Discovery {
@@ -106,7 +151,7 @@ export class Discovery {
     const hot = starts.filter((o) => pageOf(o) === 0 && (code.at(o)?.ending ?? 'interpret') !== 'interpret');
     if (!hot.length) return undefined;
     const beside = starts.filter((o) => pageOf(o) !== 0);
-    const { leaders, targets, found, open, computed, returns } = this.reach(code, hot, beside, whole);
+    const { leaders, targets, found, left, computed, returns } = this.reach(code, hot, beside, whole);
     const blocks: Block[] = [];
     for (const start of leaders) {
       const b = found.has(start) ? this.block(code, start, leaders, found) : undefined;
@@ -120,7 +165,7 @@ export class Discovery {
       entries: there.filter((t) => pageOf(t) === 0),
       targets: there,
       blocks,
-      open,
+      left: [...left].filter((o) => !all.has(o)).slice(0, MAX_LEFT),
       computed,
       returns,
       ranges: pages.get(0)!,
@@ -128,68 +173,78 @@ export class Discovery {
     };
   }
 
-  /** Breadth first, so that what is near the starts is in when the limit is reached. */
+  /**
+   * What lately ran before what was once executed: control goes on being warm where it is known to, and on the way that is left where
+   * the other is not known to be. Both breadth first, so that what is near the starts is in when the limit is reached.
+   */
   private reach(code: Code, starts: readonly number[], beside: readonly number[], whole: boolean) {
-    const leaders = new Set(starts);
-    const targets = [...starts];
+    const ways = new Ways(starts);
     const found = new Set<number>();
-    const queue = [...starts];
     const others = new Set<number>();
-    let open = false;
+    const left = new Set<number>();
     let computed = false;
     let returns = starts.some((o) => code.afterCall(o));
-    const limit = MAX_INSTRUCTIONS + (starts.length + beside.length - 1) * MORE_INSTRUCTIONS;
-    const lead = (o: number, isTarget: boolean) => {
-      const delta = pageOf(o);
-      if (leaders.has(o) && !isTarget) return;
-      if (!code.seen(o)) return;
-      if (!whole && code.translated(o)) {
-        open = true;
-        return;
-      }
-      if (delta !== 0 && !others.has(delta) && others.size >= MAX_OTHERS) return;
-      if (isTarget) {
-        if (targets.includes(o) || targets.length > MAX_TARGETS) return;
-        targets.push(o);
-      }
-      if (delta !== 0) others.add(delta);
-      if (leaders.has(o)) return;
-      leaders.add(o);
-      queue.push(o);
+    let unseen = 0;
+    const limit = MAX_UNSEEN + (starts.length + beside.length - 1) * MORE_UNSEEN;
+    const lead = (o: number, warm: boolean, isTarget = false) => {
+      if (code.seen(o) && (whole || ways.known(o) || !code.translated(o))) ways.lead(o, warm || code.warm(o), isTarget);
+      else left.add(o);
     };
-    while (queue.length && found.size < limit) {
-      let o = queue.shift()!;
+    for (let way = ways.next(); way; way = ways.next()) {
+      const { warm } = way;
+      let o = way.to;
+      const seen = code.warm(o);
+      const full = () => found.size >= MAX_INSTRUCTIONS || (!seen && unseen >= limit);
+      const delta = pageOf(o);
+      if (full()) {
+        left.add(o);
+        continue;
+      }
+      if (delta !== 0 && !others.has(delta)) {
+        if (others.size >= MAX_OTHERS) continue;
+        others.add(delta);
+      }
       for (;;) {
         if (found.has(o)) break;
         const i = code.at(o);
-        if (!i || found.size >= limit) break;
+        if (!i) break;
+        if (full()) {
+          left.add(o);
+          break;
+        }
         if (i.ending === 'interpret') {
-          lead(i.next, true);
+          lead(i.next, warm, true);
           break;
         }
         found.add(o);
+        if (!seen) unseen++;
         const calls = i.encoding.insn.name === 'call';
         const to = i.next + i.d.rel;
-        if (i.ending === 'cond' || (i.ending === 'branch' && (!calls || whole || this.isShort(code, to))))
+        if (i.ending === 'cond') {
           lead(to, false);
-        else if (i.ending === 'branch' && code.seen(to)) open = true;
-        if (i.ending === 'cond') lead(i.next, false);
+          lead(i.next, warm && !code.warm(to));
+        } else if (i.ending === 'branch') {
+          if (!calls || whole || this.isShort(code, to)) lead(to, warm);
+          else left.add(to);
+        }
         if (i.ending === 'jump' && i.encoding.insn.name === 'jmp' && !computed) {
           computed = true;
-          for (const o of beside) lead(o, true);
+          for (const o of beside) lead(o, warm, true);
         }
         // Where a call returns to, or a system call.
         returns ||= calls;
-        if (calls || i.ending === 'resync') lead(i.next, true);
+        if (calls || i.ending === 'resync') lead(i.next, warm, true);
         if (i.ending !== 'fall') break;
         o = i.next;
         if (o % PAGE === 0) {
-          lead(o, false);
+          lead(o, warm);
           break;
         }
       }
     }
-    return { leaders, targets, found, open, computed, returns };
+    // What is full of what lately ran does not get better.
+    if (found.size >= MAX_INSTRUCTIONS) left.clear();
+    return { leaders: ways.leaders, targets: ways.targets(found), found, left, computed, returns };
   }
 
   /** Is there a function of at most SHORT instructions that calls nothing? */

@@ -7,7 +7,7 @@
  */
 import { operandSlot } from '../decode/slots.ts';
 import type { Node, Type, Val } from '../semantics/ir.ts';
-import { CpuState, TLB_ENTRIES, TlbEntry } from '../state.ts';
+import { CpuState, PREEMPTED_INSIDE, PREEMPTED_PASSING, TLB_ENTRIES, TlbEntry } from '../state.ts';
 import { IrEmitter, type Leaf, loadOp, storeOp } from '../wasm/ir-emitter.ts';
 import type { Accesses, Group, Member } from './accesses.ts';
 import type { FlagLocals } from './flag-locals.ts';
@@ -35,7 +35,8 @@ export const ON = 0;
 export const POLL = 1;
 export const RESYNC = 2;
 export const INTERPRET = 3;
-export const INSIDE = 4;
+export const INSIDE = -PREEMPTED_INSIDE;
+export const PASSING = -PREEMPTED_PASSING;
 
 /** Functions and other things outside the region that its code names, by index. */
 export interface Outside {
@@ -50,7 +51,7 @@ export interface Frame {
   readonly page: number;
   /** Local (i32): CpuState.tlb. */
   readonly tlb: number;
-  /** Local (i64): where to go on after the exit. Local (i32): how (ON to INSIDE). */
+  /** Local (i64): where to go on after the exit. Local (i32): how (ON to PASSING). */
   readonly to: number;
   readonly way: number;
   /** Level of the shared exit, which stores registers and flags. */

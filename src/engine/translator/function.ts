@@ -4,7 +4,7 @@
  */
 import { RFLAGS } from '../flags.ts';
 import { emitJumpEntry } from '../jump-cache.ts';
-import { CpuState, JumpEntry, PREEMPTED_INSIDE, Record32, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
+import { CpuState, JumpEntry, Record32, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
 import { type Accesses, findGroups, mayLeave } from './accesses.ts';
 import { nearBase } from './bounds.ts';
 import { pageOf } from './code-view.ts';
@@ -18,6 +18,7 @@ import {
   LEFT,
   ON,
   type Outside,
+  PASSING,
   POLL,
   RESYNC,
   RegionEmitter,
@@ -171,7 +172,7 @@ export class RegionFunction {
     f.get(way).i32(INTERPRET).op('i32.eq').if();
     go(exits.interpret);
     f.end();
-    f.get(CPU).i32(PREEMPTED_INSIDE).mem('i32.store', off.preempted);
+    f.get(CPU).i32(0).get(way).op('i32.sub').mem('i32.store', off.preempted);
     go(exits.go);
     f.end();
     if (exits.preempt !== undefined) this.resync(exits.preempt, () => go(exits.go));
@@ -415,7 +416,7 @@ export class RegionFunction {
       if (back) f.get(CPU).mem('i32.load', off.pending);
       else f.i32(0);
       f.op('i32.le_s').unlikely().if();
-      this.emitter.leave(target, 0, INSIDE);
+      this.emitter.leave(target, 0, back ? INSIDE : PASSING);
       f.end();
     }
     if (crosses && page !== 0) this.cross(page, () => this.emitter.leave(target, 0, POLL));

@@ -31,8 +31,8 @@ export interface CodeInstance {
 export interface Translation extends Part {
   /** Page offsets where it was found hot: the first of its entries. */
   readonly hot: readonly number[];
-  /** It could be larger: code that it leads to at places known beforehand was left out, or has translations of its own. */
-  readonly open: boolean;
+  /** Where its branches and calls lead, as offsets from the page's start, to code that was left out: it could be larger if that turns out to be hot. */
+  readonly left: readonly number[];
   /** It has jumps to computed places, returns aside. */
   readonly computed: boolean;
   /** Places in other pages, as offsets from the page's start, that were to be targets of its computed jumps. */

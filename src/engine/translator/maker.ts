@@ -7,7 +7,7 @@ import { bytesOf, type Translation } from './library.ts';
 
 /** A translation just made. */
 export interface Made
-  extends Pick<Translation, 'hot' | 'open' | 'computed' | 'beside' | 'entries' | 'ranges' | 'bytes' | 'others'> {
+  extends Pick<Translation, 'hot' | 'left' | 'computed' | 'beside' | 'entries' | 'ranges' | 'bytes' | 'others'> {
   /** A module of it alone. */
   readonly wasm: Uint8Array;
   /** Guest instructions in it. */
@@ -24,14 +24,14 @@ export class Maker {
   make(view: CodeView, hot: readonly number[], whole: boolean): Made | undefined {
     const region = this.discovery.region(view, hot, whole);
     if (!region) return undefined;
-    const { entries, ranges, blocks, open, computed } = region;
+    const { entries, ranges, blocks, left, computed } = region;
     const part = (delta: number, of: typeof ranges) => ({ ranges: of, bytes: bytesOf(view.page(delta)!, of) });
     const others = region.others.map((p) => ({ delta: p.delta, ...part(p.delta, p.ranges) }));
     const instructions = blocks.reduce((n, b) => n + b.instructions.length, 0);
     const first = hot.filter((o) => pageOf(o) === 0);
     return {
       hot: first,
-      open,
+      left,
       computed,
       beside: computed ? hot.filter((o) => pageOf(o) !== 0) : [],
       entries,
@@ -50,6 +50,8 @@ export interface Order {
   readonly pages: PageList;
   /** Offsets; those in the first page are its hot places. */
   readonly hot: readonly number[];
+  /** Offsets that were lately seen to run. */
+  readonly warm: readonly number[];
   /** The first page's frame; whether it is to go in the place of what was made of that page at these offsets. */
   readonly mfn: number;
   readonly instead: boolean;

@@ -10,7 +10,7 @@ import type { Part, Translation } from './library.ts';
 
 /** A translation that need not be instantiated yet. */
 export interface Saved
-  extends Pick<Translation, 'hot' | 'open' | 'computed' | 'beside' | 'entries' | 'ranges' | 'bytes' | 'others'> {
+  extends Pick<Translation, 'hot' | 'left' | 'computed' | 'beside' | 'entries' | 'ranges' | 'bytes' | 'others'> {
   /** Its module, until it is packed with others. */
   from: Code;
   index: number;
@@ -19,8 +19,7 @@ export interface Saved
 }
 
 const PAGE = 4096;
-const OPEN = 1;
-const COMPUTED = 2;
+const COMPUTED = 1;
 /** Of one module, at most. */
 const MAX_FUNCTIONS = 4096;
 
@@ -50,7 +49,7 @@ class Writer {
 /** Bytes that it takes. */
 function encodedSize(t: Saved): number {
   const parts = [t, ...t.others].reduce((n, p) => n + 12 + 8 * p.ranges.length + p.bytes.length, 0);
-  return 28 + 4 * (t.hot.length + t.beside.length + t.entries.length) + parts;
+  return 32 + 4 * (t.hot.length + t.left.length + t.beside.length + t.entries.length) + parts;
 }
 const moduleSize = (c: Code, of: readonly Saved[]): number =>
   of.reduce((n, t) => n + encodedSize(t), 16 + c.wasm.length + c.code.length);
@@ -84,8 +83,9 @@ export function encodeSaved(list: Iterable<Saved>): Uint8Array<ArrayBuffer> {
 function encodeOne(w: Writer, t: Saved): void {
   w.u32(t.index);
   w.u32(t.age);
-  w.u32((t.open ? OPEN : 0) | (t.computed ? COMPUTED : 0));
+  w.u32(t.computed ? COMPUTED : 0);
   w.list(t.hot);
+  w.list(t.left);
   w.list(t.beside);
   w.list(t.entries);
   w.u32(t.others.length);
@@ -152,9 +152,9 @@ function one(r: Reader, from: Code): Saved {
   const index = r.u32();
   if (index >= from.functions) throw new RangeError('no such function');
   const age = r.u32();
-  const flags = r.u32();
-  const [open, computed] = [(flags & OPEN) !== 0, (flags & COMPUTED) !== 0];
+  const computed = (r.u32() & COMPUTED) !== 0;
   const hot = r.list(PAGE - 1);
+  const left = r.list(2 ** 32 - 1).map((o) => o | 0);
   const beside = r.list(2 ** 32 - 1).map((o) => o | 0);
   const entries = r.list(PAGE - 1);
   const others = r.u32();
@@ -166,7 +166,7 @@ function one(r: Reader, from: Code): Saved {
   if (rest.some((p) => p.delta === 0 || Math.abs(p.delta) > MAX_DELTA)) throw new RangeError('a page out of reach');
   if (beside.some((o) => pageOf(o) === 0 || Math.abs(pageOf(o)) > MAX_DELTA))
     throw new RangeError('a place out of reach');
-  return { age, open, computed, hot, beside, entries, ...first, others: rest, from, index };
+  return { age, left, computed, hot, beside, entries, ...first, others: rest, from, index };
 }
 
 function part(r: Reader): Part & { delta: number } {

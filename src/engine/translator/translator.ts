@@ -3,9 +3,10 @@
  * the interpreter's handlers.
  */
 import type { CodeCache, CodePage } from '../decode/code-cache.ts';
-import { CpuState, PREEMPTED_INSIDE, SLICE } from '../state.ts';
+import { CpuState, PREEMPTED_INSIDE, PREEMPTED_PASSING, SLICE } from '../state.ts';
 import { type Code, cellName, costOf, mostOf } from './code.ts';
 import { type CodeView, memoryView, type PageList } from './code-view.ts';
+import { Heat, Jitter, Recent } from './heat.ts';
 import { type CodeInstance, Library, type LoadedCode, matches, type Translation, UNBOUND } from './library.ts';
 import type { Made, Maker, Order, Workshop } from './maker.ts';
 import { Regions } from './regions.ts';
@@ -18,20 +19,11 @@ const HOT = 16;
 const REFUSED = -1000;
 /** A place that got hot within HOT times so many samples is translated together with what it calls. */
 const OFTEN = 32;
-/**
- * Samples at entries of a page's translations that make one of those that were seen in the last RECENT samples; each SPARSE
- * samples take one away.
- */
-const TRANSITIONS = 64;
-const SPARSE = 128;
-const RECENT = 64;
-/** So many times as many where an earlier run made what stands: it went by the same, and each of its runs would go on otherwise. */
-const SETTLED = 8;
+/** What was seen in so many samples before runs now. */
+const RECENT = 512;
 /** After so many samples without an order there are so many times fewer of them: they cost a thirtieth of a shell's time. */
 const STEADY = 2048;
 const FEWER = 4;
-/** So many sets of places of a page are known that were asked for already. */
-const MAX_ASKED = 64;
 /** Most hot places of one translation. */
 const MAX_HOT = 12;
 /** Table slots added at once. */
@@ -73,38 +65,6 @@ const PAGE = 4096;
 const MAX_ORDERS = 16;
 const MAX_BEFORE_MERGE = 4;
 
-/** Where a page's code was seen. Times are counts of samples. */
-class Heat {
-  /** What is not translated, by page offset: how often, and since when. */
-  readonly places = new Map<number, { n: number; readonly since: number }>();
-  /** Samples at entries of its translations, and the last one. */
-  private transitions = 0;
-  private last = 0;
-  /** Sets of places that were asked for. */
-  private readonly sets = new Set<string>();
-
-  /** One more, at time `now`: do they ask for a translation in the place of several, which are settled or not? */
-  transition(now: number, settled: boolean): boolean {
-    this.transitions = Math.max(0, this.transitions - (now - this.last) / SPARSE) + 1;
-    this.last = now;
-    return this.transitions >= (settled ? TRANSITIONS * SETTLED : TRANSITIONS);
-  }
-  merged(): void {
-    this.transitions = 0;
-  }
-
-  /** Have these places been asked for in one translation? */
-  asked(places: readonly number[]): boolean {
-    return this.sets.has(keyOf(places));
-  }
-  ask(places: readonly number[]): void {
-    if (this.sets.size === MAX_ASKED) this.sets.clear();
-    this.sets.add(keyOf(places));
-  }
-}
-
-const keyOf = (places: readonly number[]): string => places.toSorted((a, b) => a - b).join();
-
 /** A place in decoded code. */
 interface Place {
   readonly page: CodePage;
@@ -133,6 +93,8 @@ export class Translator {
   /** Those that have an instance, by its slot. */
   private readonly instances = new Map<number, Translation>();
   private readonly freeSlots: number[] = [];
+  private readonly recent: Recent;
+  private readonly jitter = new Jitter();
   private readonly heat = new WeakMap<CodePage, Heat>();
   private readonly orders = new Map<number, Pending>();
   private lastOrder = 0;
@@ -148,6 +110,7 @@ export class Translator {
   constructor(o: TranslatorOptions) {
     this.o = o;
     this.view = new DataView(o.memory.buffer);
+    this.recent = new Recent(o.memory);
     if (!o.workshop && !o.maker) throw new Error('translator: neither a workshop nor a maker');
     const unlink = o.runtime.jumps_reset as () => void;
     this.regions = new Regions(o.memory, this.library, this.dropped, (t) => this.load(t), unlink);
@@ -187,31 +150,33 @@ export class Translator {
   /** Guest code has run for a while and is now at CpuState.rip, where a branch led (decoder import `sample`). */
   sample(cpu: number): void {
     this.stats.samples++;
-    if (this.stats.samples - this.ordered > STEADY) this.view.setInt32(cpu + off.slice, SLICE * FEWER, true);
+    this.recent.add(cpu);
+    const weight = this.stats.samples - this.ordered > STEADY ? FEWER : 1;
+    this.view.setInt32(cpu + off.slice, this.jitter.around(SLICE * weight), true);
     if (this.o.workshop) this.collect(this.o.workshop);
     this.makeRoom();
     const at = this.place(cpu);
-    const stayed = this.stayed(cpu, at);
+    const preempted = this.view.getInt32(cpu + off.preempted, true);
+    this.view.setInt32(cpu + off.preempted, 0, true);
     if (!at) return;
     const t = this.regions.enteredAt(at.page, at.offset);
     if (!t) {
-      this.seen(cpu, at.page, at.offset);
+      // Guest code is left in passing by slices alone: it need not be entered there.
+      if (preempted !== PREEMPTED_PASSING) this.seen(cpu, at.page, at.offset);
       return;
     }
     t.used = this.stats.samples;
-    if (stayed) return;
+    if (this.stayed(preempted, at)) return;
     const heat = this.heatOf(at.page);
-    if (heat.transition(this.stats.samples, t.restored) && this.merge(cpu, at.page)) heat.merged();
+    if (heat.transition(this.stats.samples, weight, t.restored) && this.merge(cpu, at.page)) heat.merged();
   }
 
-  /** Would the translation that was left there have gone on in itself? To be asked once. */
-  private stayed(cpu: number, at: Place | undefined): boolean {
-    const preempted = this.view.getInt32(cpu + off.preempted, true);
-    this.view.setInt32(cpu + off.preempted, 0, true);
-    if (preempted === PREEMPTED_INSIDE) return true;
+  /** Would the translation that was left there have gone on in itself? */
+  private stayed(preempted: number, at: Place): boolean {
+    if (preempted === PREEMPTED_INSIDE || preempted === PREEMPTED_PASSING) return true;
     const t = this.instances.get(preempted);
     // A computed jump goes to an entry.
-    return !!at && !!t?.entries.includes(at.offset) && this.regions.stands(at.page, t);
+    return !!t?.entries.includes(at.offset) && this.regions.stands(at.page, t);
   }
 
   /**
@@ -272,14 +237,16 @@ export class Translator {
       parts.push(t);
     }
     const more = parts.some((t) => t.computed) ? this.beside(cpu, parts).slice(0, Math.max(0, MAX_HOT - places)) : [];
-    if (parts.length < 2 && !parts[0]?.open && !more.length) return true;
+    const pages = memoryView(this.o.memory, this.reachable(cpu), this.slots);
+    const grown = [...new Set(parts.flatMap((t) => t.left.filter((o) => pages.translated(o))))];
+    if (parts.length < 2 && !grown.length && !more.length) return true;
     const hot = parts.toSorted((a, b) => b.hot.length - a.hot.length).flatMap((t) => t.hot);
     const all = [...new Set([...hot, ...parts.flatMap((t) => t.beside), ...more])];
     const heat = this.heatOf(page);
     // What did not go in then does not now.
-    if (heat.asked(all)) return true;
+    if (heat.asked(all, grown)) return true;
     if (!this.order(cpu, page, all, true)) return false;
-    heat.ask(all);
+    heat.ask(all, grown);
     return true;
   }
 
@@ -306,7 +273,7 @@ export class Translator {
     const { page, offset } = at;
     if (this.regions.enteredAt(page, offset)) return true;
     const pages = this.reachable(cpu);
-    return this.make(page, memoryView(this.o.memory, pages, this.slots, true), [offset], false, true);
+    return this.make(page, memoryView(this.o.memory, pages, this.slots, [], true), [offset], false, true);
   }
 
   /** On this thread, at once; false if there is nothing for the translator. */
@@ -331,14 +298,23 @@ export class Translator {
     const { workshop, memory } = this.o;
     this.ordered = this.stats.samples;
     if (!workshop) {
-      this.make(page, memoryView(memory, this.reachable(cpu), this.slots), hot, instead, whole);
+      this.make(page, memoryView(memory, this.reachable(cpu), this.slots, this.recent.near(cpu)), hot, instead, whole);
       return true;
     }
     if (this.orders.size >= (instead ? MAX_BEFORE_MERGE : MAX_ORDERS)) return false;
     for (const o of this.orders.values())
       if (o.page === page && o.instead === instead && (instead || o.hot === hot[0])) return false;
     const pages = this.reachable(cpu);
-    const order: Order = { id: ++this.lastOrder, pages, hot, mfn: page.mfn, instead, whole, slots: this.slots };
+    const order: Order = {
+      id: ++this.lastOrder,
+      pages,
+      hot,
+      warm: this.recent.near(cpu),
+      mfn: page.mfn,
+      instead,
+      whole,
+      slots: this.slots,
+    };
     this.orders.set(order.id, { page, instead, hot: hot[0] });
     workshop.order(order);
     return true;
@@ -369,13 +345,12 @@ export class Translator {
   }
 
   private put(page: CodePage, made: Made, instead: boolean, module: WebAssembly.Module | undefined): void {
-    const { hot, open, computed, beside, entries, ranges, bytes, others, wasm } = made;
+    const { hot, left, computed, beside, entries, ranges, bytes, others, wasm } = made;
     const from = loaded({ wasm, code: NO_CODE, functions: 1 }, module);
     const used = this.unseen();
     const t: Translation = {
       hot,
-      // What a merge left out does not go in another time.
-      open: open && !instead,
+      left,
       computed,
       beside,
       entries,
