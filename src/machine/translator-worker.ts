@@ -82,7 +82,7 @@ function make(maker: Maker, o: Order): Delivery {
 
 function keep(o: Order, t: Made, code: Uint8Array, page: Uint8Array): void {
   if (o.instead) {
-    const within = (x: Saved) => x.hot.every((h) => o.hot.includes(h));
+    const within = (x: Saved) => x.hot.every((h) => t.hot.includes(h));
     made = made.filter((m) => m.mfn !== o.mfn || !within(m.t));
     for (const x of saved) if (within(x) && matches(page, x)) replaced.add(x);
   }

@@ -93,20 +93,25 @@ const WIDE = { 256: '0f84 fa020000 e9 f5060000', 1024: `${'ffc0'.repeat(200)} c3
 const size = (r: ReturnType<typeof region>, at: number) => r.blocks.find((b) => b.start === at)?.instructions.length;
 
 it('has what lately ran before what was once executed, of which there is only so much', () => {
-  // The way on is tried first where nothing is known.
+  // In order, where nothing is known.
   const r = region(WIDE, true);
-  expect([size(r, 0x800), size(r, 0x400)]).toEqual([201, 53]);
-  expect(r.left).toEqual([0x400 + 2 * 53]);
-  const taken = region(WIDE, true, [], [], [0x400]);
-  expect([size(taken, 0x800), size(taken, 0x400)]).toEqual([201, 201]);
-  expect(taken.left).toEqual([]);
-  // A translation tells the same.
-  expect(size(region(WIDE, true, [0x400]), 0x400)).toBe(201);
+  expect([size(r, 0x400), size(r, 0x800)]).toEqual([201, 53]);
+  expect(r.left).toEqual([0x800 + 2 * 53]);
+  // From what lately ran the way leads on, if a branch is not known to be taken.
+  const next = region(WIDE, true, [], [], [0x100]);
+  expect([size(next, 0x400), size(next, 0x800)]).toEqual([54, 201]);
+  const both = region(WIDE, true, [], [], [0x400, 0x800]);
+  expect([size(both, 0x400), size(both, 0x800)]).toEqual([201, 201]);
+  expect(both.left).toEqual([]);
 });
 
-it('leaves nothing to be made anew when it is full of what lately ran', () => {
-  const more = { ...WIDE, 2448: '0f84 6a020000 e9 65060000', 3072: 'ffc0'.repeat(400), 4096: 'ffc8'.repeat(400) };
-  const r = region(more, true, [], [], [0x400, 0x800, 3072, 4096]);
-  expect(r.blocks.reduce((n, b) => n + b.instructions.length, 0)).toBe(640);
-  expect(r.left).toEqual([]);
+it('leaves nothing to be made anew only when there was no room for what lately ran', () => {
+  // Either goes on with 400 instructions more.
+  const more = { ...WIDE, 1424: `${'ffc0'.repeat(200)} c3`, 2448: `${'ffc8'.repeat(400)} c3` };
+  const full = region(more, true, [], [], [0x100, 0x400, 0x800]);
+  expect(full.blocks.reduce((n, b) => n + b.instructions.length, 0)).toBe(640);
+  expect(full.left).toEqual([]);
+  const cold = region(more, true, [], [], [0x400]);
+  expect(size(cold, 0x400)).toBe(401);
+  expect(cold.left).toEqual([0x800 + 2 * 237]);
 });

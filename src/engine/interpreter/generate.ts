@@ -596,6 +596,8 @@ function emitShared(
     const slice = f.local('i32');
     f.get(fuel).set(left);
     countGap(f, gap);
+    // Where the last call ended, if it was not with a slice, is nothing to go by.
+    f.get(0).i32(0).mem('i32.store', off.preempted);
     f.loop();
     f.get(0).mem('i32.load', off.slice).tee(slice).i32(0).op('i32.le_s').if();
     f.i32(SLICE).set(slice).end();

@@ -6,9 +6,9 @@ import { type CodeView, MAX_DELTA, MAX_OTHERS, pageOf } from './code-view.ts';
 import { Descriptions, type Instruction } from './prepare.ts';
 
 const PAGE = 4096;
-/** Most instructions of a region. */
+/** Most instructions of a region with few starts. */
 const MAX_INSTRUCTIONS = 640;
-/** Most of them from places on that were not lately seen to run, with one start; each further one adds some. */
+/** Most of them from places on that were not lately seen to run, with one start; each further one adds some, and there may be so many in all. */
 const MAX_UNSEEN = 256;
 const MORE_UNSEEN = 64;
 /** Called code of at most so many instructions is made anew for each caller. */
@@ -39,7 +39,10 @@ export interface Region {
   /** Where computed jumps inside may lead: the entries, and places of the like in the other pages. */
   readonly targets: readonly number[];
   readonly blocks: readonly Block[];
-  /** Where its branches and calls lead out of it, though there was room: code that had not been executed, or was not to be made twice. */
+  /**
+   * Where its branches and calls lead out of it to code that had not been executed, was not to be made twice, or had not lately run
+   * and found no room. None if there was not even room for what had.
+   */
   readonly left: readonly number[];
   /** It has computed jumps besides returns. */
   readonly computed: boolean;
@@ -92,23 +95,18 @@ class Code {
     return this.view.translated(offset);
   }
   warm(offset: number): boolean {
-    return this.view.warm(offset) || this.view.translated(offset);
+    return this.view.warm(offset);
   }
 }
 
 /** Places that control goes to, and in which order they are looked at. */
 class Ways {
-  readonly leaders: Set<number>;
-  private readonly wanted: Set<number>;
-  private readonly warm: number[];
+  readonly leaders = new Set<number>();
+  private readonly wanted = new Set<number>();
+  private readonly warm: number[] = [];
   private readonly cold: number[] = [];
-  private readonly met: Set<number>;
-  constructor(starts: readonly number[]) {
-    this.leaders = new Set(starts);
-    this.wanted = new Set(starts);
-    this.warm = [...starts];
-    this.met = new Set(starts);
-  }
+  /** Those that were warm. */
+  private readonly met = new Set<number>();
   known(o: number): boolean {
     return this.leaders.has(o);
   }
@@ -165,7 +163,7 @@ export class Discovery {
       entries: there.filter((t) => pageOf(t) === 0),
       targets: there,
       blocks,
-      left: [...left].filter((o) => !all.has(o)).slice(0, MAX_LEFT),
+      left: [...left].filter((o) => !all.has(o) && Math.abs(pageOf(o)) <= MAX_DELTA).slice(0, MAX_LEFT),
       computed,
       returns,
       ranges: pages.get(0)!,
@@ -178,14 +176,17 @@ export class Discovery {
    * the other is not known to be. Both breadth first, so that what is near the starts is in when the limit is reached.
    */
   private reach(code: Code, starts: readonly number[], beside: readonly number[], whole: boolean) {
-    const ways = new Ways(starts);
+    const ways = new Ways();
+    for (const o of starts) ways.lead(o, code.warm(o), true);
     const found = new Set<number>();
     const others = new Set<number>();
     const left = new Set<number>();
     let computed = false;
     let returns = starts.some((o) => code.afterCall(o));
     let unseen = 0;
+    let refused = false;
     const limit = MAX_UNSEEN + (starts.length + beside.length - 1) * MORE_UNSEEN;
+    const most = Math.max(MAX_INSTRUCTIONS, limit);
     const lead = (o: number, warm: boolean, isTarget = false) => {
       if (code.seen(o) && (whole || ways.known(o) || !code.translated(o))) ways.lead(o, warm || code.warm(o), isTarget);
       else left.add(o);
@@ -194,10 +195,11 @@ export class Discovery {
       const { warm } = way;
       let o = way.to;
       const seen = code.warm(o);
-      const full = () => found.size >= MAX_INSTRUCTIONS || (!seen && unseen >= limit);
+      const full = () => found.size >= most || (!seen && unseen >= limit);
       const delta = pageOf(o);
       if (full()) {
         left.add(o);
+        refused ||= seen;
         continue;
       }
       if (delta !== 0 && !others.has(delta)) {
@@ -210,6 +212,7 @@ export class Discovery {
         if (!i) break;
         if (full()) {
           left.add(o);
+          refused ||= seen;
           break;
         }
         if (i.ending === 'interpret') {
@@ -242,8 +245,8 @@ export class Discovery {
         }
       }
     }
-    // What is full of what lately ran does not get better.
-    if (found.size >= MAX_INSTRUCTIONS) left.clear();
+    // It does not get better where there is no room for what lately ran.
+    if (refused) left.clear();
     return { leaders: ways.leaders, targets: ways.targets(found), found, left, computed, returns };
   }
 

@@ -74,6 +74,8 @@ export class RegionFunction {
   private readonly flags: FlagLocals;
   private readonly emitter: RegionEmitter;
   private readonly frame: Frame;
+  /** How guest code is left at a branch that does not lead back. Where a loop goes round without a branch, it is left on its way there alone. */
+  private readonly passing: number;
   /** Local (i32): offset at which the region is entered, or goes on after a computed jump. */
   private readonly entry: number;
   /** Local (i32): execute-TLB entry of the page that control goes to. */
@@ -105,6 +107,7 @@ export class RegionFunction {
     const targets = region.targets.map((e) => index.get(e)!);
     this.graph = makeGraph(successors, targets);
     this.nesting = nest(this.graph);
+    this.passing = this.silentLoop() ? INSIDE : PASSING;
     const { blocks, accesses } = withDeadFlags(region.blocks, findGroups(region.blocks, this.graph, this.nesting));
     this.blocks = blocks;
     const inside = successors.map((s) => s.flatMap((to) => (to === ANY_ENTRY ? targets : [to])));
@@ -141,6 +144,16 @@ export class RegionFunction {
     f.end();
     this.flags.store();
     this.goOn(exits);
+  }
+
+  /** Does a loop go round by falling through, where nobody is heard? */
+  private silentLoop(): boolean {
+    const { order } = this.nesting;
+    return this.flow.some(({ taken, next }, n) => {
+      if (next === undefined || pageOf(this.region.blocks[n].next!) !== pageOf(this.region.blocks[n].start))
+        return false;
+      return order[this.graph.edges[n][taken === undefined ? 0 : 1].to] <= order[n];
+    });
   }
 
   /** What the side exits have in common. */
@@ -416,7 +429,7 @@ export class RegionFunction {
       if (back) f.get(CPU).mem('i32.load', off.pending);
       else f.i32(0);
       f.op('i32.le_s').unlikely().if();
-      this.emitter.leave(target, 0, back ? INSIDE : PASSING);
+      this.emitter.leave(target, 0, back ? INSIDE : this.passing);
       f.end();
     }
     if (crosses && page !== 0) this.cross(page, () => this.emitter.leave(target, 0, POLL));

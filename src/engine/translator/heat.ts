@@ -12,8 +12,9 @@ const TRANSITIONS = 64;
 const SPARSE = 1024;
 /** So many times as many where an earlier run made what stands: it went by the same, and each of its runs would go on otherwise. */
 const SETTLED = 4;
-/** Times as many, at most, as what has been done about them did not help. */
+/** Times as many, at most, after translations were made for them; and after there was nothing to make. */
 const MAX_PATIENCE = 64;
+const MAX_IDLE_PATIENCE = 8;
 /** So many samples tell what lately ran; a power of two. */
 const SAMPLES = 4096;
 /** So many sets of places of a page are known that were asked for already. */
@@ -26,7 +27,7 @@ export class Heat {
   /** Samples at entries of its translations, and the last one. */
   private transitions = 0;
   private last = 0;
-  /** How many times as many of them it takes, after what has been done about them. */
+  /** How many times as many of them it takes, after what has been done about them before. */
   private patience = 1;
   /** Sets of places that were asked for. */
   private readonly sets = new Set<string>();
@@ -37,10 +38,11 @@ export class Heat {
     this.last = now;
     return this.transitions >= this.patience * (settled ? TRANSITIONS * SETTLED : TRANSITIONS);
   }
-  /** That has been seen to, and is twice as dear the next time. */
-  merged(): void {
+  /** That has been seen to: something has been ordered, or there was nothing to do. Twice as many are wanted the next time. */
+  merged(ordered: boolean): void {
     this.transitions = 0;
-    this.patience = Math.min(2 * this.patience, MAX_PATIENCE);
+    const most = ordered ? MAX_PATIENCE : MAX_IDLE_PATIENCE;
+    this.patience = Math.max(this.patience, Math.min(2 * this.patience, most));
   }
 
   /** Have these places been asked for in one translation, when so much that was `left` out of theirs was hot? */
@@ -70,7 +72,8 @@ export class Jitter {
 export class Recent {
   private readonly i32: Int32Array;
   private readonly low = new Int32Array(SAMPLES);
-  private readonly high = new Int32Array(SAMPLES);
+  /** No address begins like this. */
+  private readonly high = new Int32Array(SAMPLES).fill(1 << 30);
   private next = 0;
   constructor(memory: WebAssembly.Memory) {
     this.i32 = new Int32Array(memory.buffer);

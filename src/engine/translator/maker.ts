@@ -28,7 +28,8 @@ export class Maker {
     const part = (delta: number, of: typeof ranges) => ({ ranges: of, bytes: bytesOf(view.page(delta)!, of) });
     const others = region.others.map((p) => ({ delta: p.delta, ...part(p.delta, p.ranges) }));
     const instructions = blocks.reduce((n, b) => n + b.instructions.length, 0);
-    const first = hot.filter((o) => pageOf(o) === 0);
+    // There may not have been room for all.
+    const first = hot.filter((o) => entries.includes(o));
     return {
       hot: first,
       left,

@@ -155,6 +155,7 @@ function one(r: Reader, from: Code): Saved {
   const computed = (r.u32() & COMPUTED) !== 0;
   const hot = r.list(PAGE - 1);
   const left = r.list(2 ** 32 - 1).map((o) => o | 0);
+  if (left.some((o) => Math.abs(pageOf(o)) > MAX_DELTA)) throw new RangeError('a place out of reach');
   const beside = r.list(2 ** 32 - 1).map((o) => o | 0);
   const entries = r.list(PAGE - 1);
   const others = r.u32();

@@ -168,7 +168,9 @@ export class Translator {
     t.used = this.stats.samples;
     if (this.stayed(preempted, at)) return;
     const heat = this.heatOf(at.page);
-    if (heat.transition(this.stats.samples, weight, t.restored) && this.merge(cpu, at.page)) heat.merged();
+    if (!heat.transition(this.stats.samples, weight, t.restored)) return;
+    const ordered = this.merge(cpu, at.page, heat);
+    if (ordered !== undefined) heat.merged(ordered);
   }
 
   /** Would the translation that was left there have gone on in itself? */
@@ -223,8 +225,9 @@ export class Translator {
     return this.regions.enteredAt(page, offset) !== undefined;
   }
 
-  /** Code of a page goes from translation to translation: make them one. False: it should be asked for again. */
-  private merge(cpu: number, page: CodePage): boolean {
+  /** Code of a page goes from translation to translation: make them one. True: that is ordered; false: there is nothing to make; undefined: not now. */
+  private merge(cpu: number, page: CodePage, heat: Heat): boolean | undefined {
+    if (this.orders.size >= MAX_BEFORE_MERGE) return undefined;
     const { samples } = this.stats;
     const seen = this.regions.translations(page).filter((t) => samples - t.used < RECENT);
     const parts: Translation[] = [];
@@ -237,17 +240,23 @@ export class Translator {
       parts.push(t);
     }
     const more = parts.some((t) => t.computed) ? this.beside(cpu, parts).slice(0, Math.max(0, MAX_HOT - places)) : [];
-    const pages = memoryView(this.o.memory, this.reachable(cpu), this.slots);
-    const grown = [...new Set(parts.flatMap((t) => t.left.filter((o) => pages.translated(o))))];
-    if (parts.length < 2 && !grown.length && !more.length) return true;
+    const grown = this.grown(cpu, parts);
+    if (parts.length < 2 && !grown.length && !more.length) return false;
     const hot = parts.toSorted((a, b) => b.hot.length - a.hot.length).flatMap((t) => t.hot);
     const all = [...new Set([...hot, ...parts.flatMap((t) => t.beside), ...more])];
-    const heat = this.heatOf(page);
     // What did not go in then does not now.
-    if (heat.asked(all, grown)) return true;
-    if (!this.order(cpu, page, all, true)) return false;
+    if (heat.asked(all, grown)) return false;
+    if (!this.order(cpu, page, all, true)) return undefined;
     heat.ask(all, grown);
     return true;
+  }
+
+  /** What was left out of these translations, has got hot, and lately ran. */
+  private grown(cpu: number, parts: readonly Translation[]): number[] {
+    const left = new Set(parts.flatMap((t) => t.left));
+    if (!left.size) return [];
+    const pages = memoryView(this.o.memory, this.reachable(cpu), this.slots, this.recent.near(cpu));
+    return [...left].filter((o) => pages.warm(o) && pages.translated(o));
   }
 
   /**
