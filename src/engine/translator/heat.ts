@@ -11,7 +11,7 @@ const PAGE = 4096;
 const TRANSITIONS = 64;
 const SPARSE = 1024;
 /** So many times as many where an earlier run made what stands: it went by the same, and each of its runs would go on otherwise. */
-const SETTLED = 4;
+const SETTLED = 8;
 /** Times as many, at most, after translations were made for them; and after there was nothing to make. */
 const MAX_PATIENCE = 64;
 const MAX_IDLE_PATIENCE = 8;
