@@ -101,12 +101,22 @@ class Code {
 
 /** Places that control goes to, and in which order they are looked at. */
 class Ways {
-  readonly leaders = new Set<number>();
-  private readonly wanted = new Set<number>();
+  readonly leaders: Set<number>;
+  private readonly wanted: Set<number>;
+  private readonly first: number[];
+  private readonly isWarm: (o: number) => boolean;
   private readonly warm: number[] = [];
   private readonly cold: number[] = [];
-  /** Those that were warm. */
-  private readonly met = new Set<number>();
+  /** Those that were warm, or starts. */
+  private readonly met: Set<number>;
+  /** The starts come first, whatever they are. */
+  constructor(starts: readonly number[], isWarm: (o: number) => boolean) {
+    this.leaders = new Set(starts);
+    this.wanted = new Set(starts);
+    this.met = new Set(starts);
+    this.first = [...starts];
+    this.isWarm = isWarm;
+  }
   known(o: number): boolean {
     return this.leaders.has(o);
   }
@@ -123,6 +133,8 @@ class Ways {
     } else if (!known) this.cold.push(o);
   }
   next(): { readonly to: number; readonly warm: boolean } | undefined {
+    const start = this.first.shift();
+    if (start !== undefined) return { to: start, warm: this.isWarm(start) };
     if (this.warm.length) return { to: this.warm.shift()!, warm: true };
     return this.cold.length ? { to: this.cold.shift()!, warm: false } : undefined;
   }
@@ -176,8 +188,7 @@ export class Discovery {
    * the other is not known to be. Both breadth first, so that what is near the starts is in when the limit is reached.
    */
   private reach(code: Code, starts: readonly number[], beside: readonly number[], whole: boolean) {
-    const ways = new Ways();
-    for (const o of starts) ways.lead(o, code.warm(o), true);
+    const ways = new Ways(starts, (o) => code.warm(o));
     const found = new Set<number>();
     const others = new Set<number>();
     const left = new Set<number>();
