@@ -104,18 +104,16 @@ class Ways {
   readonly leaders: Set<number>;
   private readonly wanted: Set<number>;
   private readonly first: number[];
-  private readonly isWarm: (o: number) => boolean;
   private readonly warm: number[] = [];
   private readonly cold: number[] = [];
   /** Those that were warm, or starts. */
   private readonly met: Set<number>;
   /** The starts come first, whatever they are. */
-  constructor(starts: readonly number[], isWarm: (o: number) => boolean) {
+  constructor(starts: readonly number[]) {
     this.leaders = new Set(starts);
     this.wanted = new Set(starts);
     this.met = new Set(starts);
     this.first = [...starts];
-    this.isWarm = isWarm;
   }
   known(o: number): boolean {
     return this.leaders.has(o);
@@ -132,9 +130,10 @@ class Ways {
       this.warm.push(o);
     } else if (!known) this.cold.push(o);
   }
+  /** Warm: control came there on a warm way, or it lately ran; of a start that is not said. */
   next(): { readonly to: number; readonly warm: boolean } | undefined {
     const start = this.first.shift();
-    if (start !== undefined) return { to: start, warm: this.isWarm(start) };
+    if (start !== undefined) return { to: start, warm: false };
     if (this.warm.length) return { to: this.warm.shift()!, warm: true };
     return this.cold.length ? { to: this.cold.shift()!, warm: false } : undefined;
   }
@@ -188,7 +187,7 @@ export class Discovery {
    * the other is not known to be. Both breadth first, so that what is near the starts is in when the limit is reached.
    */
   private reach(code: Code, starts: readonly number[], beside: readonly number[], whole: boolean) {
-    const ways = new Ways(starts, (o) => code.warm(o));
+    const ways = new Ways(starts);
     const found = new Set<number>();
     const others = new Set<number>();
     const left = new Set<number>();
@@ -203,35 +202,27 @@ export class Discovery {
       else left.add(o);
     };
     for (let way = ways.next(); way; way = ways.next()) {
-      const { warm } = way;
       let o = way.to;
-      const seen = code.warm(o);
-      const full = () => found.size >= most || (!seen && unseen >= limit);
+      const ran = code.warm(o);
+      const warm = way.warm || ran;
       const delta = pageOf(o);
-      if (full()) {
-        left.add(o);
-        refused ||= seen;
-        continue;
-      }
-      if (delta !== 0 && !others.has(delta)) {
-        if (others.size >= MAX_OTHERS) continue;
-        others.add(delta);
-      }
+      if (delta !== 0 && !others.has(delta) && others.size >= MAX_OTHERS) continue;
       for (;;) {
         if (found.has(o)) break;
-        const i = code.at(o);
-        if (!i) break;
-        if (full()) {
+        if (found.size >= most || (!ran && unseen >= limit)) {
           left.add(o);
-          refused ||= seen;
+          refused ||= ran;
           break;
         }
+        const i = code.at(o);
+        if (!i) break;
         if (i.ending === 'interpret') {
           lead(i.next, warm, true);
           break;
         }
         found.add(o);
-        if (!seen) unseen++;
+        if (delta !== 0) others.add(delta);
+        if (!ran) unseen++;
         const calls = i.encoding.insn.name === 'call';
         const to = i.next + i.d.rel;
         if (i.ending === 'cond') {

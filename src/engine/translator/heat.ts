@@ -20,7 +20,7 @@ const SAMPLES = 4096;
 /** So many sets of places of a page are known that were asked for already. */
 const MAX_ASKED = 64;
 
-/** Where a page's code was seen. Times are counts of samples. */
+/** Where a page's code was seen. */
 export class Heat {
   /** What is not translated, by page offset: how often, and since when. */
   readonly places = new Map<number, { n: number; readonly since: number }>();

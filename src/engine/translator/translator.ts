@@ -255,8 +255,8 @@ export class Translator {
   private grown(cpu: number, parts: readonly Translation[]): number[] {
     const left = new Set(parts.flatMap((t) => t.left));
     if (!left.size) return [];
-    const pages = memoryView(this.o.memory, this.reachable(cpu), this.slots, this.recent.near(cpu));
-    return [...left].filter((o) => pages.warm(o) && pages.translated(o));
+    const code = this.codeAt(cpu);
+    return [...left].filter((o) => code.warm(o) && code.translated(o));
   }
 
   /**
@@ -295,6 +295,11 @@ export class Translator {
     return made !== undefined;
   }
 
+  /** Code as it is seen from where the guest is. */
+  private codeAt(cpu: number): CodeView {
+    return memoryView(this.o.memory, this.reachable(cpu), this.slots, this.recent.near(cpu));
+  }
+
   private reachable(cpu: number): PageList {
     return this.o.cache.reachable(cpu, this.view.getBigUint64(cpu + off.rip, true));
   }
@@ -304,10 +309,10 @@ export class Translator {
    * what has translations. False: not now, as it is being made already, or too much is.
    */
   private order(cpu: number, page: CodePage, hot: readonly number[], instead: boolean, whole = instead): boolean {
-    const { workshop, memory } = this.o;
+    const { workshop } = this.o;
     this.ordered = this.stats.samples;
     if (!workshop) {
-      this.make(page, memoryView(memory, this.reachable(cpu), this.slots, this.recent.near(cpu)), hot, instead, whole);
+      this.make(page, this.codeAt(cpu), hot, instead, whole);
       return true;
     }
     if (this.orders.size >= (instead ? MAX_BEFORE_MERGE : MAX_ORDERS)) return false;
