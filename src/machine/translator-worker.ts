@@ -2,6 +2,7 @@
  * The machine's workshop: makes translations for all pCPUs, each of which has a port here, and gives out what there is, to be
  * saved with its machine code.
  */
+import { availableParallelism } from 'node:os';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { type Code, costOf, mostOf } from '../engine/translator/code.ts';
 import { memoryView } from '../engine/translator/code-view.ts';
@@ -45,6 +46,10 @@ const NEWS_PART = 16;
 const PACK = 64;
 const QUIET_MS = 500;
 const DENSE = 0.5;
+/** That keeps two processors busy for half a second. Where guests want them, more than this part of one, it waits until they do not, so many times at most. */
+const PROCESSORS = 2;
+const BUSY = 0.3;
+const MAX_WAITS = 20;
 /** How long modules are held that no pCPU has asked for. */
 const HELD_MS = 30_000;
 
@@ -139,17 +144,30 @@ async function packSome(): Promise<boolean> {
   return true;
 }
 
+/** Has the machine processors that no guest runs on? */
+const spare = availableParallelism() >= ports.length + PROCESSORS;
+const processorMs = (): number => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+};
+
 let quiet: NodeJS.Timeout | undefined;
 /** One after the other: what is under way is loose until it is done. */
 let packing: Promise<void> = Promise.resolve();
 /** Pack when nothing has been asked for in a while. */
-function waitForQuiet(): void {
+function waitForQuiet(waits = 0): void {
   if (!translations || !codeTag().length) return;
   clearTimeout(quiet);
+  const [start, used] = [performance.now(), processorMs()];
   quiet = setTimeout(() => {
     const at = quiet;
+    const busy = processorMs() - used > (performance.now() - start) * BUSY;
+    if (!spare && busy && waits < MAX_WAITS) {
+      waitForQuiet(waits + 1);
+      return;
+    }
     packing = packing.then(async () => {
-      while (quiet === at && (await packSome()));
+      if (quiet === at && (await packSome()) && quiet === at) waitForQuiet();
     });
   }, QUIET_MS).unref();
 }

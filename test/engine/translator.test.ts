@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { CpuState, EXIT, GPR, VEC } from '../../src/engine/state.ts';
 import { Library, type Translation } from '../../src/engine/translator/library.ts';
+import type { Delivery, Order, Workshop } from '../../src/engine/translator/maker.ts';
 import { decodeSaved, encodeSaved, mergeSaved } from '../../src/engine/translator/saved.ts';
 import type { TranslatorOptions } from '../../src/engine/translator/translator.ts';
 import { Sandbox } from './sandbox.ts';
@@ -14,8 +15,8 @@ const SLICE_AT = CpuState.off.slice;
 const hex = (s: string) => [...Buffer.from(s.replaceAll(' ', ''), 'hex')];
 
 /** The code at CODE, data and stack mapped, registers with values that tell them apart. */
-function prepare(code: readonly number[], translated: boolean): Sandbox {
-  const s = new Sandbox();
+function prepare(code: readonly number[], translated: boolean, workshop?: Workshop): Sandbox {
+  const s = new Sandbox({ workshop });
   for (const va of [CODE, CODE + 4096n, DATA, DATA + 4096n, STACK]) s.map(va);
   s.poke(DATA, [9, 8, 7, 6, 5, 4, 3, 2, 1, 2, 3, 4, 5, 6, 7, 8]);
   s.poke(CODE, code);
@@ -606,6 +607,33 @@ describe('hot code', () => {
     const hot = decodeSaved(s.engine.translator!.save()).map((t) => [...t.hot].sort((x, y) => x - y));
     expect(hot).toContainEqual([a, b]);
     for (const at of others) expect(hot).toContainEqual([at]);
+  });
+
+  it('becomes one only when nothing else is being made', () => {
+    const orders: Order[] = [];
+    const ready: Delivery[] = [];
+    // a: add rdx,rcx; nop; jmp rdi; b: dec ecx; jz end; jmp rsi; end: ud2; c: dec ecx; jnz c; ud2
+    const [b, c] = [0x80, 0x100];
+    const s = prepare(hex('4801ca 90 ffe7'), true, { order: (o) => orders.push(o), collect: () => ready.shift() });
+    s.poke(CODE + BigInt(b), hex('ffc9 7402 ffe6 0f0b'));
+    s.poke(CODE + BigInt(c), hex('ffc9 75fc 0f0b'));
+    s.set64('rip', CODE + BigInt(b));
+    expect(s.engine.translator!.translateNow(s.cpu)).toBe(true);
+    const run = (at: bigint) => {
+      s.setGpr(GPR.RDI, CODE + BigInt(b));
+      s.setGpr(GPR.RSI, CODE);
+      s.setGpr(GPR.RCX, 2_000_000n);
+      s.set64('rip', at);
+      while (s.run(s.get64('rip'), 100_000) === EXIT.PREEMPT);
+    };
+    run(CODE + BigInt(c));
+    expect(orders.map((o) => o.hot)).toEqual([[c]]);
+    run(CODE);
+    expect(orders.filter((o) => o.instead)).toEqual([]);
+    // There turns out to be nothing in it.
+    ready.push({ id: orders[0].id, ms: 0 });
+    run(CODE);
+    expect(orders.filter((o) => o.instead).map((o) => [...o.hot].sort((x, y) => x - y))).toEqual([[0, b]]);
   });
 
   it('is made anew when something that it left out gets hot', () => {

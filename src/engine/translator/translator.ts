@@ -61,9 +61,11 @@ const loaded = (c: Code, module?: WebAssembly.Module): LoadedCode => ({
 const cell = () => new WebAssembly.Global({ value: 'i32', mutable: true }, UNBOUND);
 const PAGE = 4096;
 
-/** Translations on order, at most; and those before it when one is ordered that only makes one of several. */
+/**
+ * Translations on order, at most. One that only makes one of several waits until nothing else is: it takes longest, and what is behind it
+ * is interpreted meanwhile.
+ */
 const MAX_ORDERS = 16;
-const MAX_BEFORE_MERGE = 4;
 
 /** A place in decoded code. */
 interface Place {
@@ -227,7 +229,7 @@ export class Translator {
 
   /** Code of a page goes from translation to translation: make them one. True: that is ordered; false: there is nothing to make; undefined: not now. */
   private merge(cpu: number, page: CodePage, heat: Heat): boolean | undefined {
-    if (this.orders.size >= MAX_BEFORE_MERGE) return undefined;
+    if (this.orders.size > 0) return undefined;
     const { samples } = this.stats;
     const seen = this.regions.translations(page).filter((t) => samples - t.used < RECENT);
     const parts: Translation[] = [];
@@ -315,9 +317,9 @@ export class Translator {
       this.make(page, this.codeAt(cpu), hot, instead, whole);
       return true;
     }
-    if (this.orders.size >= (instead ? MAX_BEFORE_MERGE : MAX_ORDERS)) return false;
+    if (this.orders.size >= MAX_ORDERS) return false;
     for (const o of this.orders.values())
-      if (o.page === page && o.instead === instead && (instead || o.hot === hot[0])) return false;
+      if (o.page === page && o.instead === instead && o.hot === hot[0]) return false;
     const pages = this.reachable(cpu);
     const order: Order = {
       id: ++this.lastOrder,
