@@ -74,6 +74,22 @@ it('can be taken out again, and put together in another order', () => {
   expect([f[0](5), f[0](200), f[1](5)]).toEqual([15, 207, 1010]);
 });
 
+it('keep which branches are likely and which are not', () => {
+  const wasm = made([], (f) => {
+    f.block().get(0).likely().brIf(0).get(0).unlikely().brIf(0).end().get(0);
+  });
+  /** In the section: each hint's length and value. */
+  const values = (m: Uint8Array) => {
+    const at = Buffer.from(m).indexOf('metadata.code.branch_hint') + 25;
+    return [m.subarray(at + 4, at + 6), m.subarray(at + 7, at + 9)].map((x) => [...x]);
+  };
+  expect(values(wasm)).toEqual([
+    [1, 1],
+    [1, 0],
+  ]);
+  expect(values(linked([{ wasm, index: 0 }]))).toEqual(values(wasm));
+});
+
 it('keep which branches are unlikely, where they come to stand', () => {
   // The call's number takes two bytes, and one when it is the only import.
   const names = Array.from({ length: 130 }, (_, n) => `f${n}`);

@@ -115,7 +115,7 @@ export class RegionEmitter extends IrEmitter {
     this.mayDrop = false;
     this.regs.unseen = this.unseen.get(i);
     if (checkFpu) {
-      this.f.get(CPU).mem('i32.load8_u', off.cr0).i32(TS).op('i32.and').unlikely().if();
+      this.f.get(CPU).mem('i32.load8_u', off.cr0).i32(TS).op('i32.and').leaving();
       this.sideExit();
       this.f.end();
     }
@@ -124,7 +124,7 @@ export class RegionEmitter extends IrEmitter {
     if (this.mayDrop && fell) {
       const f = this.f;
       f.op('global.get').body.u32(this.o.dropped);
-      f.unlikely().if().i32(0).op('global.set').body.u32(this.o.dropped);
+      f.leaving().i32(0).op('global.set').body.u32(this.o.dropped);
       this.leave(i.next, done + 1, ON);
       f.end();
     }
@@ -189,8 +189,7 @@ export class RegionEmitter extends IrEmitter {
         .op('i32.wrap_i64')
         .i32(bytes - 1)
         .op('i32.and')
-        .unlikely()
-        .if();
+        .leaving();
       this.sideExit();
       f.end();
     }
@@ -215,7 +214,9 @@ export class RegionEmitter extends IrEmitter {
   private lookUp(a: number, e: number, write: boolean, most: number): void {
     this.f.get(a);
     this.entry().tee(e);
-    this.unlessIn(a, write, most, () => this.sideExit());
+    this.misses(a, write, most).leaving();
+    this.sideExit();
+    this.f.end();
   }
 
   /** As lookUp, of an address that is an index not far from its base: the entry for that one is tried first, as it is known earlier. */
@@ -223,19 +224,17 @@ export class RegionEmitter extends IrEmitter {
     const { d } = this.at;
     this.ea(noseg, { ...d, index: -1 });
     this.entry().tee(e);
-    this.unlessIn(a, write, most, () => {
-      this.lookUp(a, e, write, most);
-    });
+    this.misses(a, write, most).unlikely().if();
+    this.lookUp(a, e, write, most);
+    this.f.end();
   }
 
-  /** Unless the TLB entry on the stack is for the page of the address in a local, and that is not beyond `most` in it. */
-  private unlessIn(a: number, write: boolean, most: number, otherwise: () => void): void {
+  /** The TLB entry on the stack becomes whether it is for another page than that of the address in a local, or that is beyond `most` in it. */
+  private misses(a: number, write: boolean, most: number): RegionFunc {
     const f = this.f;
     // Equal pages, and not too near the end.
     f.mem('i64.load', write ? TlbEntry.off.wtag : TlbEntry.off.rtag);
-    f.get(a).op('i64.xor').i64(BigInt(most)).op('i64.gt_u').unlikely().if();
-    otherwise();
-    f.end();
+    return f.get(a).op('i64.xor').i64(BigInt(most)).op('i64.gt_u');
   }
 
   /** The linear address on the stack becomes the TLB entry that is for it. */
@@ -308,6 +307,12 @@ export class RegionEmitter extends IrEmitter {
     const reaches = super.cond(n);
     this.depth--;
     return reaches;
+  }
+
+  protected override when(n: Node & { k: 'if' }): void {
+    const last = n.then.at(-1);
+    if (!last || n.else.length || !LEAVING.has(last.k)) super.when(n);
+    else this.f.leaving(last.k !== 'again');
   }
 
   protected leaf(n: Leaf): boolean {
@@ -465,8 +470,7 @@ export class RegionEmitter extends IrEmitter {
       f.get(host)
         .i32(bytes - 1)
         .op('i32.and')
-        .unlikely()
-        .if();
+        .leaving();
       this.sideExit();
       f.end();
     }
@@ -478,6 +482,9 @@ export class RegionEmitter extends IrEmitter {
     this.keep(n.out);
   }
 }
+
+/** Nodes behind which nothing of their instruction comes: the interpreter is to do it, which is rare, or it is done again. */
+const LEAVING = new Set(['raise', 'exit', 'faulted', 'again']);
 
 /** Nodes that do nothing when their value is not wanted. */
 const UNUSED_DROPS = new Set([

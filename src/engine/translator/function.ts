@@ -181,8 +181,8 @@ export class RegionFunction {
     const { f } = this;
     const { to, way } = this.frame;
     const go = (exit: number) => f.get(CPU).get(LEFT).get(to).returnCall(exit);
-    f.get(way).i32(RESYNC).op('i32.gt_u').unlikely().if();
-    f.get(way).i32(INTERPRET).op('i32.eq').if();
+    f.get(way).i32(RESYNC).op('i32.gt_u').leaving();
+    f.get(way).i32(INTERPRET).op('i32.eq').leaving(false);
     go(exits.interpret);
     f.end();
     f.get(CPU).i32(0).get(way).op('i32.sub').mem('i32.store', off.preempted);
@@ -190,7 +190,7 @@ export class RegionFunction {
     f.end();
     if (exits.preempt !== undefined) this.resync(exits.preempt, () => go(exits.go));
     f.get(way).i32(POLL).op('i32.eq').get(LEFT).get(CPU).mem('i32.load', off.pending).op('i32.le_s').op('i32.and');
-    f.unlikely().if();
+    f.leaving();
     f.get(CPU).op('global.get').body.u32(exits.id);
     f.mem('i32.store', off.preempted);
     go(exits.go);
@@ -198,7 +198,7 @@ export class RegionFunction {
     const e = f.register('i32');
     const rec = f.register('i32');
     emitJumpEntry(f, CPU, to);
-    f.tee(e).mem('i64.load', JumpEntry.off.target).get(to).op('i64.eq').if();
+    f.tee(e).mem('i64.load', JumpEntry.off.target).get(to).op('i64.eq').leaving(false);
     f.get(CPU).get(to).i64(-4096n).op('i64.and').mem('i64.store', off.page);
     f.get(e).mem('i32.load', JumpEntry.off.rec).tee(rec).get(CPU).get(LEFT).get(rec).op('i32.add');
     f.get(e).mem('i32.load', JumpEntry.off.handler).returnCallIndirect(exits.handlerType);
@@ -211,10 +211,10 @@ export class RegionFunction {
     const { f } = this;
     const { to, way } = this.frame;
     f.get(way).i32(RESYNC).op('i32.eq').if();
-    f.get(CPU).mem('i32.load', off.rflags).i32(RFLAGS.TF).op('i32.and').unlikely().if();
+    f.get(CPU).mem('i32.load', off.rflags).i32(RFLAGS.TF).op('i32.and').leaving();
     f.get(CPU).get(LEFT).get(to).returnCall(preempt);
     f.end();
-    f.get(CPU).mem('i32.load', off.mode).unlikely().if();
+    f.get(CPU).mem('i32.load', off.mode).leaving();
     go();
     f.end();
     f.i32(POLL).set(way);
@@ -293,14 +293,14 @@ export class RegionFunction {
     const { f } = this;
     if (entries.length === 1) {
       const [offset, e] = entries[0];
-      f.get(this.entry).i32(offset).op('i32.ne').unlikely().if().brTo(this.frame.exit).end();
+      f.get(this.entry).i32(offset).op('i32.ne').leaving().brTo(this.frame.exit).end();
       // Only a computed jump inside leads to another page's places, and its exit is prepared.
       if (pageOf(offset) !== 0) this.cross(pageOf(offset), () => f.brTo(this.frame.exit));
       this.follow(n, e);
       return;
     }
     const half = entries.length >> 1;
-    f.get(this.entry).i32(entries[half][0]).op('i32.lt_s').if();
+    f.get(this.entry).i32(entries[half][0]).op('i32.lt_s').leaving(false);
     this.byOffset(n, entries.slice(0, half));
     f.end();
     this.byOffset(n, entries.slice(half));
@@ -356,7 +356,7 @@ export class RegionFunction {
     const nextEdge = next === undefined ? undefined : edges[taken === undefined ? 0 : 1];
     if (last.ending === 'cond') {
       const kinds = this.flags.kinds;
-      f.get(emitter.condition).if();
+      f.get(emitter.condition).leaving(false);
       this.edge(n, b.taken!, true, takenEdge);
       f.end();
       this.flags.kinds = kinds;
@@ -383,7 +383,7 @@ export class RegionFunction {
     for (const [n, block] of known.entries()) this.returnTo(from, this.blocks[block].start, edges[n]);
     if (edges.length > known.length) {
       f.get(to).get(page).op('i64.sub').op('i32.wrap_i64').tee(this.entry).op('i64.extend_i32_s');
-      f.get(page).op('i64.add').get(to).op('i64.eq').if();
+      f.get(page).op('i64.add').get(to).op('i64.eq').leaving(false);
       this.follow(from, edges[known.length]);
       f.end();
     }
@@ -397,7 +397,7 @@ export class RegionFunction {
     const { f, flags } = this;
     const { page, to, exit } = this.frame;
     const kinds = flags.kinds;
-    f.get(page).i64(BigInt(target)).op('i64.add').get(to).op('i64.eq').if();
+    f.get(page).i64(BigInt(target)).op('i64.add').get(to).op('i64.eq').leaving(false);
     const other = pageOf(target);
     if (other !== 0 && other !== pageOf(this.blocks[from].start)) {
       this.cross(other, () => {
@@ -428,7 +428,7 @@ export class RegionFunction {
       const back = this.nesting.order[e.to] <= this.nesting.order[from];
       if (back) f.get(CPU).mem('i32.load', off.pending);
       else f.i32(0);
-      f.op('i32.le_s').unlikely().if();
+      f.op('i32.le_s').leaving();
       this.emitter.leave(target, 0, back ? INSIDE : this.passing);
       f.end();
     }
@@ -454,7 +454,7 @@ export class RegionFunction {
     linear();
     f.op('i64.xor').get(crossed).mem('i32.load', XtlbEntry.off.code);
     table();
-    f.op('i32.xor').op('i64.extend_i32_u').op('i64.or').i64(0n).op('i64.ne').unlikely().if();
+    f.op('i32.xor').op('i64.extend_i32_u').op('i64.or').i64(0n).op('i64.ne').leaving();
     table();
     f.i32(UNBOUND).op('i32.eq').if();
     f.get(CPU).op('global.get').body.u32(this.exits.id);

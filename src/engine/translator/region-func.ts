@@ -9,6 +9,7 @@ export class RegionFunc extends Func {
   level = 0;
   private readonly free = new Map<WasmType, number[]>();
   private taken: [WasmType, number][] = [];
+  private condition: number | undefined;
 
   override block(result?: WasmType): this {
     this.level++;
@@ -25,6 +26,16 @@ export class RegionFunc extends Func {
   override end(): this {
     this.level--;
     return super.end();
+  }
+  /**
+   * If the i32 on the stack is not 0: what follows, up to `end`, which it does not reach. `if` does the same, but where it ends V8 sees
+   * two blocks, of which the second has one predecessor: it keeps each value behind in a table by block, and looks through it all where many ways meet.
+   */
+  leaving(unlikely = true): this {
+    this.condition ??= this.register('i32');
+    this.set(this.condition).block().get(this.condition).op('i32.eqz');
+    if (unlikely) this.likely();
+    return this.brIf(0);
   }
   /** Branch to the block that was opened when `level` blocks were open. */
   brTo(level: number): this {

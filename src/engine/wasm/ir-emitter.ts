@@ -257,6 +257,11 @@ export abstract class IrEmitter {
     return h;
   }
 
+  /** Open `n`, whose condition is on the stack. */
+  protected when(_: Node & { k: 'if' }): void {
+    this.f.if();
+  }
+
   protected cond(n: Node & { k: 'if' }): boolean {
     const f = this.f;
     if (n.unless) {
@@ -266,7 +271,7 @@ export abstract class IrEmitter {
       this.val(n.cond).unlikely().brIf(0).br(1).end();
     } else {
       this.val(n.cond);
-      f.if();
+      this.when(n);
     }
     const before = new Map(this.known);
     const places = this.place.slice();

@@ -2,7 +2,7 @@
  * Functions taken out of modules that module.ts wrote, and put together in one. They keep their code; what it names by number
  * (functions, types, globals) is numbered anew. Imports of the same names become one.
  */
-import { Bytes, type FuncType, Module, type WasmType } from './module.ts';
+import { type BranchHint, Bytes, type FuncType, Module, type WasmType } from './module.ts';
 import { type Immediate, immediatesOf, OPCODES } from './opcodes.ts';
 import { Reader } from './reader.ts';
 
@@ -19,7 +19,7 @@ interface Import {
 interface Defined {
   readonly type: number;
   readonly code: Uint8Array;
-  hints: readonly number[];
+  hints: readonly BranchHint[];
 }
 
 /** What module.ts writes of a module whose functions are hot. */
@@ -111,11 +111,11 @@ class Part {
     const { code, hints, type } = this.f;
     const { params, results } = this.from.types[type];
     const b = new Bytes();
-    const moved: number[] = [];
+    const moved: BranchHint[] = [];
     let done = 0;
     const upTo = (at: number) => {
-      while (moved.length < hints.length && hints[moved.length] <= at)
-        moved.push(b.length + hints[moved.length] - done);
+      for (let h = hints[moved.length]; h && h.at <= at; h = hints[moved.length])
+        moved.push({ at: b.length + h.at - done, taken: h.taken });
       b.raw(code.subarray(done, at));
     };
     for (const [i, { at, end }] of this.references.entries()) {
@@ -135,7 +135,7 @@ function parse(wasm: Uint8Array): Parsed {
   r.raw(8);
   const p: Parsed = { types: [], functions: [], globals: [], defined: [], exports: new Map() };
   let types: number[] = [];
-  const hints = new Map<number, number[]>();
+  const hints = new Map<number, BranchHint[]>();
   while (!r.ended) {
     const id = r.u8();
     const s = new Reader(r.raw());
@@ -153,7 +153,7 @@ function parse(wasm: Uint8Array): Parsed {
     else if (id === 10) s.list(() => p.defined.push({ type: types[p.defined.length], code: s.raw(), hints: [] }));
     else if (id !== 0) throw new Error(`link: section ${id}`);
   }
-  for (const [index, at] of hints) p.defined[index - p.functions.length].hints = at;
+  for (const [index, of] of hints) p.defined[index - p.functions.length].hints = of;
   return p;
 }
 
@@ -162,11 +162,9 @@ function functionType(s: Reader): FuncType {
   return { params: s.list(() => TYPES[s.u8()]), results: s.list(() => TYPES[s.u8()]) };
 }
 
-/** A branch that is unlikely: its place. */
-function hint(s: Reader): number {
+function hint(s: Reader): BranchHint {
   const at = s.u32();
-  s.raw(2);
-  return at;
+  return { at, taken: s.raw()[0] === 1 };
 }
 
 function imported(s: Reader, p: Parsed): void {

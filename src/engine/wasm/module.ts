@@ -70,13 +70,19 @@ export interface FuncType {
   readonly results: readonly WasmType[];
 }
 
+/** What the branch at this place of a function's code mostly does. */
+export interface BranchHint {
+  readonly at: number;
+  readonly taken: boolean;
+}
+
 /** Code of one function: instructions by name, locals on demand. */
 export class Func {
   readonly type: FuncType;
   readonly body = new Bytes();
   protected readonly locals: WasmType[] = [];
-  /** Where in the body branches stand that are hardly ever taken. */
-  private readonly unlikelyAt: number[] = [];
+  /** Of branches in the body. */
+  private readonly branchHints: BranchHint[] = [];
 
   constructor(type: FuncType) {
     this.type = type;
@@ -172,17 +178,24 @@ export class Func {
   }
   /** The `if` or `br_if` that comes next is hardly ever taken: a compiler may keep what it costs out of the way. */
   unlikely(): this {
-    this.unlikelyAt.push(this.body.length);
+    return this.hint(false);
+  }
+  /** That one nearly always is. */
+  likely(): this {
+    return this.hint(true);
+  }
+  private hint(taken: boolean): this {
+    this.branchHints.push({ at: this.body.length, taken });
     return this;
   }
   /** The function's entry in the code section, without its size. */
   encode(): Uint8Array<ArrayBuffer> {
     return this.localsHeader().raw(this.body.bytes()).u8(0x0b).bytes();
   }
-  /** Offsets of the unlikely branches in what `encode` gives. */
-  hints(): readonly number[] {
+  /** Of the branches in what `encode` gives. */
+  hints(): readonly BranchHint[] {
     const header = this.localsHeader().length;
-    return this.unlikelyAt.map((at) => header + at);
+    return this.branchHints.map(({ at, taken }) => ({ at: header + at, taken }));
   }
   private localsHeader(): Bytes {
     const b = new Bytes();
@@ -207,7 +220,7 @@ export class Module {
   private readonly types: FuncType[] = [];
   private readonly typeIndex = new Map<string, number>();
   private readonly imports: { module: string; name: string; type: number }[] = [];
-  private readonly funcs: { type: number; code?: Uint8Array; hints?: readonly number[] }[] = [];
+  private readonly funcs: { type: number; code?: Uint8Array; hints?: readonly BranchHint[] }[] = [];
   private readonly exports: { name: string; index: number }[] = [];
   private table: number[] = [];
   private tableImport: { module: string; name: string } | undefined;
@@ -257,7 +270,7 @@ export class Module {
     params: readonly WasmType[],
     results: readonly WasmType[],
     code: Uint8Array,
-    hints: readonly number[] = [],
+    hints: readonly BranchHint[] = [],
   ): number {
     return this.imports.length + this.funcs.push({ type: this.type(params, results), code, hints }) - 1;
   }
@@ -341,12 +354,15 @@ export class Module {
   }
 }
 
-/** Custom section of the branch hinting proposal: what is listed is unlikely. Engines that do not know it pass over it. */
-function branchHints(functions: readonly { index: number; hints: readonly number[] }[]): Bytes {
+/** Custom section of the branch hinting proposal. Engines that do not know it pass over it. */
+function branchHints(functions: readonly { index: number; hints: readonly BranchHint[] }[]): Bytes {
   const b = new Bytes().name('metadata.code.branch_hint').u32(functions.length);
   for (const { index, hints } of functions) {
     b.u32(index).u32(hints.length);
-    for (const at of hints) b.u32(at).u32(1).u8(0);
+    for (const { at, taken } of hints)
+      b.u32(at)
+        .u32(1)
+        .u8(taken ? 1 : 0);
   }
   return b;
 }
