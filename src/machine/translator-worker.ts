@@ -151,24 +151,20 @@ const processorMs = (): number => {
   return (user + system) / 1000;
 };
 
-let quiet: NodeJS.Timeout | undefined;
-/** One after the other: what is under way is loose until it is done. */
-let packing: Promise<void> = Promise.resolve();
-/** Pack when nothing has been asked for in a while. */
-function waitForQuiet(waits = 0): void {
+/** Orders so far. */
+let orders = 0;
+let watching = false;
+/** Pack when nothing has been asked for in a while: looks at one such while after the other, until there is nothing to pack. */
+function watch(waits = 0): void {
   if (!translations || !codeTag().length) return;
-  clearTimeout(quiet);
-  const [start, used] = [performance.now(), processorMs()];
-  quiet = setTimeout(() => {
-    const at = quiet;
+  watching = true;
+  const [start, used, before] = [performance.now(), processorMs(), orders];
+  setTimeout(async () => {
     const busy = processorMs() - used > (performance.now() - start) * BUSY;
-    if (!spare && busy && waits < MAX_WAITS) {
-      waitForQuiet(waits + 1);
-      return;
-    }
-    packing = packing.then(async () => {
-      if (quiet === at && (await packSome()) && quiet === at) waitForQuiet();
-    });
+    if (orders !== before) watch();
+    else if (!spare && busy && waits < MAX_WAITS) watch(waits + 1);
+    else if ((await packSome()) || orders !== before) watch();
+    else watching = false;
   }, QUIET_MS).unref();
 }
 
@@ -184,10 +180,11 @@ const maker = new TranslationMaker(allEncodings());
 for (const [i, port] of ports.entries()) {
   port.on('message', (o: Order) => {
     deliver(i, make(maker, o));
-    waitForQuiet();
+    orders++;
+    if (!watching) watch();
   });
 }
-waitForQuiet();
+watch();
 
 parentPort!.on('message', ({ used }: SaveRequest) => {
   let reply: SaveReply;

@@ -10,7 +10,7 @@ import { CpuState } from '../state.ts';
 import { immediate } from './fold.ts';
 import { effectsOf } from './helpers.ts';
 import { allNodes, type Instruction } from './prepare.ts';
-import { registerAt } from './registers.ts';
+import { bitOf, NO_REGISTERS, type RegisterSet, registerAt } from './registers.ts';
 import type { Graph, Nesting } from './structure.ts';
 
 /** Accesses of a block that are further apart than this are looked up on their own. */
@@ -81,7 +81,8 @@ class State {
   }
   /** What `k` says has happened, or may have. */
   kill(k: Kills): void {
-    for (let n = 0; n < 16; n++) if (k.all || k.registers.has(n)) this.set(n, undefined);
+    const gone = k.all ? -1 : k.registers;
+    for (let n = 0; n < 16; n++) if (gone & bitOf(n)) this.set(n, undefined);
     if (k.all || k.bases) this.forgetBases();
     if (k.memory) this.open.clear();
   }
@@ -111,24 +112,33 @@ class State {
 
 /** What nodes do to what was known before them. */
 interface Kills {
-  readonly registers: ReadonlySet<number>;
+  readonly registers: RegisterSet;
   /** All registers, and segments' bases. */
   readonly all: boolean;
   readonly bases: boolean;
   readonly memory: boolean;
 }
 
+const NOTHING: Kills = { registers: NO_REGISTERS, all: false, bases: false, memory: false };
+
+const both = (a: Kills, b: Kills): Kills => ({
+  registers: a.registers | b.registers,
+  all: a.all || b.all,
+  bases: a.bases || b.bases,
+  memory: a.memory || b.memory,
+});
+
 const SEGBASE = CpuState.off.segbase;
 const isBase = (offset: number) => offset >= SEGBASE && offset < SEGBASE + SEGMENTS * 8;
 
-/** Of some of an instruction's nodes. */
+/** Of some of an instruction's nodes, those in lists among them. */
 function killsOf(i: Instruction, nodes: readonly Node[]): Kills {
-  const registers = new Set<number>();
+  let registers = NO_REGISTERS;
   let [all, bases, memory] = [false, false, false];
-  for (const n of allNodes(nodes)) {
+  for (const n of nodes) {
     if (n.k === 'set' || n.k === 'setregop') {
       const offset = n.k === 'set' ? n.off : operandSlot(i.encoding, n.i, i.d) + (n.at ?? 0);
-      registers.add(registerAt(offset).n);
+      registers |= bitOf(registerAt(offset).n);
       bases ||= isBase(offset);
     } else if (n.k === 'call') {
       const e = effectsOf(n.name);
@@ -150,20 +160,22 @@ export function findGroups(
   const predecessors: number[][] = graph.edges.map(() => []);
   for (const [n, edges] of graph.edges.entries())
     if (nesting.order[n] >= 0) for (const e of edges) predecessors[e.to].push(n);
-  const kills = blocks.map((b) => b.instructions.map((i) => killsOf(i, i.code.nodes)));
+  const kills = blocks.map((b) => b.instructions.reduce((k, i) => both(k, killsOf(i, i.all)), NOTHING));
   const all = new Map<Instruction, Map<Node, Member>>();
 
   /** What is known where node n begins, of what was where its dominator ended: less what happens on the ways from there. */
   const enter = (n: number, dominator: number, known: State): State => {
     const state = new State(fresh, known);
     const between = new Set<number>();
+    let killed = NOTHING;
     const look = predecessors[n].filter((p) => p !== dominator);
     for (let p = look.pop(); p !== undefined; p = look.pop()) {
       if (between.has(p)) continue;
       between.add(p);
+      killed = both(killed, kills[p] ?? NOTHING);
       for (const q of predecessors[p]) if (q !== dominator) look.push(q);
     }
-    for (const p of between) for (const k of kills[p] ?? []) state.kill(k);
+    state.kill(killed);
     return state;
   };
   const visit = (n: number, state: State): void => {
@@ -211,7 +223,7 @@ function instruction(i: Instruction, block: number, state: State, members: Map<N
         break;
       case 'call': // what it does to memory may change what is mapped, or how
       case 'if':
-        state.kill(killsOf(i, [n]));
+        state.kill(killsOf(i, allNodes([n])));
         break;
       default: {
         const v = linear(i, n, state, values);

@@ -20,14 +20,16 @@ const fits = (bytes: number) => 2 ** (bytes * 8) - 1;
 /** Instructions of a block whose memory operand is near its base register, or near a fixed address. */
 export function nearBase(instructions: readonly Instruction[]): ReadonlySet<Instruction> {
   const found = new Set<Instruction>();
+  const last = instructions.findLastIndex(indexed);
   const bounds: Bounds = new Array(16).fill(UNKNOWN);
-  for (const i of instructions) {
-    const { index, scale, base, addr32 } = i.d;
-    if (index >= 0 && index < 16 && base < 16 && !addr32 && bounds[index] * 2 ** scale < NEAR) found.add(i);
+  for (const i of instructions.slice(0, last + 1)) {
+    if (indexed(i) && bounds[i.d.index] * 2 ** i.d.scale < NEAR) found.add(i);
     follow(i, bounds);
   }
   return found;
 }
+
+const indexed = ({ d }: Instruction): boolean => d.index >= 0 && d.index < 16 && d.base < 16 && !d.addr32;
 
 /** What the instruction does to the bounds. */
 function follow(i: Instruction, bounds: Bounds): void {
@@ -103,7 +105,7 @@ function boundOfOp(i: Instruction, n: Node & { k: 'op' }, values: ReadonlyMap<nu
       return Math.min(a, b);
     case 'i32.shr_u':
     case 'i64.shr_u': {
-      const by = constantOf(n.args[1], i.d, i.second);
+      const by = i.constants[n.args[1].id] ? constantOf(n.args[1], i.d, i.second) : undefined;
       const most = Math.min(a, fits(n.op === 'i32.shr_u' ? 4 : 8));
       return by === undefined ? UNKNOWN : Math.floor(most / 2 ** (Number(by) & (n.op === 'i32.shr_u' ? 31 : 63)));
     }
@@ -127,6 +129,7 @@ function sameRegister(i: Instruction, [a, b]: readonly Val[]): boolean {
 
 /** Undefined: it does not follow from immediates, or is negative. */
 function constant(i: Instruction, v: Val): number | undefined {
+  if (!i.constants[v.id]) return undefined;
   const c = constantOf(v, i.d, i.second);
   return c !== undefined && c >= 0n ? Number(c) : undefined;
 }

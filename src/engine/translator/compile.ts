@@ -4,7 +4,6 @@ import { Module } from '../wasm/module.ts';
 import { cellName } from './code.ts';
 import type { Region } from './discover.ts';
 import { RegionFunction } from './function.ts';
-import { allNodes } from './prepare.ts';
 import { RegionFunc } from './region-func.ts';
 
 const HANDLER = { params: ['i32', 'i32', 'i32'], results: ['i32'] } as const;
@@ -55,7 +54,7 @@ function helpersOf(region: Region): [string, { args: Type[]; result?: Type }][] 
   const found = new Map<string, { args: Type[]; result?: Type }>();
   for (const b of region.blocks) {
     for (const i of b.instructions) {
-      for (const n of allNodes(i.code.nodes)) {
+      for (const n of i.all) {
         if (n.k === 'call') found.set(n.name, { args: n.args.map((a) => a.t), result: n.out?.t });
       }
     }

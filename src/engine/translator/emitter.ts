@@ -12,12 +12,11 @@ import { IrEmitter, type Leaf, loadOp, storeOp } from '../wasm/ir-emitter.ts';
 import type { Accesses, Group, Member } from './accesses.ts';
 import type { FlagLocals } from './flag-locals.ts';
 import { FLAG_WORDS, type Word } from './flag-locals.ts';
-import { wordsFirst } from './flag-steps.ts';
 import { immediate } from './fold.ts';
 import { effectsOf } from './helpers.ts';
 import type { Instruction } from './prepare.ts';
 import type { RegionFunc } from './region-func.ts';
-import { isXmm, type Registers, registerAt } from './registers.ts';
+import { isXmm, NO_REGISTERS, type Registers, registerAt } from './registers.ts';
 import type { RegisterUse } from './uses.ts';
 
 const { off } = CpuState;
@@ -113,13 +112,13 @@ export class RegionEmitter extends IrEmitter {
     this.at = i;
     this.done = done;
     this.mayDrop = false;
-    this.regs.unseen = this.unseen.get(i);
+    this.regs.unseen = this.unseen.get(i) ?? NO_REGISTERS;
     if (checkFpu) {
       this.f.get(CPU).mem('i32.load8_u', off.cr0).i32(TS).op('i32.and').leaving();
       this.sideExit();
       this.f.end();
     }
-    if (wordsFirst(i.code.nodes) && !i.flagsDead) this.flags.toWords();
+    if (i.wordsFirst && !i.flagsDead) this.flags.toWords();
     const fell = this.body(i.code, i.uses);
     if (this.mayDrop && fell) {
       const f = this.f;

@@ -20,6 +20,8 @@ const BINARY: Record<string, (a: bigint, b: bigint, bits: bigint) => bigint> = {
   ne: (a, b) => (a !== b ? 1n : 0n),
 };
 
+const UNARY: readonly string[] = ['eqz', 'wrap_i64', 'extend_i32_u'];
+
 /** The value of v if it follows from immediates (sign-extended), else undefined. */
 export function constantOf(v: Val, d: Decoded, second: number | undefined): bigint | undefined {
   const n = v.node;
@@ -36,7 +38,7 @@ export function constantOf(v: Val, d: Decoded, second: number | undefined): bigi
     const bits = t === 'i32' ? 32 : 64;
     return BigInt.asIntN(bits, f(a, b, BigInt(bits)));
   }
-  if (name === 'eqz' || name === 'wrap_i64' || name === 'extend_i32_u') {
+  if (UNARY.includes(name)) {
     const a = constantOf(n.args[0], d, second);
     if (a === undefined) return undefined;
     if (name === 'eqz') return a === 0n ? 1n : 0n;
@@ -45,9 +47,30 @@ export function constantOf(v: Val, d: Decoded, second: number | undefined): bigi
   return undefined;
 }
 
-/** The list with decided `if`s replaced by their branch; the list itself if there are none. */
+/** Does it follow from immediates, whatever they are (constantOf)? */
+function isConstant(n: Node): boolean {
+  if (n.k === 'immop') return true;
+  if (n.k !== 'op') return false;
+  if (n.op === 'i32.const' || n.op === 'i64.const') return true;
+  const [t, name] = n.op.split('.');
+  if (t !== 'i32' && t !== 'i64') return false;
+  if (Object.hasOwn(BINARY, name)) return isConstant(n.args[0].node) && isConstant(n.args[1].node);
+  return UNARY.includes(name) && isConstant(n.args[0].node);
+}
+
+/** By value: 1 if it follows from immediates. */
+export function constantsOf(all: readonly Node[], values: number): Uint8Array {
+  const constants = new Uint8Array(values);
+  for (const n of all) if ((n.k === 'op' || n.k === 'immop') && isConstant(n)) constants[n.out.id] = 1;
+  return constants;
+}
+
+/** Has the list an `if` that immediates decide? */
+export const decides = (nodes: readonly Node[], constants: Uint8Array): boolean =>
+  nodes.some((n) => n.k === 'if' && constants[n.cond.id] === 1);
+
+/** The list with decided `if`s replaced by their branch. */
 export function fold(nodes: readonly Node[], d: Decoded, second: number | undefined): readonly Node[] {
-  if (!nodes.some((n) => n.k === 'if' && constantOf(n.cond, d, second) !== undefined)) return nodes;
   const out: Node[] = [];
   for (const n of nodes) {
     if (n.k !== 'if') {

@@ -30,7 +30,7 @@ import { FlagLocals } from './flag-locals.ts';
 import { after, MEM } from './flag-steps.ts';
 import { UNBOUND } from './library.ts';
 import type { RegionFunc } from './region-func.ts';
-import { Registers } from './registers.ts';
+import { bitOf, Registers } from './registers.ts';
 import { callsByAddress, returnsOf } from './returns.ts';
 import { ANY_ENTRY, type Edge, type Graph, makeGraph, type Nesting, nest } from './structure.ts';
 import { registerUse } from './uses.ts';
@@ -135,7 +135,7 @@ export class RegionFunction {
     }
     f.get(CPU).mem('i64.load', off.page).set(this.frame.page);
     f.get(CPU).mem('i32.load', off.tlb).set(this.frame.tlb);
-    regs.load((n) => use.needed.has(n));
+    regs.load((n) => (use.needed & bitOf(n)) !== 0);
     f.block();
     f.block();
     this.tree(this.graph.root);

@@ -7,8 +7,8 @@ import type { Code, Node } from '../semantics/ir.ts';
 import type { Encoding } from '../semantics/table.ts';
 import { countUses } from '../wasm/ir-emitter.ts';
 import { type FlagRole, flagRole } from './dead-flags.ts';
-import { type FlagStep, flagSteps } from './flag-steps.ts';
-import { fold } from './fold.ts';
+import { type FlagStep, flagSteps, wordsFirst } from './flag-steps.ts';
+import { constantsOf, decides, fold } from './fold.ts';
 
 /**
  * fall      goes on with the next instruction
@@ -25,7 +25,11 @@ export interface Instruction {
   readonly encoding: Encoding;
   readonly form: Form;
   readonly code: Code;
+  /** All of its nodes, those in lists too. */
+  readonly all: readonly Node[];
   readonly uses: Int32Array;
+  /** By value: it follows from immediates (1). */
+  readonly constants: Uint8Array;
   readonly second: number | undefined;
   /** Page offsets of this and of the next instruction. */
   readonly at: number;
@@ -33,20 +37,17 @@ export interface Instruction {
   readonly ending: Ending;
   readonly flags: readonly FlagStep[];
   readonly role: FlagRole;
+  /** All flags must be in the locals before it. */
+  readonly wordsFirst: boolean;
+  /** The region may be left with its writes done: in a helper, or between the turns of a string instruction. */
+  readonly leavesAfter: boolean;
   /** Nobody sees its flags: they need not be made (dead-flags.ts). */
   readonly flagsDead?: boolean;
 }
 
 /** Every node of a list and of the lists in it. */
-export function* allNodes(nodes: readonly Node[]): Generator<Node> {
-  for (const n of nodes) {
-    yield n;
-    if (n.k === 'if') {
-      yield* allNodes(n.then);
-      yield* allNodes(n.else);
-    }
-  }
-}
+export const allNodes = (nodes: readonly Node[]): Node[] =>
+  nodes.flatMap((n) => (n.k === 'if' ? [n, ...allNodes(n.then), ...allNodes(n.else)] : [n]));
 
 function endingOf(nodes: readonly Node[]): Ending {
   const last = nodes.at(-1);
@@ -66,18 +67,26 @@ function endingOf(nodes: readonly Node[]): Ending {
 }
 
 /** What follows from a description alone, with its decided `if`s. */
-type Facts = Pick<Instruction, 'code' | 'uses' | 'ending' | 'flags' | 'role'>;
+type Facts = Pick<
+  Instruction,
+  'code' | 'all' | 'uses' | 'constants' | 'ending' | 'flags' | 'role' | 'wordsFirst' | 'leavesAfter'
+>;
 
 function factsOf(nodes: readonly Node[], code: Code, fpu: boolean): Facts {
   const uses = new Int32Array(code.values);
   countUses(nodes, uses, true);
   const flags = flagSteps(nodes, uses);
+  const all = allNodes(nodes);
   return {
     code: { ...code, nodes: nodes as Node[] },
+    all,
     uses,
+    constants: constantsOf(all, code.values),
     ending: flags ? endingOf(nodes) : 'interpret',
     flags: flags ?? [],
     role: flagRole(nodes, uses, fpu),
+    wordsFirst: wordsFirst(nodes),
+    leavesAfter: all.some((n) => n.k === 'call' || n.k === 'again'),
   };
 }
 
@@ -86,6 +95,8 @@ interface Known {
   readonly code: Code;
   readonly second: number | undefined;
   readonly facts: Facts;
+  /** It has `if`s that immediates decide. */
+  readonly decides: boolean;
 }
 
 /** Descriptions by encoding and form, made when first met. */
@@ -103,12 +114,9 @@ export class Descriptions {
       for (const form of forms(e)) {
         if (form.key !== d.key) continue;
         const code = describe(e, form);
-        this.known.set(id, {
-          form,
-          code,
-          second: secondImmediate(form),
-          facts: factsOf(code.nodes, code, !!e.insn.fpu),
-        });
+        const facts = factsOf(code.nodes, code, !!e.insn.fpu);
+        const second = secondImmediate(form);
+        this.known.set(id, { form, code, second, facts, decides: decides(code.nodes, facts.constants) });
       }
     }
     return this.known.get(id);
@@ -118,10 +126,10 @@ export class Descriptions {
   instruction(d: Decoded, at: number): Instruction | undefined {
     const found = this.find(d);
     if (!found) return undefined;
-    const nodes = fold(found.code.nodes, d, found.second);
-    const facts =
-      nodes === found.code.nodes ? found.facts : factsOf(nodes, found.code, !!this.encodings[d.encoding].insn.fpu);
     const encoding = this.encodings[d.encoding];
+    const facts = found.decides
+      ? factsOf(fold(found.code.nodes, d, found.second), found.code, !!encoding.insn.fpu)
+      : found.facts;
     return { d, encoding, form: found.form.form, second: found.second, at, next: at + d.length, ...facts };
   }
 }

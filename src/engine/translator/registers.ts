@@ -17,6 +17,12 @@ export function registerAt(offset: number): { n: number; byte: number } {
   return { n: -1, byte: 0 };
 }
 
+/** Registers by number, a bit each. */
+export type RegisterSet = number;
+export const NO_REGISTERS: RegisterSet = 0;
+/** Register n alone; none if n is -1. */
+export const bitOf = (n: number): RegisterSet => (n < 0 ? NO_REGISTERS : 1 << n);
+
 export const isXmm = (n: number) => n >= 16;
 const slot = (n: number) => (isXmm(n) ? off.xmm + (n - 16) * 16 : off.gpr + n * 8);
 
@@ -28,11 +34,11 @@ export class Registers {
   private readonly f: RegionFunc;
   private readonly locals = new Map<number, number>();
   /** Registers of the present instruction that are written anew before anybody can see them in CpuState. */
-  unseen: ReadonlySet<number> | undefined;
+  unseen: RegisterSet = NO_REGISTERS;
 
-  constructor(f: RegionFunc, named: ReadonlySet<number>) {
+  constructor(f: RegionFunc, named: RegisterSet) {
     this.f = f;
-    for (const n of [...named].sort((a, b) => a - b)) this.locals.set(n, f.register(isXmm(n) ? 'v128' : 'i64'));
+    for (let n = 0; n < 32; n++) if (named & bitOf(n)) this.locals.set(n, f.register(isXmm(n) ? 'v128' : 'i64'));
   }
 
   private local(n: number): number {
@@ -52,7 +58,7 @@ export class Registers {
     }
   }
   private store(n: number): void {
-    if (this.unseen?.has(n)) return;
+    if (this.unseen & bitOf(n)) return;
     this.f
       .get(CPU)
       .get(this.local(n))

@@ -39,6 +39,9 @@ export class Bytes {
     return this;
   }
   s64(v: bigint): this {
+    // The same bytes, without arithmetic on bigints.
+    const small = Number(v);
+    if (small === (small | 0)) return this.s32(small);
     let n = BigInt.asIntN(64, v);
     for (;;) {
       const b = Number(n & 0x7fn);
