@@ -203,7 +203,7 @@ export const JumpEntry = struct('JumpEntry', [
 ]);
 /** Entries of a jump cache: so many for each of so many pages (powers of two). */
 export const JUMP_PAGES = 32;
-export const JUMPS_PER_PAGE = 64;
+export const JUMPS_PER_PAGE = 128;
 
 /** Decoded instruction record, 32 bytes, written by the decoder and read by the interpreter's handlers. */
 export const Record32 = struct('Record32', [

@@ -59,7 +59,10 @@ export class Streams {
       if (rng.below(4)) over.set(r, (WINDOW + 0x800 + rng.below(0x400)).toString(16));
     }
     over.set('c', rng.below(40).toString(16));
-    return { mode: 0, at: DEFAULT_AT, code: Uint8Array.from(code), seed: rng.u32(), over, pokes: [] };
+    const seed32 = rng.u32();
+    // Some over the end of a page, which lies anywhere, in an instruction mostly.
+    const at = rng.below(4) ? DEFAULT_AT : DEFAULT_AT - 1 - rng.below(code.length - 1);
+    return { mode: 0, at, code: Uint8Array.from(code), seed: seed32, over, pokes: [] };
   }
 
   /** Run a stream in both tiers; what differs, or undefined. */

@@ -115,3 +115,20 @@ it('leaves nothing to be made anew only when there was no room for what lately r
   expect(size(cold, 0x400)).toBe(401);
   expect(cold.left).toEqual([0x800 + 2 * 237]);
 });
+
+it('has an instruction over the end of a page, of both pages', () => {
+  // jmp 0xffd; there: add rax,0x11223344, of which 3 bytes are in the next page; ret
+  const r = region({ 256: 'e9 f80e0000', 4093: '48 05 44332211 c3' }, true);
+  expect(starts(r)).toEqual([0x100, 0xffd, 0x1003]);
+  expect(r.ranges).toEqual([
+    [0x100, 0x105],
+    [0xffd, 0x1000],
+  ]);
+  expect(r.others).toEqual([{ delta: 1, ranges: [[0, 4]] }]);
+});
+
+it('ends before one if there is no next page to be had', () => {
+  // jmp 0x1ffd; there: as above, in the last page
+  const r = region({ 256: 'e9 f81e0000', 8189: '48 05 44' }, true);
+  expect(starts(r)).toEqual([0x100]);
+});

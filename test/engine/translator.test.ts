@@ -538,6 +538,133 @@ describe('a region over several pages', () => {
   });
 });
 
+describe('an instruction over the end of a page', () => {
+  const NEXT = CODE + 4096n;
+  const FRAME = 0xfffffff000n;
+  /** cmp rax,rcx; adc rdx,imm; dec ecx; jnz to the start; ud2 */
+  const adding = (imm: number) => hex(`4839c8 4881d2${imm.toString(16).padStart(2, '0')}000000 ffc9 75f2 0f0b`);
+  const ADC = 3;
+  const ADC_BYTES = 7;
+
+  /** The code with so many bytes before the end of the page; both pages have been executed, and rcx is 50. */
+  function over(code: readonly number[], before: number, translated: boolean, start = 0): Sandbox {
+    const s = new Sandbox();
+    for (const va of [CODE, NEXT, DATA, STACK]) s.map(va);
+    const at = NEXT - BigInt(before);
+    s.poke(at, code);
+    s.touch(STACK);
+    s.touch(DATA);
+    const begin = (rcx: bigint, rip: bigint) => {
+      for (let n = 0; n < 16; n++) s.setGpr(n, BigInt(n));
+      s.setGpr(GPR.RCX, rcx);
+      s.setGpr(GPR.RSI, DATA);
+      s.setGpr(GPR.RSP, STACK + 0x800n);
+      s.set64('rip', rip);
+    };
+    begin(3n, at);
+    s.run(at, 1000);
+    begin(50n, at + BigInt(start));
+    if (translated) expect(s.engine.translator!.translateNow(s.cpu)).toBe(true);
+    return s;
+  }
+  const splits = Array.from({ length: ADC_BYTES - 1 }, (_, n) => ADC + 1 + n);
+
+  it.each(splits)('is part of the region, %i bytes after its start', (before) => {
+    for (const fuel of [1000, 1, 2, 3, 4, 5, 6, 7, 50, 51]) {
+      const [a, b] = [false, true].map((t) => over(adding(5), before, t));
+      for (const s of [a, b]) s.run(s.get64('rip'), fuel);
+      expect(state(b)).toEqual(state(a));
+    }
+    const s = over(adding(5), before, true);
+    s.run(s.get64('rip'));
+    const [t] = decodeSaved(s.engine.translator!.save());
+    expect(t.ranges).toEqual([[4096 - before, 4096]]);
+    expect(t.others.map((o) => o.ranges[0])).toEqual([[0, ADC + ADC_BYTES - before + 4]]);
+    expect(s.engine.translator!.regionStats.bound).toBe(1);
+  });
+
+  it.each(splits)('has the bytes that are mapped there, %i bytes after the start', (before) => {
+    for (const start of [0, ADC]) {
+      const [a, b] = [false, true].map((t) => over(adding(5), before, t, start));
+      for (const s of [a, b]) {
+        s.run(s.get64('rip'), 20);
+        const other = 0x900000n;
+        s.map(other);
+        s.poke(other, adding(9).slice(before));
+        const frame = (s.view.getBigUint64(s.pte(other), true) & FRAME) >> 12n;
+        s.map(NEXT, undefined, Number(frame));
+        s.call('tlb_flush_current', s.cpu);
+        s.run(s.get64('rip'), 1000);
+        expect(s.get32('exit_vector')).toBe(VEC.UD);
+      }
+      expect(state(b)).toEqual(state(a));
+    }
+  });
+
+  it.each(splits)('is made anew when it is written over, %i bytes after the start', (before) => {
+    const [a, b] = [false, true].map((t) => over(adding(5), before, t));
+    for (const s of [a, b]) {
+      s.run(s.get64('rip'), 20);
+      s.poke(NEXT - BigInt(before), adding(9));
+      s.run(s.get64('rip'), 1000);
+    }
+    expect(state(b)).toEqual(state(a));
+  });
+
+  it.each(splits)('faults when the next page has gone, %i bytes after the start', (before) => {
+    for (const start of [0, ADC]) {
+      const [a, b] = [false, true].map((t) => over(adding(5), before, t, start));
+      for (const s of [a, b]) {
+        s.run(s.get64('rip'), 20);
+        s.unmap(NEXT);
+        s.call('tlb_flush_current', s.cpu);
+        s.run(NEXT - BigInt(before - start), 1000);
+        expect(s.get32('exit_vector')).toBe(VEC.PF);
+        expect(s.get64('cr2')).toBe(NEXT);
+      }
+      expect(state(b)).toEqual(state(a));
+    }
+  });
+
+  it('faults with the flags and registers that are set anew behind it', () => {
+    // mov edx,ecx; add rax,rcx; mov edx,0x11223344, of which the first byte is in the first page; add rbx,rax; dec ecx; jnz to the start
+    const code = hex('89ca 4801c8 ba44332211 4801c3 ffc9 75ef 0f0b');
+    const [a, b] = [false, true].map((t) => over(code, 6, t));
+    for (const s of [a, b]) {
+      s.run(s.get64('rip'), 20);
+      s.unmap(NEXT);
+      s.call('tlb_flush_current', s.cpu);
+      s.setGpr(GPR.RAX, 0xffff_ffff_ffff_fff0n);
+      s.run(NEXT - 6n, 1000);
+      expect(s.get64('cr2')).toBe(NEXT);
+      expect(s.gpr(GPR.RDX)).toBe(s.gpr(GPR.RCX));
+    }
+    expect(state(b)).toEqual(state(a));
+  });
+
+  // l: add rdx,rcx; and then one of these, in two bytes of the first page; dec ecx; jnz l; ud2
+  it.each([
+    ['jz, taken now and then', '4801ca a801', '0f8404000000 488d5203 ffc8', 0],
+    ['call', '4801ca 90 90', 'e80c000000 eb04 90909090 eb06 0f0b', 0],
+    ['a load', '4801ca 90 90', '488b86f80f0000', 0],
+    ['a store to a page that is not there', '4801ca 90 90', '48898600100000', 0],
+    ['push', '4801ca 90 90', '6844332211 5b', 0],
+    ['an x87 instruction', '4801ca 90 90', 'd986f80f0000 ddd8', 0],
+    ['lock xadd', '4801ca 90 90', 'f0480fc18600010000', 0],
+  ])('%s', (_, head, code) => {
+    const body = hex(`${head} ${code}`);
+    const all = [...body, ...hex('ffc9'), 0x75, 0x100 - (body.length + 4), ...UD2];
+    // call: its function is what follows the loop.
+    if (code.startsWith('e8')) all.push(...hex('c3'));
+    const first = hex(head).length + 2;
+    for (const fuel of [1000, 1, 2, 3, 4, 5, 6, 7, 8, 9, 40, 41]) {
+      const [a, b] = [false, true].map((t) => over(all, first, t));
+      for (const s of [a, b]) s.run(s.get64('rip'), fuel);
+      expect(state(b)).toEqual(state(a));
+    }
+  });
+});
+
 describe('hot code', () => {
   it('is found while it runs, and counted as before', () => {
     // l: add rax,rcx; dec ecx; jnz l

@@ -3,7 +3,7 @@ import { type Decoded, InstructionDecoder } from '../decode/decode.ts';
 import { MAX_LENGTH } from '../decode-tables.ts';
 import type { Encoding } from '../semantics/table.ts';
 import { type CodeView, MAX_DELTA, MAX_OTHERS, pageOf } from './code-view.ts';
-import { Descriptions, type Instruction } from './prepare.ts';
+import { Descriptions, type Instruction, lastPage } from './prepare.ts';
 
 const PAGE = 4096;
 /** Most instructions of a region with few starts. */
@@ -64,7 +64,7 @@ class Code {
     this.decoder = decoder;
     this.descriptions = descriptions;
   }
-  /** Undefined: none, or it goes on in the next page. */
+  /** Undefined: none, or it goes on in a page that is not to be had. */
   at(offset: number): Instruction | undefined {
     if (!this.known.has(offset)) this.known.set(offset, this.decode(offset));
     return this.known.get(offset);
@@ -75,7 +75,10 @@ class Code {
     const bytes = this.view.page(delta);
     if (!bytes) return undefined;
     const o = offset - delta * PAGE;
-    const d: Decoded | string = this.decoder.decode(bytes, o, Math.min(PAGE, o + MAX_LENGTH), 0);
+    let d: Decoded | string = this.decoder.decode(bytes, o, Math.min(PAGE, o + MAX_LENGTH), 0);
+    const next = d === 'short' ? this.view.page(delta + 1) : undefined;
+    if (next)
+      d = this.decoder.decode(Uint8Array.of(...bytes.subarray(o), ...next.subarray(0, MAX_LENGTH)), 0, MAX_LENGTH, 0);
     return typeof d === 'string' ? undefined : this.descriptions.instruction(d, offset);
   }
   /** May the instruction before be a call? It has not been decoded: its bytes look like one. */
@@ -216,12 +219,14 @@ export class Discovery {
         }
         const i = code.at(o);
         if (!i) break;
+        const end = lastPage(i);
+        if (end !== 0 && end !== delta && !others.has(end) && others.size + 1 >= MAX_OTHERS) break;
         if (i.ending === 'interpret') {
           lead(i.next, warm, true);
           break;
         }
         found.add(o);
-        if (delta !== 0) others.add(delta);
+        for (const page of [delta, end]) if (page !== 0) others.add(page);
         if (!ran) unseen++;
         const calls = i.encoding.insn.name === 'call';
         const to = i.next + i.d.rel;
@@ -241,7 +246,7 @@ export class Discovery {
         if (calls || i.ending === 'resync') lead(i.next, warm, true);
         if (i.ending !== 'fall') break;
         o = i.next;
-        if (o % PAGE === 0) {
+        if (pageOf(o) !== delta) {
           lead(o, warm);
           break;
         }
@@ -284,19 +289,24 @@ export class Discovery {
       if (i.ending === 'cond') return { start, instructions, taken, next: i.next };
       if (i.ending === 'jump' || i.ending === 'resync') return { start, instructions };
       o = i.next;
-      if (leaders.has(o) || !found.has(o) || o % PAGE === 0) return { start, instructions, next: o };
+      if (leaders.has(o) || !found.has(o) || pageOf(o) !== pageOf(start)) return { start, instructions, next: o };
     }
   }
 }
 
-/** By page; no block reaches over the end of one. */
+/** By page; of a block, its last instruction alone may reach over the end of its page. */
 function rangesOf(blocks: readonly Block[]): Map<number, [number, number][]> {
   const pages = new Map<number, [number, number][]>();
+  const add = (delta: number, from: number, to: number) => {
+    const list = pages.get(delta);
+    if (list) list.push([from, to]);
+    else pages.set(delta, [[from, to]]);
+  };
   for (const b of blocks) {
     const delta = pageOf(b.start);
-    const list = pages.get(delta) ?? [];
-    list.push([b.start - delta * PAGE, b.instructions.at(-1)!.next - delta * PAGE]);
-    pages.set(delta, list);
+    const end = b.instructions.at(-1)!.next - delta * PAGE;
+    add(delta, b.start - delta * PAGE, Math.min(end, PAGE));
+    if (end > PAGE) add(delta + 1, 0, end - PAGE);
   }
   for (const [delta, all] of pages) pages.set(delta, joined(all));
   return pages;

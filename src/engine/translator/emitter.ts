@@ -143,6 +143,12 @@ export class RegionEmitter extends IrEmitter {
     f.i32(way).set(this.frame.way);
     f.brTo(this.frame.exit);
   }
+  /** Leave it, the block's `done`th, to the interpreter. */
+  leaveTo(i: Instruction, done: number): void {
+    this.at = i;
+    this.done = done;
+    this.sideExit();
+  }
   /** Let the interpreter do this instruction. */
   private sideExit(): void {
     this.f.i64(sideOf(this.at.at, this.done)).set(this.frame.side).brTo(this.frame.sideExit);

@@ -29,6 +29,7 @@ import {
 import { FlagLocals } from './flag-locals.ts';
 import { after, MEM } from './flag-steps.ts';
 import { UNBOUND } from './library.ts';
+import { lastPage } from './prepare.ts';
 import type { RegionFunc } from './region-func.ts';
 import { bitOf, Registers } from './registers.ts';
 import { callsByAddress, returnsOf } from './returns.ts';
@@ -333,6 +334,8 @@ export class RegionFunction {
     let fpu = false;
     for (const [i, instruction] of b.instructions.entries()) {
       const uses = !!instruction.encoding.insn.fpu;
+      const end = lastPage(instruction);
+      if (end !== pageOf(b.start) && end !== 0) this.cross(end, () => emitter.leaveTo(instruction, i));
       emitter.instruction(instruction, i, uses && !fpu);
       fpu ||= uses;
     }

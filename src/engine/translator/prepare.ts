@@ -6,6 +6,7 @@ import { type FormOf, forms } from '../semantics/forms.ts';
 import type { Code, Node } from '../semantics/ir.ts';
 import type { Encoding } from '../semantics/table.ts';
 import { countUses } from '../wasm/ir-emitter.ts';
+import { pageOf } from './code-view.ts';
 import { type FlagRole, flagRole } from './dead-flags.ts';
 import { type FlagStep, flagSteps, wordsFirst } from './flag-steps.ts';
 import { constantsOf, decides, fold } from './fold.ts';
@@ -44,6 +45,9 @@ export interface Instruction {
   /** Nobody sees its flags: they need not be made (dead-flags.ts). */
   readonly flagsDead?: boolean;
 }
+
+/** The page that its last byte is in. */
+export const lastPage = ({ next }: Pick<Instruction, 'next'>): number => pageOf(next - 1);
 
 /** Every node of a list and of the lists in it. */
 export const allNodes = (nodes: readonly Node[]): Node[] =>
@@ -130,6 +134,8 @@ export class Descriptions {
     const facts = found.decides
       ? factsOf(fold(found.code.nodes, d, found.second), found.code, !!encoding.insn.fpu)
       : found.facts;
-    return { d, encoding, form: found.form.form, second: found.second, at, next: at + d.length, ...facts };
+    const i = { d, encoding, form: found.form.form, second: found.second, at, next: at + d.length, ...facts };
+    // The region is left before it if the next page has something else by now.
+    return lastPage(i) === pageOf(at) ? i : { ...i, role: { ...i.role, leaves: true, accesses: false } };
   }
 }
