@@ -102,9 +102,9 @@ export const ARENA_SIZE = 64 << 20;
 /** Smallest arena that a pCPU can work with. */
 const ARENA_MIN = 1 << 20;
 
-/** Arena of each of `pcpus` pCPUs of a machine with `frames` frames: all of them take a fifth of its memory at most. */
+/** Arena of each of `pcpus` pCPUs of a machine with `frames` frames: all of them take a sixth of its memory at most. */
 export function arenaSize(frames: number, pcpus: number): number {
-  const share = page((frames * 4096) / 5 / pcpus);
+  const share = page((frames * 4096) / 6 / pcpus);
   return Math.max(ARENA_MIN, Math.min(ARENA_SIZE, page(frames * 128), share));
 }
 
