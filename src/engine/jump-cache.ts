@@ -21,6 +21,7 @@ export function emitJumpEntry(f: Func, cpu: number, target: number): void {
     .op('i32.and')
     .op('i32.add');
   f.get(target).op('i32.wrap_i64');
+  // All bits of the offset in the page count, the higher ones over the lower.
   f.get(target).op('i32.wrap_i64').i32(6).op('i32.shr_u').op('i32.xor');
   f.i32(JUMPS_PER_PAGE - 1).op('i32.and');
   f.i32(entry).op('i32.shl').op('i32.add');

@@ -523,6 +523,38 @@ describe('a region over several pages', () => {
     expect(b.gpr(GPR.RAX)).toBe(10n);
   });
 
+  it('forgets code of a frame that is mapped in two places', () => {
+    // call f (in the next page); call g (in the page behind, which is the same frame); dec ecx; jnz to the start; ud2
+    const code = [...hex('e8fb0f0000 e816200000 ffc9 75f2'), ...UD2];
+    const [a, b] = [false, true].map((translated) => {
+      const s = new Sandbox();
+      for (const va of [CODE, STACK]) s.map(va);
+      s.map(NEXT + 4096n, undefined, s.map(NEXT));
+      s.poke(CODE, code);
+      // f: add rax,1; ret and, at 0x20, g: add rdx,1; ret
+      s.poke(NEXT, hex('4883c001 c3'));
+      s.poke(NEXT + 0x20n, hex('4883c201 c3'));
+      const begin = (rcx: bigint) => {
+        for (const r of [GPR.RAX, GPR.RDX]) s.setGpr(r, 0n);
+        s.setGpr(GPR.RCX, rcx);
+        s.setGpr(GPR.RSP, STACK + 0x800n);
+        s.set64('rip', CODE);
+      };
+      begin(3n);
+      s.run(CODE);
+      begin(20n);
+      if (translated) expect(s.engine.translator!.translateNow(s.cpu)).toBe(true);
+      s.run(CODE);
+      if (translated) expect(s.engine.translator!.regionStats.bound).toBe(2);
+      s.poke(NEXT + 3n, [2]);
+      begin(20n);
+      s.run(CODE);
+      return s;
+    });
+    expect(a.gpr(GPR.RAX)).toBe(40n);
+    expect(result(b)).toEqual(result(a));
+  });
+
   it('is saved and serves a later engine', () => {
     const saved = several(true).engine.translator!.save();
     expect(decodeSaved(saved)[0].others).toHaveLength(1);
@@ -541,32 +573,34 @@ describe('a region over several pages', () => {
 describe('an instruction over the end of a page', () => {
   const NEXT = CODE + 4096n;
   const FRAME = 0xfffffff000n;
-  /** cmp rax,rcx; adc rdx,imm; dec ecx; jnz to the start; ud2 */
-  const adding = (imm: number) => hex(`4839c8 4881d2${imm.toString(16).padStart(2, '0')}000000 ffc9 75f2 0f0b`);
+  /** cmp rax,rcx; adc rdx,imm; dec ecx; jnz to the start; ud2. Each byte of the immediate is `imm`. */
+  const adding = (imm: number) => hex(`4839c8 4881d2${imm.toString(16).padStart(2, '0').repeat(4)} ffc9 75f2 0f0b`);
   const ADC = 3;
   const ADC_BYTES = 7;
 
-  /** The code with so many bytes before the end of the page; both pages have been executed, and rcx is 50. */
-  function over(code: readonly number[], before: number, translated: boolean, start = 0): Sandbox {
-    const s = new Sandbox();
+  /** Registers as the code finds them, and where it begins. */
+  function begin(s: Sandbox, rcx: bigint, rip: bigint): void {
+    for (let n = 0; n < 16; n++) s.setGpr(n, BigInt(n));
+    s.setGpr(GPR.RCX, rcx);
+    s.setGpr(GPR.RSI, DATA);
+    s.setGpr(GPR.RSP, STACK + 0x800n);
+    s.set64('rip', rip);
+  }
+  /** The code with so many bytes before the end of the page; both pages have been executed, and rcx is 50. It is translated as from `start` on. */
+  function over(code: readonly number[], before: number, translated: boolean, start = 0, saved?: Uint8Array): Sandbox {
+    const s = new Sandbox({ translations: saved });
     for (const va of [CODE, NEXT, DATA, STACK]) s.map(va);
     const at = NEXT - BigInt(before);
     s.poke(at, code);
     s.touch(STACK);
     s.touch(DATA);
-    const begin = (rcx: bigint, rip: bigint) => {
-      for (let n = 0; n < 16; n++) s.setGpr(n, BigInt(n));
-      s.setGpr(GPR.RCX, rcx);
-      s.setGpr(GPR.RSI, DATA);
-      s.setGpr(GPR.RSP, STACK + 0x800n);
-      s.set64('rip', rip);
-    };
-    begin(3n, at);
+    begin(s, 3n, at);
     s.run(at, 1000);
-    begin(50n, at + BigInt(start));
+    begin(s, 50n, at + BigInt(start));
     if (translated) expect(s.engine.translator!.translateNow(s.cpu)).toBe(true);
     return s;
   }
+  /** Bytes of the whole code in the first page: one of the instruction's at least, and one of its immediate in the next. */
   const splits = Array.from({ length: ADC_BYTES - 1 }, (_, n) => ADC + 1 + n);
 
   it.each(splits)('is part of the region, %i bytes after its start', (before) => {
@@ -583,47 +617,96 @@ describe('an instruction over the end of a page', () => {
     expect(s.engine.translator!.regionStats.bound).toBe(1);
   });
 
-  it.each(splits)('has the bytes that are mapped there, %i bytes after the start', (before) => {
-    for (const start of [0, ADC]) {
-      const [a, b] = [false, true].map((t) => over(adding(5), before, t, start));
-      for (const s of [a, b]) {
-        s.run(s.get64('rip'), 20);
-        const other = 0x900000n;
-        s.map(other);
-        s.poke(other, adding(9).slice(before));
-        const frame = (s.view.getBigUint64(s.pte(other), true) & FRAME) >> 12n;
-        s.map(NEXT, undefined, Number(frame));
-        s.call('tlb_flush_current', s.cpu);
-        s.run(s.get64('rip'), 1000);
-        expect(s.get32('exit_vector')).toBe(VEC.UD);
-      }
-      expect(state(b)).toEqual(state(a));
-    }
+  it('is no place at which a region is entered', () => {
+    const s = over(adding(5), ADC + 2, false, ADC);
+    expect(s.engine.translator!.translateNow(s.cpu)).toBe(false);
   });
 
-  it.each(splits)('is made anew when it is written over, %i bytes after the start', (before) => {
+  it.each(splits)('is part of a region that begins in the next page, %i bytes after its start', (before) => {
+    // dec ecx, in the next page: the region goes back into the page before, and over its end again.
+    const start = ADC + ADC_BYTES;
+    for (const fuel of [1000, 1, 2, 3, 4, 5, 6, 7, 50, 51]) {
+      const [a, b] = [false, true].map((t) => over(adding(5), before, t, start));
+      for (const s of [a, b]) s.run(s.get64('rip'), fuel);
+      expect(state(b)).toEqual(state(a));
+    }
+    const s = over(adding(5), before, true, start);
+    s.run(s.get64('rip'));
+    const [t] = decodeSaved(s.engine.translator!.save());
+    expect(t.ranges[0]).toEqual([0, ADC + ADC_BYTES - before + 4]);
+    expect(t.others.map((o) => [o.delta, o.ranges])).toEqual([[-1, [[4096 - before, 4096]]]]);
+    // And is made anew when the bytes in its first page change.
+    const [a, b] = [false, true].map((t) => over(adding(5), before, t, start));
+    for (const x of [a, b]) {
+      x.run(x.get64('rip'), 20);
+      x.poke(NEXT, adding(9).slice(before));
+      x.run(x.get64('rip'), 1000);
+    }
+    expect(state(b)).toEqual(state(a));
+  });
+
+  it.each(splits)('has the bytes that are mapped there, %i bytes after the start', (before) => {
     const [a, b] = [false, true].map((t) => over(adding(5), before, t));
     for (const s of [a, b]) {
       s.run(s.get64('rip'), 20);
-      s.poke(NEXT - BigInt(before), adding(9));
+      const other = 0x900000n;
+      s.map(other);
+      s.poke(other, adding(9).slice(before));
+      const frame = (s.view.getBigUint64(s.pte(other), true) & FRAME) >> 12n;
+      s.map(NEXT, undefined, Number(frame));
+      s.call('tlb_flush_current', s.cpu);
+      s.run(s.get64('rip'), 1000);
+      expect(s.get32('exit_vector')).toBe(VEC.UD);
+    }
+    expect(state(b)).toEqual(state(a));
+  });
+
+  it.each(splits)('is found anew when its end is written over, %i bytes after the start', (before) => {
+    const [a, b] = [false, true].map((t) => over(adding(5), before, t));
+    for (const s of [a, b]) {
+      s.run(s.get64('rip'), 20);
+      s.poke(NEXT, adding(9).slice(before, ADC + ADC_BYTES));
+      s.run(s.get64('rip'), 20);
+      // And as it was.
+      s.poke(NEXT, adding(5).slice(before, ADC + ADC_BYTES));
       s.run(s.get64('rip'), 1000);
     }
     expect(state(b)).toEqual(state(a));
   });
 
-  it.each(splits)('faults when the next page has gone, %i bytes after the start', (before) => {
-    for (const start of [0, ADC]) {
-      const [a, b] = [false, true].map((t) => over(adding(5), before, t, start));
-      for (const s of [a, b]) {
-        s.run(s.get64('rip'), 20);
-        s.unmap(NEXT);
-        s.call('tlb_flush_current', s.cpu);
-        s.run(NEXT - BigInt(before - start), 1000);
-        expect(s.get32('exit_vector')).toBe(VEC.PF);
-        expect(s.get64('cr2')).toBe(NEXT);
-      }
-      expect(state(b)).toEqual(state(a));
+  it('may be written over by the region that it is part of', () => {
+    // mov [rdi],cl; add rdx,imm32, of which three bytes are in the next page; dec ecx; jnz to the start; ud2
+    const code = hex('880f 4881c205050505 ffc9 75f3 0f0b');
+    const [a, b] = [false, true].map((t) => over(code, 6, t));
+    for (const s of [a, b]) {
+      s.setGpr(GPR.RDI, NEXT + 2n);
+      s.run(s.get64('rip'), 1000);
     }
+    expect(state(b)).toEqual(state(a));
+    expect(a.gpr(GPR.RDX) >> 24n).toBeGreaterThanOrEqual(BigInt((50 * 51) / 2));
+  });
+
+  it('serves a later engine', () => {
+    const s = over(adding(5), ADC + 2, true);
+    const saved = s.engine.translator!.save();
+    const [a, b] = [over(adding(5), ADC + 2, false), over(adding(5), ADC + 2, false, 0, saved)];
+    for (const x of [a, b]) x.run(x.get64('rip'), 1000);
+    expect(state(b)).toEqual(state(a));
+    expect(b.engine.translator!.regionStats.bound).toBe(1);
+    expect(b.engine.translator!.stats.translated).toBe(0);
+  });
+
+  it.each(splits)('faults when the next page has gone, %i bytes after the start', (before) => {
+    const [a, b] = [false, true].map((t) => over(adding(5), before, t));
+    for (const s of [a, b]) {
+      s.run(s.get64('rip'), 20);
+      s.unmap(NEXT);
+      s.call('tlb_flush_current', s.cpu);
+      s.run(NEXT - BigInt(before), 1000);
+      expect(s.get32('exit_vector')).toBe(VEC.PF);
+      expect(s.get64('cr2')).toBe(NEXT);
+    }
+    expect(state(b)).toEqual(state(a));
   });
 
   it('faults with the flags and registers that are set anew behind it', () => {
@@ -642,25 +725,24 @@ describe('an instruction over the end of a page', () => {
     expect(state(b)).toEqual(state(a));
   });
 
-  // l: add rdx,rcx; and then one of these, in two bytes of the first page; dec ecx; jnz l; ud2
+  // l: the first; the second, of which two bytes are in the first page; dec ecx; jnz l; ud2; f: inc rbx; ret
   it.each([
-    ['jz, taken now and then', '4801ca a801', '0f8404000000 488d5203 ffc8', 0],
-    ['call', '4801ca 90 90', 'e80c000000 eb04 90909090 eb06 0f0b', 0],
-    ['a load', '4801ca 90 90', '488b86f80f0000', 0],
-    ['a store to a page that is not there', '4801ca 90 90', '48898600100000', 0],
-    ['push', '4801ca 90 90', '6844332211 5b', 0],
-    ['an x87 instruction', '4801ca 90 90', 'd986f80f0000 ddd8', 0],
-    ['lock xadd', '4801ca 90 90', 'f0480fc18600010000', 0],
-  ])('%s', (_, head, code) => {
+    ['jz, taken now and then', '4801ca a801', '0f8404000000 488d5203 ffc8'],
+    ['call', '4801ca', 'e806000000'],
+    ['a load', '4801ca', '488b86f80f0000'],
+    ['a store to a page that is not there', '4801ca', '48898600100000'],
+    ['push', '4801ca', '6844332211 5b'],
+    ['an x87 instruction', '4801ca', 'd986f80f0000 ddd8'],
+    ['lock xadd', '4801ca', 'f0480fc18600010000'],
+  ])('%s', (name, head, code) => {
     const body = hex(`${head} ${code}`);
-    const all = [...body, ...hex('ffc9'), 0x75, 0x100 - (body.length + 4), ...UD2];
-    // call: its function is what follows the loop.
-    if (code.startsWith('e8')) all.push(...hex('c3'));
+    const all = [...body, ...hex('ffc9'), 0x75, 0x100 - (body.length + 4), ...UD2, ...hex('48ffc3 c3')];
     const first = hex(head).length + 2;
     for (const fuel of [1000, 1, 2, 3, 4, 5, 6, 7, 8, 9, 40, 41]) {
       const [a, b] = [false, true].map((t) => over(all, first, t));
       for (const s of [a, b]) s.run(s.get64('rip'), fuel);
       expect(state(b)).toEqual(state(a));
+      if (fuel === 1000) expect(a.get32('exit_vector')).toBe(name.startsWith('a store') ? VEC.PF : VEC.UD);
     }
   });
 });

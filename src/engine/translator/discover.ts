@@ -81,6 +81,11 @@ class Code {
       d = this.decoder.decode(Uint8Array.of(...bytes.subarray(o), ...next.subarray(0, MAX_LENGTH)), 0, MAX_LENGTH, 0);
     return typeof d === 'string' ? undefined : this.descriptions.instruction(d, offset);
   }
+  /** Not at an instruction that reaches over the end of its page: what is known of a translation at first is its first page's bytes, few there. */
+  mayEnter(offset: number): boolean {
+    const i = this.at(offset);
+    return i !== undefined && i.ending !== 'interpret' && lastPage(i) === pageOf(offset);
+  }
   /** May the instruction before be a call? It has not been decoded: its bytes look like one. */
   afterCall(offset: number): boolean {
     const bytes = this.view.page(pageOf(offset));
@@ -160,7 +165,7 @@ export class Discovery {
    */
   region(view: CodeView, starts: readonly number[], whole: boolean): Region | undefined {
     const code = new Code(view, this.decoder, this.descriptions);
-    const hot = starts.filter((o) => pageOf(o) === 0 && (code.at(o)?.ending ?? 'interpret') !== 'interpret');
+    const hot = starts.filter((o) => pageOf(o) === 0 && code.mayEnter(o));
     if (!hot.length) return undefined;
     const beside = starts.filter((o) => pageOf(o) !== 0);
     const { leaders, targets, found, left, computed, returns } = this.reach(code, hot, beside, whole);
@@ -170,7 +175,7 @@ export class Discovery {
       if (b) blocks.push(b);
     }
     const all = new Set(blocks.map((b) => b.start));
-    const there = targets.filter((t) => all.has(t));
+    const there = targets.filter((t) => all.has(t) && code.mayEnter(t));
     const pages = rangesOf(blocks);
     const others = [...pages].filter(([delta]) => delta !== 0).sort(([a], [b]) => a - b);
     return {
@@ -220,6 +225,7 @@ export class Discovery {
         const i = code.at(o);
         if (!i) break;
         const end = lastPage(i);
+        // Room for both pages of an instruction that has two.
         if (end !== 0 && end !== delta && !others.has(end) && others.size + 1 >= MAX_OTHERS) break;
         if (i.ending === 'interpret') {
           lead(i.next, warm, true);

@@ -335,6 +335,7 @@ export class RegionFunction {
     for (const [i, instruction] of b.instructions.entries()) {
       const uses = !!instruction.encoding.insn.fpu;
       const end = lastPage(instruction);
+      // The first page stays what it is for as long as the region runs.
       if (end !== pageOf(b.start) && end !== 0) this.cross(end, () => emitter.leaveTo(instruction, i));
       emitter.instruction(instruction, i, uses && !fpu);
       fpu ||= uses;

@@ -21,8 +21,8 @@ export class Regions implements Translations {
   private readonly u16: Uint16Array;
   private readonly library: Library;
   private readonly pages = new Map<CodePage, Installed>();
-  /** By a frame's page: the translations that have a part in it besides their first, and which. */
-  private readonly parts = new Map<CodePage, Map<Translation, number>>();
+  /** By a frame's page: the translations that have parts in it besides their first, and which (several, if it is mapped in several places). */
+  private readonly parts = new Map<CodePage, Map<Translation, Set<number>>>();
   /** Record address → its own handler. */
   private readonly own = new Map<number, number>();
   private readonly dropped: WebAssembly.Global;
@@ -146,15 +146,20 @@ export class Regions implements Translations {
       here = new Map();
       this.parts.set(page, here);
     }
-    here.set(t, n);
+    const bound = here.get(t);
+    if (bound) bound.add(n);
+    else here.set(t, new Set([n]));
   }
 
   dropRange(page: CodePage, offset: number, len: number): void {
-    for (const [t, n] of this.parts.get(page) ?? []) {
-      if (!overlaps(t.others[n].ranges, offset, len)) continue;
-      this.parts.get(page)!.delete(t);
-      t.tables[n].value = UNBOUND;
-      this.dropped.value = 1;
+    for (const [t, bound] of this.parts.get(page) ?? []) {
+      for (const n of bound) {
+        if (!overlaps(t.others[n].ranges, offset, len)) continue;
+        bound.delete(n);
+        t.tables[n].value = UNBOUND;
+        this.dropped.value = 1;
+      }
+      if (!bound.size) this.parts.get(page)!.delete(t);
     }
     if (!this.parts.get(page)?.size) this.parts.delete(page);
     const here = this.pages.get(page);
@@ -213,7 +218,8 @@ export class Regions implements Translations {
     this.own.clear();
     for (const here of this.pages.values()) for (const t of here.translations) t.places--;
     this.pages.clear();
-    for (const here of this.parts.values()) for (const [t, n] of here) t.tables[n].value = UNBOUND;
+    for (const here of this.parts.values())
+      for (const [t, bound] of here) for (const n of bound) t.tables[n].value = UNBOUND;
     this.parts.clear();
     this.unlink();
     this.dropped.value = 1;
