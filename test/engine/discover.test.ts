@@ -132,3 +132,11 @@ it('ends before one if there is no next page to be had', () => {
   const r = region({ 256: 'e9 f81e0000', 8189: '48 05 44' }, true);
   expect(starts(r)).toEqual([0x100]);
 });
+
+it('is not gone on in at such an instruction by a return', () => {
+  // jmp 0xff8; there: call 0x200; add rax,0x11223344 over the end of the page; jmp back to the call
+  const code = { 256: 'e9 f30e0000', 4088: 'e8 03f2ffff 48 05 44332211 ebed', 512: 'c3' };
+  const r = region(code, true);
+  expect(starts(r)).toEqual([0x100, 0x200, 0xff8]);
+  expect(r.entries).toEqual([0x100]);
+});

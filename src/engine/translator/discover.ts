@@ -81,10 +81,10 @@ class Code {
       d = this.decoder.decode(Uint8Array.of(...bytes.subarray(o), ...next.subarray(0, MAX_LENGTH)), 0, MAX_LENGTH, 0);
     return typeof d === 'string' ? undefined : this.descriptions.instruction(d, offset);
   }
-  /** Not at an instruction that reaches over the end of its page: what is known of a translation at first is its first page's bytes, few there. */
-  mayEnter(offset: number): boolean {
+  /** Is there an instruction that reaches over the end of its page? No region is entered there: its first page has few bytes of it to tell code apart. */
+  crosses(offset: number): boolean {
     const i = this.at(offset);
-    return i !== undefined && i.ending !== 'interpret' && lastPage(i) === pageOf(offset);
+    return i !== undefined && lastPage(i) !== pageOf(offset);
   }
   /** May the instruction before be a call? It has not been decoded: its bytes look like one. */
   afterCall(offset: number): boolean {
@@ -165,7 +165,9 @@ export class Discovery {
    */
   region(view: CodeView, starts: readonly number[], whole: boolean): Region | undefined {
     const code = new Code(view, this.decoder, this.descriptions);
-    const hot = starts.filter((o) => pageOf(o) === 0 && code.mayEnter(o));
+    const mayStart = (o: number) =>
+      pageOf(o) === 0 && (code.at(o)?.ending ?? 'interpret') !== 'interpret' && !code.crosses(o);
+    const hot = starts.filter(mayStart);
     if (!hot.length) return undefined;
     const beside = starts.filter((o) => pageOf(o) !== 0);
     const { leaders, targets, found, left, computed, returns } = this.reach(code, hot, beside, whole);
@@ -175,7 +177,7 @@ export class Discovery {
       if (b) blocks.push(b);
     }
     const all = new Set(blocks.map((b) => b.start));
-    const there = targets.filter((t) => all.has(t) && code.mayEnter(t));
+    const there = targets.filter((t) => all.has(t));
     const pages = rangesOf(blocks);
     const others = [...pages].filter(([delta]) => delta !== 0).sort(([a], [b]) => a - b);
     return {
@@ -206,6 +208,7 @@ export class Discovery {
     const limit = MAX_UNSEEN + (starts.length + beside.length - 1) * MORE_UNSEEN;
     const most = Math.max(MAX_INSTRUCTIONS, limit);
     const lead = (o: number, warm: boolean, isTarget = false) => {
+      if (isTarget && code.crosses(o)) return;
       if (code.seen(o) && (whole || ways.known(o) || !code.translated(o))) ways.lead(o, warm || code.warm(o), isTarget);
       else left.add(o);
     };

@@ -55,6 +55,8 @@ function reduce(g: Graph, nodes: ReadonlySet<number>, cut: Set<Edge>): void {
       for (const e of out) if (loop.has(e.to)) heads.add(e.to);
     }
     const targets = [...heads];
+    // Nothing leads there: it is not made.
+    if (!targets.length) continue;
     let head = targets[0];
     if (targets.length > 1) {
       const main = mainHead(g, loop, targets, cut);
