@@ -40,7 +40,7 @@ export function missing(): string | undefined {
 }
 
 /** Fetch and unpack Debian's packages: the hypervisor, its tools with their libraries, a kernel, busybox. */
-function packages(): void {
+export function packages(): void {
   if (existsSync(join(DIR, 'complete'))) return;
   rmSync(DIR, { recursive: true, force: true });
   mkdirSync(ROOT, { recursive: true });
@@ -62,6 +62,13 @@ function packages(): void {
   sh('apt-get', ['-q', '-o', 'APT::Sandbox::User=root', 'download', ...wanted, ...libraries]);
   for (const deb of readdirSync(DIR).filter((f) => f.endsWith('.deb'))) sh('dpkg-deb', ['-x', deb, ROOT]);
   writeFileSync(join(DIR, 'complete'), '');
+}
+
+/** The first file of the unpacked packages whose path from their root on is like this. */
+export function unpacked(name: RegExp): string {
+  const [file] = find(ROOT, name);
+  if (!file) throw new Error(`no package has ${name}`);
+  return file;
 }
 
 function find(dir: string, name: RegExp): string[] {
@@ -99,9 +106,8 @@ function libraries(programs: readonly string[]): Map<string, string> {
   return found;
 }
 
-/** The control domain's first program: sets up the tools, then runs the guests one after the other. */
-function init(runs: readonly Run[]): string {
-  const one = (r: Run) => `
+/** What the control domain does for a run. */
+const oneRun = (r: Run) => `
 printf '%s\\n' 'name="${r.name}"' 'kernel="/guests/${r.image}.elf"' 'memory=${MEMORY_MIB}' 'cmdline="${r.cmdline}"' \\
   'on_poweroff="preserve"' 'on_reboot="preserve"' 'on_crash="preserve"' 'on_watchdog="preserve"' > /tmp/cfg
 echo "@@@ ${r.name}"
@@ -116,7 +122,9 @@ sleep 0.3
 cat /var/log/xen/console/guest-${r.name}.log
 echo "@@@ end $state"
 xl destroy ${r.name}`;
-  return `#!/bin/sh
+
+/** The control domain's first program: sets up the tools, then does the rest. */
+const init = (rest: string) => `#!/bin/sh
 export PATH=/bin
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 mkdir -p /dev/pts; mount -t devpts pts /dev/pts; mount -t tmpfs run /run
@@ -127,13 +135,13 @@ xenstored --pid-file /run/xenstored.pid
 sleep 1
 xen-init-dom0 > /dev/null
 xenconsoled --log=guest --log-dir=/var/log/xen/console --pid-file=/run/xenconsoled.pid
-${runs.map(one).join('\n')}
+${rest}
 echo "@@@ done"
 poweroff -f
 `;
-}
 
-function initramfs(runs: readonly Run[]): Uint8Array {
+/** The control domain's: tools, `script`, which its first program does, and files in /guests. */
+function initramfs(script: string, guests: ReadonlyMap<string, Uint8Array>): Uint8Array {
   const entries: CpioEntry[] = [];
   const made = new Set<string>();
   const folder = (name: string) => {
@@ -162,14 +170,18 @@ function initramfs(runs: readonly Run[]): Uint8Array {
   }
   for (const m of MODULES)
     file(`lib/modules/${m}.ko`, readFileSync(find(join(ROOT, 'lib/modules'), new RegExp(`/${m}\\.ko$`))[0]));
-  for (const image of new Set(runs.map((r) => r.image))) {
-    file(`guests/${image}.elf`, readFileSync(imagePath(runs.find((r) => r.image === image)!)));
-  }
-  file('init', new TextEncoder().encode(init(runs)));
+  for (const [name, data] of guests) file(`guests/${name}`, data);
+  file('init', new TextEncoder().encode(init(script)));
   return gzipSync(cpio(entries), { level: 1 });
 }
 
-/** Boots Xen; resolves with everything on the serial line. */
+/** Boots Xen, whose control domain does `script` with `guests` in /guests; resolves with everything on the serial line. */
+export async function onXen(script: string, guests: ReadonlyMap<string, Uint8Array>): Promise<string> {
+  packages();
+  writeFileSync(join(DIR, 'initrd.gz'), initramfs(script, guests));
+  return (await boot()).replaceAll('\r', '');
+}
+
 function boot(): Promise<string> {
   const serial = join(DIR, 'serial.log');
   writeFileSync(serial, '');
@@ -207,9 +219,8 @@ const endOf = (state: string): string => (state[3] === 's' ? (ENDS[state[4]] ?? 
 
 /** Each run's transcript under real Xen. */
 export async function judge(runs: readonly Run[] = JUDGED): Promise<Map<string, string>> {
-  packages();
-  writeFileSync(join(DIR, 'initrd.gz'), initramfs(runs));
-  const text = (await boot()).replaceAll('\r', '');
+  const images = new Map(runs.map((r) => [`${r.image}.elf`, readFileSync(imagePath(r))]));
+  const text = await onXen(runs.map(oneRun).join('\n'), images);
   const results = new Map<string, string>();
   for (const r of runs) {
     const m = new RegExp(`@@@ ${r.name}\\n([^]*?)@@@ end (\\S*)`).exec(text);
