@@ -106,22 +106,25 @@ function libraries(programs: readonly string[]): Map<string, string> {
   return found;
 }
 
-/** What the control domain does for a run. */
-const oneRun = (r: Run) => `
-printf '%s\\n' 'name="${r.name}"' 'kernel="/guests/${r.image}.elf"' 'memory=${MEMORY_MIB}' 'cmdline="${r.cmdline}"' \\
+/** What the control domain does for a domain of these lines of configuration: it has so many seconds, and its console is shown between `@@@ NAME` and `@@@ end STATE`. */
+export const domain = (name: string, config: readonly string[], seconds: number) => `
+printf '%s\\n' ${[`name="${name}"`, ...config].map((line) => `'${line}'`).join(' ')} \\
   'on_poweroff="preserve"' 'on_reboot="preserve"' 'on_crash="preserve"' 'on_watchdog="preserve"' > /tmp/cfg
-echo "@@@ ${r.name}"
+echo "@@@ ${name}"
 xl create -q /tmp/cfg
 i=0
-while [ $i -lt ${r.seconds * 4} ]; do
-  state=$(xl list ${r.name} | awk 'NR==2 {print $5}')
+while [ $i -lt ${seconds * 4} ]; do
+  state=$(xl list ${name} | awk 'NR==2 {print $5}')
   case "$state" in *s*|*d*) break;; esac
   sleep 0.25; i=$((i+1))
 done
 sleep 0.3
-cat /var/log/xen/console/guest-${r.name}.log
+cat /var/log/xen/console/guest-${name}.log
 echo "@@@ end $state"
-xl destroy ${r.name}`;
+xl destroy ${name}`;
+
+const oneRun = (r: Run) =>
+  domain(r.name, [`kernel="/guests/${r.image}.elf"`, `memory=${MEMORY_MIB}`, `cmdline="${r.cmdline}"`], r.seconds);
 
 /** The control domain's first program: sets up the tools, then does the rest. */
 const init = (rest: string) => `#!/bin/sh
@@ -160,7 +163,7 @@ function initramfs(script: string, guests: ReadonlyMap<string, Uint8Array>): Uin
     folder(d);
   entries.push({ name: 'var/run', mode: S_IFLNK | 0o777, data: new TextEncoder().encode('/run') });
   file('etc/xen/xl.conf', new Uint8Array());
-  file('bin/busybox', readFileSync(find(ROOT, /bin\/busybox$/)[0]));
+  file('bin/busybox', readFileSync(unpacked(/bin\/busybox$/)));
   for (const applet of ['sh', 'mount', 'mkdir', 'insmod', 'sleep', 'cat', 'poweroff', 'awk', 'printf'])
     entries.push({ name: `bin/${applet}`, mode: S_IFLNK | 0o777, data: new TextEncoder().encode('busybox') });
   const programs = TOOLS.map((t) => join(ROOT, 'usr/lib/xen-4.17/bin', t));
@@ -168,8 +171,7 @@ function initramfs(script: string, guests: ReadonlyMap<string, Uint8Array>): Uin
   for (const [name, path] of libraries(programs)) {
     file(`${name.startsWith('ld-linux') ? 'lib64' : 'lib/x86_64-linux-gnu'}/${name}`, readFileSync(path));
   }
-  for (const m of MODULES)
-    file(`lib/modules/${m}.ko`, readFileSync(find(join(ROOT, 'lib/modules'), new RegExp(`/${m}\\.ko$`))[0]));
+  for (const m of MODULES) file(`lib/modules/${m}.ko`, readFileSync(unpacked(new RegExp(`/${m}\\.ko$`))));
   for (const [name, data] of guests) file(`guests/${name}`, data);
   file('init', new TextEncoder().encode(init(script)));
   return gzipSync(cpio(entries), { level: 1 });
@@ -185,8 +187,8 @@ export async function onXen(script: string, guests: ReadonlyMap<string, Uint8Arr
 function boot(): Promise<string> {
   const serial = join(DIR, 'serial.log');
   writeFileSync(serial, '');
-  const kernel = find(join(ROOT, 'boot'), /vmlinuz-/)[0];
-  writeFileSync(join(DIR, 'xen'), gunzipSync(readFileSync(find(join(ROOT, 'boot'), /xen-4\.17-amd64\.gz$/)[0])));
+  const kernel = unpacked(/boot\/vmlinuz-/);
+  writeFileSync(join(DIR, 'xen'), gunzipSync(readFileSync(unpacked(/boot\/xen-4\.17-amd64\.gz$/))));
   const qemu = spawn('qemu-system-x86_64', [
     ...['-accel', 'tcg', '-cpu', 'max,-smap', '-m', '1024', '-display', 'none', '-serial', `file:${serial}`],
     ...['-no-reboot', '-net', 'none', '-kernel', join(DIR, 'xen')],

@@ -5,20 +5,20 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpio, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG } from '../../src/start/cpio.ts';
-import { missing, onXen, packages, unpacked } from './real-xen.ts';
+import { domain, missing, onXen, packages, unpacked } from './real-xen.ts';
 
 const GOLDEN = new URL('../e2e/boot-log.golden.txt', import.meta.url);
-const NAME = 'log';
 /** As the test gives it. */
 const COMMAND_LINE = 'console=hvc0 earlyprintk=xen ';
 const MEMORY_MIB = 256;
 const VCPUS = 2;
+const SECONDS = 120;
 /** What it prints goes to the domain's console. */
 const INIT = `#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
-echo "@@@ log"
+echo "@@@ kernel"
 /bin/busybox dmesg
-echo "@@@ end of log"
+echo "@@@ end of kernel"
 /bin/busybox poweroff -f
 `;
 
@@ -36,22 +36,12 @@ const guests = new Map([
   ['vmlinuz', readFileSync(unpacked(/boot\/vmlinuz-/))],
   ['ramdisk', ramdisk],
 ]);
-const text = await onXen(
-  `
-printf '%s\\n' 'name="${NAME}"' 'kernel="/guests/vmlinuz"' 'ramdisk="/guests/ramdisk"' 'memory=${MEMORY_MIB}' 'vcpus=${VCPUS}' \\
-  'cmdline="${COMMAND_LINE}"' 'on_poweroff="preserve"' 'on_crash="preserve"' > /tmp/cfg
-xl create -q /tmp/cfg
-i=0
-while [ $i -lt 480 ]; do
-  state=$(xl list ${NAME} | awk 'NR==2 {print $5}')
-  case "$state" in *s*|*d*) break;; esac
-  sleep 0.25; i=$((i+1))
-done
-sleep 1
-cat /var/log/xen/console/guest-${NAME}.log`,
-  guests,
-);
-const log = /@@@ log\n([\s\S]*?)@@@ end of log/.exec(text)?.[1];
+const config = [
+  ...['kernel="/guests/vmlinuz"', 'ramdisk="/guests/ramdisk"', `memory=${MEMORY_MIB}`, `vcpus=${VCPUS}`],
+  `cmdline="${COMMAND_LINE}"`,
+];
+const text = await onXen(domain('log', config, SECONDS), guests);
+const log = /@@@ kernel\n([\s\S]*?)@@@ end of kernel/.exec(text)?.[1];
 if (!log) throw new Error(`the kernel did not come to its end:\n${text.slice(-4000)}`);
 const lines = log.split('\n').flatMap((l) => /^\[ *\d+\.\d+\] (.*)$/.exec(l)?.[1] ?? []);
 writeFileSync(GOLDEN, `${lines.join('\n')}\n`);

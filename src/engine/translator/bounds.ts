@@ -105,7 +105,7 @@ function boundOfOp(i: Instruction, n: Node & { k: 'op' }, values: ReadonlyMap<nu
       return Math.min(a, b);
     case 'i32.shr_u':
     case 'i64.shr_u': {
-      const by = i.constants[n.args[1].id] ? constantOf(n.args[1], i.d, i.second) : undefined;
+      const by = immediateOf(i, n.args[1]);
       const most = Math.min(a, fits(n.op === 'i32.shr_u' ? 4 : 8));
       return by === undefined ? UNKNOWN : Math.floor(most / 2 ** (Number(by) & (n.op === 'i32.shr_u' ? 31 : 63)));
     }
@@ -127,9 +127,12 @@ function sameRegister(i: Instruction, [a, b]: readonly Val[]): boolean {
   return slot(a) !== undefined && slot(a) === slot(b);
 }
 
+/** Undefined: it does not follow from immediates. */
+const immediateOf = (i: Instruction, v: Val): bigint | undefined =>
+  i.constants[v.id] ? constantOf(v, i.d, i.second) : undefined;
+
 /** Undefined: it does not follow from immediates, or is negative. */
 function constant(i: Instruction, v: Val): number | undefined {
-  if (!i.constants[v.id]) return undefined;
-  const c = constantOf(v, i.d, i.second);
+  const c = immediateOf(i, v);
   return c !== undefined && c >= 0n ? Number(c) : undefined;
 }

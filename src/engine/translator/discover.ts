@@ -3,7 +3,7 @@ import { type Decoded, InstructionDecoder } from '../decode/decode.ts';
 import { MAX_LENGTH } from '../decode-tables.ts';
 import type { Encoding } from '../semantics/table.ts';
 import { type CodeView, MAX_DELTA, MAX_OTHERS, pageOf } from './code-view.ts';
-import { Descriptions, type Instruction, lastPage } from './prepare.ts';
+import { crossesPage, Descriptions, type Instruction, lastPage } from './prepare.ts';
 
 const PAGE = 4096;
 /** Most instructions of a region with few starts. */
@@ -84,7 +84,7 @@ class Code {
   /** Is there an instruction that reaches over the end of its page? No region is entered there: its first page has few bytes of it to tell code apart. */
   crosses(offset: number): boolean {
     const i = this.at(offset);
-    return i !== undefined && lastPage(i) !== pageOf(offset);
+    return i !== undefined && crossesPage(i);
   }
   /** May the instruction before be a call? It has not been decoded: its bytes look like one. */
   afterCall(offset: number): boolean {

@@ -2,8 +2,10 @@
 import type { Decoded } from '../decode/decode.ts';
 import type { Node, Val } from '../semantics/ir.ts';
 
+type Immediates = Pick<Decoded, 'imm' | 'imm2'>;
+
 /** Value of operand i's immediate, as the interpreter reads it from a record. */
-export function immediate(d: Decoded, second: boolean, t: 'i32' | 'i64'): bigint {
+export function immediate(d: Immediates, second: boolean, t: 'i32' | 'i64'): bigint {
   const v = second ? BigInt(d.imm2) : d.imm;
   return BigInt.asIntN(t === 'i32' ? 32 : 64, v);
 }
@@ -20,10 +22,8 @@ const BINARY: Record<string, (a: bigint, b: bigint, bits: bigint) => bigint> = {
   ne: (a, b) => (a !== b ? 1n : 0n),
 };
 
-const UNARY: readonly string[] = ['eqz', 'wrap_i64', 'extend_i32_u'];
-
 /** The value of v if it follows from immediates (sign-extended), else undefined. */
-export function constantOf(v: Val, d: Decoded, second: number | undefined): bigint | undefined {
+export function constantOf(v: Val, d: Immediates, second: number | undefined): bigint | undefined {
   const n = v.node;
   if (n.k === 'immop') return immediate(d, n.i === second, n.t);
   if (n.k !== 'op') return undefined;
@@ -38,7 +38,7 @@ export function constantOf(v: Val, d: Decoded, second: number | undefined): bigi
     const bits = t === 'i32' ? 32 : 64;
     return BigInt.asIntN(bits, f(a, b, BigInt(bits)));
   }
-  if (UNARY.includes(name)) {
+  if (name === 'eqz' || name === 'wrap_i64' || name === 'extend_i32_u') {
     const a = constantOf(n.args[0], d, second);
     if (a === undefined) return undefined;
     if (name === 'eqz') return a === 0n ? 1n : 0n;
@@ -47,21 +47,14 @@ export function constantOf(v: Val, d: Decoded, second: number | undefined): bigi
   return undefined;
 }
 
-/** Does it follow from immediates, whatever they are (constantOf)? */
-function isConstant(n: Node): boolean {
-  if (n.k === 'immop') return true;
-  if (n.k !== 'op') return false;
-  if (n.op === 'i32.const' || n.op === 'i64.const') return true;
-  const [t, name] = n.op.split('.');
-  if (t !== 'i32' && t !== 'i64') return false;
-  if (Object.hasOwn(BINARY, name)) return isConstant(n.args[0].node) && isConstant(n.args[1].node);
-  return UNARY.includes(name) && isConstant(n.args[0].node);
-}
+/** Whether a value follows from immediates is the same for all of them. */
+const ANY: Immediates = { imm: 0n, imm2: 0 };
 
 /** By value: 1 if it follows from immediates. */
 export function constantsOf(all: readonly Node[], values: number): Uint8Array {
   const constants = new Uint8Array(values);
-  for (const n of all) if ((n.k === 'op' || n.k === 'immop') && isConstant(n)) constants[n.out.id] = 1;
+  for (const n of all)
+    if ((n.k === 'op' || n.k === 'immop') && constantOf(n.out, ANY, undefined) !== undefined) constants[n.out.id] = 1;
   return constants;
 }
 

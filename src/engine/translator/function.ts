@@ -29,7 +29,7 @@ import {
 import { FlagLocals } from './flag-locals.ts';
 import { after, MEM } from './flag-steps.ts';
 import { UNBOUND } from './library.ts';
-import { lastPage } from './prepare.ts';
+import { crossesPage, lastPage } from './prepare.ts';
 import type { RegionFunc } from './region-func.ts';
 import { bitOf, Registers } from './registers.ts';
 import { callsByAddress, returnsOf } from './returns.ts';
@@ -336,7 +336,7 @@ export class RegionFunction {
       const uses = !!instruction.encoding.insn.fpu;
       const end = lastPage(instruction);
       // The first page stays what it is for as long as the region runs.
-      if (end !== pageOf(b.start) && end !== 0) this.cross(end, () => emitter.leaveTo(instruction, i));
+      if (crossesPage(instruction) && end !== 0) this.cross(end, () => emitter.leaveTo(instruction, i));
       emitter.instruction(instruction, i, uses && !fpu);
       fpu ||= uses;
     }

@@ -49,6 +49,9 @@ export interface Instruction {
 /** The page that its last byte is in. */
 export const lastPage = ({ next }: Pick<Instruction, 'next'>): number => pageOf(next - 1);
 
+/** Does it reach over the end of its page? */
+export const crossesPage = (i: Pick<Instruction, 'at' | 'next'>): boolean => lastPage(i) !== pageOf(i.at);
+
 /** Every node of a list and of the lists in it. */
 export const allNodes = (nodes: readonly Node[]): Node[] =>
   nodes.flatMap((n) => (n.k === 'if' ? [n, ...allNodes(n.then), ...allNodes(n.else)] : [n]));
@@ -136,6 +139,6 @@ export class Descriptions {
       : found.facts;
     const i = { d, encoding, form: found.form.form, second: found.second, at, next: at + d.length, ...facts };
     // The region is left before it if the next page has something else by now.
-    return lastPage(i) === pageOf(at) ? i : { ...i, role: { ...i.role, leaves: true, accesses: false } };
+    return crossesPage(i) ? { ...i, role: { ...i.role, leaves: true, accesses: false } } : i;
   }
 }
