@@ -45,11 +45,33 @@ export function set_flags_sub(cpu: usize, a: u64, b: u64, bytes: u32): void {
   return <u64>(<i64>(t << 63) >> 1);
 }
 
+/** What the flags of a kind without a step follow from: CpuState. */
+const MEM: u32 = 0;
+
 /**
  * Store the flag words that translated code has put off making: `kind` says how they follow from operands a and b, result
- * r and (where the kind keeps or gives it) word c; see src/engine/translator/flag-locals.ts.
+ * r, word c (where the kind gives it), and the result of an inc or dec after that; see src/engine/translator/flag-steps.ts.
  */
-export function flags_words(cpu: usize, kind: u32, a: u64, b: u64, r: u64, c: u64): void {
+export function flags_words(cpu: usize, kind: u32, a: u64, b: u64, r: u64, c: u64, stepped: u64): void {
+  const base = kind & 0xff;
+  if (base == MEM) c = load<u64>(cpu, CpuState.fc);
+  else c = base_words(cpu, base, a, b, r, c);
+  const step = kind >> 8;
+  if (!step) return;
+  const up = <u64>(64 - (8 << (step & 3)));
+  const top = stepped << up;
+  const min = <u64>1 << 63;
+  const inc = step >> 2 == FLAG_KIND.INC;
+  const overflow = inc ? top == min : top == ~min >> up << up;
+  const s = <u64>(<i64>top >> up);
+  store<u64>(cpu, s, CpuState.fz);
+  store<u64>(cpu, s, CpuState.fs);
+  store<u64>(cpu, <u64>(<i64>c >> 63) ^ (<u64>overflow << 62), CpuState.fc);
+  store<u64>(cpu, inc ? stepped - 1 : stepped + 1, CpuState.fx);
+}
+
+/** Store the words of flags without a step; returns word c. */
+function base_words(cpu: usize, kind: u32, a: u64, b: u64, r: u64, c: u64): u64 {
   const up = <u64>(64 - (8 << (kind & 3)));
   if (kind >> 2 == FLAG_KIND.SUB) r = a - b;
   const s = <u64>(<i64>(r << up) >> up);
@@ -78,14 +100,6 @@ export function flags_words(cpu: usize, kind: u32, a: u64, b: u64, r: u64, c: u6
     case FLAG_KIND.SAR:
       c = both_bits(<u64>(<i64>(a << up) >> up >> (b - 1)));
       break;
-    case FLAG_KIND.INC:
-      c = <u64>(<i64>c >> 63) ^ (<u64>(r << up == (<u64>1 << 63)) << 62);
-      x = a;
-      break;
-    case FLAG_KIND.DEC:
-      c = <u64>(<i64>c >> 63) ^ (<u64>(r << up == (~(<u64>1 << 63) >> up << up)) << 62);
-      x = a;
-      break;
     default:
       break;
   }
@@ -93,4 +107,5 @@ export function flags_words(cpu: usize, kind: u32, a: u64, b: u64, r: u64, c: u6
   store<u64>(cpu, s, CpuState.fs);
   store<u64>(cpu, c, CpuState.fc);
   store<u64>(cpu, x, CpuState.fx);
+  return c;
 }

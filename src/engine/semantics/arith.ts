@@ -46,7 +46,7 @@ function step(b: Builder, op: 'add' | 'sub'): void {
   // Bits 63 and 62 of the word are CF and CF xor OF.
   const c = b.xor(b.shrS(b.flagWord('c'), 63), b.shl(b.to('i64', overflow), 62));
   // AF = bit 4 of d xor 1 xor r.
-  b.flags({ z: s, s, c, x: b.to('i64', d) }, { op: op === 'add' ? 'inc' : 'dec', bytes, r, a: d });
+  b.flags({ z: s, s, c, x: b.to('i64', d) }, { op: op === 'add' ? 'inc' : 'dec', bytes, r });
 }
 
 /** 0 - d. */

@@ -24,7 +24,7 @@ export function compileRegion(region: Region): Uint8Array<ArrayBuffer> {
   const interpret = m.import('engine', 'interpret', ['i32', 'i32', 'i64'], ['i32']);
   const resyncs = region.blocks.some((b) => b.instructions.at(-1)!.ending === 'resync');
   const preempt = resyncs ? m.import('engine', 'preempt', ['i32', 'i32', 'i64'], ['i32']) : undefined;
-  const flagsWords = m.import('runtime', 'flags_words', ['i32', 'i32', 'i64', 'i64', 'i64', 'i64'], []);
+  const flagsWords = m.import('runtime', 'flags_words', ['i32', 'i32', 'i64', 'i64', 'i64', 'i64', 'i64'], []);
   const helpers = new Map<string, number>();
   for (const [name, sig] of helpersOf(region)) {
     helpers.set(name, m.import('runtime', name, ['i32', ...sig.args], sig.result ? [sig.result] : []));

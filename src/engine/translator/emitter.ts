@@ -10,6 +10,7 @@ import type { Node, Type, Val } from '../semantics/ir.ts';
 import { CpuState, PREEMPTED_INSIDE, PREEMPTED_PASSING, TLB_ENTRIES, TlbEntry } from '../state.ts';
 import { IrEmitter, type Leaf, loadOp, storeOp } from '../wasm/ir-emitter.ts';
 import type { Accesses, Group, Member } from './accesses.ts';
+import type { FlagExits } from './flag-exits.ts';
 import type { FlagLocals } from './flag-locals.ts';
 import { FLAG_WORDS, type Word } from './flag-locals.ts';
 import { immediate } from './fold.ts';
@@ -53,11 +54,13 @@ export interface Frame {
   /** Local (i64): where to go on after the exit. Local (i32): how (ON to PASSING). */
   readonly to: number;
   readonly way: number;
-  /** Level of the shared exit, which stores registers and flags. */
+  /** Level of the shared exit. */
   readonly exit: number;
   /** Local (i64): an instruction for the interpreter, as `sideOf` says; level of the exit that goes there. */
   readonly side: number;
   readonly sideExit: number;
+  /** The ways to both, by what is to be done about flags. */
+  readonly exits: FlagExits;
 }
 
 /** Page offset of the instruction, and how many of its block are done before it: one number, as there are many such exits. */
@@ -141,7 +144,7 @@ export class RegionEmitter extends IrEmitter {
         .set(LEFT);
     f.get(this.frame.page).i64(BigInt(target)).op('i64.add').set(this.frame.to);
     f.i32(way).set(this.frame.way);
-    f.brTo(this.frame.exit);
+    this.frame.exits.leave(this.frame.exit);
   }
   /** Leave it, the block's `done`th, to the interpreter. */
   leaveTo(i: Instruction, done: number): void {
@@ -151,7 +154,8 @@ export class RegionEmitter extends IrEmitter {
   }
   /** Let the interpreter do this instruction. */
   private sideExit(): void {
-    this.f.i64(sideOf(this.at.at, this.done)).set(this.frame.side).brTo(this.frame.sideExit);
+    this.f.i64(sideOf(this.at.at, this.done)).set(this.frame.side);
+    this.frame.exits.leave(this.frame.sideExit);
   }
 
   // ── memory ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,12 +1,12 @@
 /**
- * The lazy flags of a region under construction: four locals for the words, three for operands and result, one for the
- * kind (flag-steps.ts). The kinds possible at the point of emission are known.
+ * The lazy flags of a region under construction: four locals for the words, three for operands and result, one for that of a
+ * step, and two for the kind (flag-steps.ts). The kinds possible at the point of emission are known.
  */
 
 import { FLAG_KIND } from '../flags.ts';
 import type { FlagRecipe } from '../semantics/ir.ts';
 import { CpuState } from '../state.ts';
-import { kindOf, MEM, WORDS } from './flag-steps.ts';
+import { baseOf, FROM, isDirect, kindOf, MEM, readsCarry, sourcesOf, stepOf, stepped, WORDS } from './flag-steps.ts';
 import type { RegionFunc } from './region-func.ts';
 
 const { off } = CpuState;
@@ -20,31 +20,43 @@ type Push = () => void;
 export class FlagLocals {
   kinds: ReadonlySet<number> = new Set([MEM]);
   private readonly f: RegionFunc;
-  readonly kind: number;
-  readonly a: number;
-  readonly b: number;
-  readonly r: number;
-  readonly words: Readonly<Record<Word, number>>;
+  /** What CF follows from, and the step: together they are the kind. */
+  private readonly base: number;
+  private readonly step: number;
+  private readonly a: number;
+  private readonly b: number;
+  private readonly r: number;
+  /** Result of the step. */
+  private readonly stepR: number;
+  private readonly words: Readonly<Record<Word, number>>;
   /** Function index of the runtime's flags_words. */
   private readonly flagsWords: number;
 
   constructor(f: RegionFunc, flagsWords: number) {
     this.f = f;
     this.flagsWords = flagsWords;
-    this.kind = f.register('i32');
-    [this.a, this.b, this.r] = [f.register('i64'), f.register('i64'), f.register('i64')];
+    [this.base, this.step] = [f.register('i32'), f.register('i32')];
+    [this.a, this.b, this.r, this.stepR] = [f.register('i64'), f.register('i64'), f.register('i64'), f.register('i64')];
     this.words = { z: f.register('i64'), s: f.register('i64'), c: f.register('i64'), x: f.register('i64') };
   }
 
+  /** One kind without a step. */
   private setKind(k: number): void {
-    this.f.i32(k).set(this.kind);
+    this.f.i32(k).set(this.base);
+    if (sourcesOf(this.kinds) & FROM.STEP) this.f.i32(0).set(this.step);
     this.kinds = new Set([k]);
   }
 
   /** The flags follow from a recipe. Operands are pushed as i64; `c` for kinds whose word c is given. */
   set(recipe: FlagRecipe, push: { r: Push; a?: Push; b?: Push; c?: Push }): void {
     const f = this.f;
-    if (recipe.op === 'inc' || recipe.op === 'dec') this.keepCarry();
+    const kind = kindOf(recipe);
+    if (stepOf(kind)) {
+      push.r();
+      f.set(this.stepR).i32(kind).set(this.step);
+      this.kinds = stepped(this.kinds, kind);
+      return;
+    }
     if (push.c) {
       push.c();
       f.set(this.words.c);
@@ -61,7 +73,7 @@ export class FlagLocals {
       push.r();
       f.set(this.r);
     }
-    this.setKind(kindOf(recipe));
+    this.setKind(kind);
   }
 
   /** All flags are in the locals from here on; the given words are set, their values pushed. */
@@ -91,20 +103,6 @@ export class FlagLocals {
     this.setKind(WORDS);
   }
 
-  /** Local c holds CF in bit 63. */
-  private keepCarry(): void {
-    const valid = (k: number) =>
-      k === WORDS || k >> 2 === FLAG_KIND.INC || k >> 2 === FLAG_KIND.DEC || k >> 2 === FLAG_KIND.RESULT;
-    this.each(
-      (k) => {
-        if (valid(k)) return;
-        this.pushWord(k, 'c');
-        this.f.set(this.words.c);
-      },
-      new Set([...this.kinds].filter(valid)),
-    );
-  }
-
   /** Emit for the kind that it is; nothing needs to be done for those of `skip`. */
   private each(emit: (kind: number) => void, skip: ReadonlySet<number>): void {
     const f = this.f;
@@ -115,7 +113,7 @@ export class FlagLocals {
     }
     const chain = (i: number): void => {
       if (i === kinds.length) return;
-      f.get(this.kind).i32(kinds[i]).op('i32.eq').if();
+      this.pushKind().i32(kinds[i]).op('i32.eq').if();
       emit(kinds[i]);
       f.else();
       chain(i + 1);
@@ -124,14 +122,25 @@ export class FlagLocals {
     chain(0);
   }
 
-  /** Push a word (i64). With several possible kinds the locals are filled first. */
+  /** Push the kind (i32). */
+  private pushKind(): RegionFunc {
+    this.f.get(this.base);
+    return sourcesOf(this.kinds) & FROM.STEP ? this.f.get(this.step).op('i32.or') : this.f;
+  }
+
+  /** Push a word (i64). If it follows in several ways, the locals of words are filled first. */
   word(w: Word): void {
-    if (this.kinds.size > 1) this.toWords();
+    if (!isDirect(this.kinds, w === 'c')) this.toWords();
     this.pushWord([...this.kinds][0], w);
   }
 
   private pushWord(kind: number, w: Word): void {
     const f = this.f;
+    const step = stepOf(kind);
+    if (step) {
+      this.steppedWord(kind, step >> 2, 1 << (step & 3), w);
+      return;
+    }
     if (kind === MEM) {
       f.get(CPU).mem('i64.load', off[`f${w}`]);
       return;
@@ -144,8 +153,20 @@ export class FlagLocals {
     const bytes = 1 << (kind & 3);
     const arithmetic = op <= FLAG_KIND.SBB;
     if (w === 'x' && arithmetic) this.pushA(op).get(this.b).op('i64.xor');
-    else if (w === 'x' && (op === FLAG_KIND.INC || op === FLAG_KIND.DEC)) f.get(this.a);
     else if (w === 'c') this.pushCarry(op, bytes);
+    else this.result(op, bytes);
+  }
+  private steppedWord(kind: number, op: number, bytes: number, w: Word): void {
+    const f = this.f;
+    if (w === 'c') {
+      this.pushWord(baseOf(kind), 'c');
+      f.i64(63n).op('i64.shr_s');
+      this.overflowedStep(op, bytes);
+      f.op('i64.extend_i32_u').i64(62n).op('i64.shl').op('i64.xor');
+    } else if (w === 'x')
+      f.get(this.stepR)
+        .i64(op === FLAG_KIND.INC ? -1n : 1n)
+        .op('i64.add');
     else this.result(op, bytes);
   }
 
@@ -156,6 +177,7 @@ export class FlagLocals {
     return this.f;
   }
   private pushR(op: number): RegionFunc {
+    if (op === FLAG_KIND.INC || op === FLAG_KIND.DEC) return this.f.get(this.stepR);
     if (op !== FLAG_KIND.SUB) return this.f.get(this.r);
     this.f.get(this.a).get(this.b).op('i64.sub');
     return this.f;
@@ -199,15 +221,9 @@ export class FlagLocals {
       case FLAG_KIND.LOGIC:
         f.i64(0n);
         return;
-      case FLAG_KIND.RESULT:
+      default:
         f.get(this.words.c);
         return;
-      default: {
-        f.get(this.words.c).i64(63n).op('i64.shr_s');
-        this.overflowedStep(op, bytes);
-        f.op('i64.extend_i32_u').i64(62n).op('i64.shl').op('i64.xor');
-        return;
-      }
     }
     if (bytes < 8) f.i64(BigInt(64 - bytes * 8)).op('i64.shl');
   }
@@ -231,10 +247,11 @@ export class FlagLocals {
   // ── conditions ──────────────────────────────────────────────────────────────────────────────────────────────
   /** Push condition code cc (i32, 0 or 1). */
   condition(cc: number): void {
-    if (this.kinds.size > 1) this.toWords();
-    const kind = [...this.kinds][0];
-    const op = kind >> 2;
-    const bytes = 1 << (kind & 3);
+    if (!isDirect(this.kinds, readsCarry(cc))) this.toWords();
+    const [kind] = this.kinds;
+    const result = stepOf(kind) || kind;
+    const op = result >> 2;
+    const bytes = 1 << (result & 3);
     const not = (cc & 1) === 1;
     const which = cc >> 1;
     if (kind > WORDS) {
@@ -303,8 +320,16 @@ export class FlagLocals {
       f.op(`${bytes === 8 ? 'i64' : 'i32'}.${not ? 'ge_u' : 'lt_u'}`);
       return true;
     }
-    if ((op === FLAG_KIND.INC || op === FLAG_KIND.DEC) && which === 0) {
+    if ((op === FLAG_KIND.INC || op === FLAG_KIND.DEC) && (which === 0 || which >= 6)) {
       this.overflowedStep(op, bytes);
+      if (which >= 6) {
+        this.negative(op, bytes, false);
+        f.op('i32.xor');
+      }
+      if (which === 7) {
+        this.zero(op, bytes, false);
+        f.op('i32.or');
+      }
       if (not) f.op('i32.eqz');
       return true;
     }
@@ -376,38 +401,57 @@ export class FlagLocals {
   }
 
   // ── leaving ─────────────────────────────────────────────────────────────────────────────────────────────────
-  /** Store the flags of the one known kind; nothing with several (the shared exit does it then). */
-  settle(): void {
-    if (this.kinds.size > 1) return;
-    const kind = [...this.kinds][0];
+  /** The words in CpuState are the flags. */
+  flush(): void {
+    const [kind] = this.kinds;
+    if (this.kinds.size > 1) this.storeAny(sourcesOf(this.kinds));
+    else this.store(kind);
+    this.setKind(MEM);
+  }
+
+  /** Store flags of one kind to CpuState. */
+  store(kind: number): void {
     if (kind === MEM) return;
     for (const w of FLAG_WORDS) {
       this.f.get(CPU);
       this.pushWord(kind, w);
       this.f.mem('i64.store', off[`f${w}`]);
     }
-    this.setKind(MEM);
   }
 
-  /** The words in CpuState are the flags, whatever kind they have. */
-  flush(): void {
-    const f = this.f;
-    if (this.kinds.size === 1) {
-      this.settle();
-      return;
+  /** The same for several kinds, which follow from `sources` (FROM), by the locals that say which it is. */
+  storeAny(sources: number): void {
+    const { f } = this;
+    const open = f.level;
+    const kind = () => {
+      f.get(this.base);
+      if (sources & FROM.STEP) f.get(this.step).op('i32.or');
+    };
+    if (sources & FROM.MEM) {
+      kind();
+      f.if();
     }
-    this.store();
-    f.i32(MEM).set(this.kind);
-    this.kinds = new Set([MEM]);
-  }
-
-  /** Store by the local that has the kind. */
-  store(): void {
-    const f = this.f;
-    f.get(this.kind).i32(WORDS).op('i32.gt_u').if();
-    f.get(CPU).get(this.kind).get(this.a).get(this.b).get(this.r).get(this.words.c).call(this.flagsWords);
-    f.else().get(this.kind).if();
-    for (const w of FLAG_WORDS) f.get(CPU).get(this.words[w]).mem('i64.store', off[`f${w}`]);
-    f.end().end();
+    if (sources & FROM.WORDS) {
+      kind();
+      f.i32(WORDS).op('i32.eq').if();
+      this.store(WORDS);
+      f.else();
+    }
+    if (sources & ~(FROM.MEM | FROM.WORDS)) {
+      f.get(CPU);
+      kind();
+      for (const [source, local] of [
+        [FROM.A, this.a],
+        [FROM.B, this.b],
+        [FROM.R, this.r],
+        [FROM.C | FROM.WORDS, this.words.c],
+        [FROM.STEP, this.stepR],
+      ]) {
+        if (sources & source) f.get(local);
+        else f.i64(0n);
+      }
+      f.call(this.flagsWords);
+    }
+    while (f.level > open) f.end();
   }
 }

@@ -11,25 +11,81 @@ export const MEM = 0;
 /** The four locals are. */
 export const WORDS = 1;
 
+/**
+ * The kind of a recipe's flags. That of an inc or dec is a *step*, and has nothing in its low byte: such an instruction leaves CF
+ * as it was, so that flags are of its kind *and* of what they were before.
+ */
 export function kindOf(r: FlagRecipe): number {
-  return (FLAG_KIND[r.op.toUpperCase() as keyof typeof FLAG_KIND] << 2) | Math.log2(r.bytes);
+  const kind = (FLAG_KIND[r.op.toUpperCase() as keyof typeof FLAG_KIND] << 2) | Math.log2(r.bytes);
+  return r.op === 'inc' || r.op === 'dec' ? kind << STEP_SHIFT : kind;
+}
+const STEP_SHIFT = 8;
+/** What CF follows from, and the step that all else does; 0: none. */
+export const baseOf = (kind: number): number => kind & 0xff;
+export const stepOf = (kind: number): number => kind >> STEP_SHIFT;
+/** Kinds possible after a step of this kind. */
+export const stepped = (kinds: Iterable<number>, step: number): ReadonlySet<number> =>
+  new Set([...kinds].map((k) => baseOf(k) | step));
+
+/** What flags follow from, as a set of bits: nothing, as they are in CpuState; the four words; operands, result and word c; the result of a step. */
+export const FROM = { MEM: 1, WORDS: 2, A: 4, B: 8, R: 16, C: 32, STEP: 64 } as const;
+
+const { ADD, SUB, LOGIC, RESULT } = FLAG_KIND;
+/** By kind; A, B and R for those that are not named. */
+const SOURCES = new Map<number, number>([
+  [ADD, FROM.B | FROM.R],
+  [SUB, FROM.A | FROM.B],
+  [LOGIC, FROM.R],
+  [RESULT, FROM.R | FROM.C],
+]);
+
+/** All that flags of these kinds follow from. */
+export function sourcesOf(kinds: Iterable<number>): number {
+  let all = 0;
+  for (const k of kinds) {
+    const base = baseOf(k);
+    if (stepOf(k)) all |= FROM.STEP;
+    if (base === MEM) all |= FROM.MEM;
+    else all |= base === WORDS ? FROM.WORDS : (SOURCES.get(base >> 2) ?? FROM.A | FROM.B | FROM.R);
+  }
+  return all;
 }
 
 /**
  * What an instruction does, in order:
  *   set    the flags follow from a recipe
- *   read   a word or condition is read: from any one kind directly, from one of several only via the locals
+ *   read   a word or condition is read ('carry': for which CF is needed): from any one kind directly, from several if they are
+ *          of one step and it is enough, from others only via the locals
  *   words  given words are set: all are in the locals from here on
  *   flush  a helper wants them in CpuState, and may change them there
  */
-export type FlagStep = { readonly k: 'set'; readonly kind: number } | { readonly k: 'read' | 'words' | 'flush' };
+export type FlagStep =
+  | { readonly k: 'set'; readonly kind: number }
+  | { readonly k: 'read'; readonly carry: boolean }
+  | { readonly k: 'words' }
+  | { readonly k: 'flush' };
+
+/** Is CF looked at for this condition code? */
+export const readsCarry = (cc: number): boolean => cc >> 1 === 1 || cc >> 1 === 3;
+/** Is what is read the same function of the locals for all these kinds? */
+export function isDirect(kinds: ReadonlySet<number>, carry: boolean): boolean {
+  if (kinds.size === 1) return true;
+  const [step, ...others] = [...kinds].map(stepOf);
+  return !carry && step !== 0 && others.every((s) => s === step);
+}
 
 /** Kinds possible after a step. */
 export function after(kinds: ReadonlySet<number>, s: FlagStep): ReadonlySet<number> {
-  if (s.k === 'set') return new Set([s.kind]);
-  if (s.k === 'words') return new Set([WORDS]);
-  if (s.k === 'flush') return new Set([MEM]);
-  return kinds.size === 1 ? kinds : new Set([WORDS]);
+  switch (s.k) {
+    case 'set':
+      return stepOf(s.kind) ? stepped(kinds, s.kind) : new Set([s.kind]);
+    case 'words':
+      return new Set([WORDS]);
+    case 'flush':
+      return new Set([MEM]);
+    case 'read':
+      return isDirect(kinds, s.carry) ? kinds : new Set([WORDS]);
+  }
 }
 
 const touchesFlags = (n: Node) => n.k === 'flags' || n.k === 'flagword' || n.k === 'cond';
@@ -53,7 +109,8 @@ export function flagSteps(nodes: readonly Node[], uses: Int32Array): readonly Fl
   }
   for (const n of nodes) {
     if (n.k === 'flags') steps.push(n.recipe ? { k: 'set', kind: kindOf(n.recipe) } : { k: 'words' });
-    else if ((n.k === 'flagword' || n.k === 'cond') && uses[n.out.id]) steps.push({ k: 'read' });
+    else if (n.k === 'flagword' && uses[n.out.id]) steps.push({ k: 'read', carry: n.w === 'c' });
+    else if (n.k === 'cond' && uses[n.out.id]) steps.push({ k: 'read', carry: readsCarry(n.cc) });
     else if (helperFlags(n)) steps.push({ k: 'flush' });
   }
   return steps;

@@ -26,6 +26,7 @@ import {
   SIDE_SHIFT,
   UNIT,
 } from './emitter.ts';
+import { FlagExits } from './flag-exits.ts';
 import { FlagLocals } from './flag-locals.ts';
 import { after, MEM } from './flag-steps.ts';
 import { UNBOUND } from './library.ts';
@@ -72,6 +73,8 @@ export class RegionFunction {
   /** Of returns whose callers are known: the blocks that they lead to. */
   private readonly returns: ReadonlyMap<number, readonly number[]>;
   private readonly kinds: readonly ReadonlySet<number>[];
+  /** The same where the targets of computed jumps are told apart. */
+  private readonly anyKinds: ReadonlySet<number>;
   private readonly flags: FlagLocals;
   private readonly emitter: RegionEmitter;
   private readonly frame: Frame;
@@ -113,37 +116,45 @@ export class RegionFunction {
     this.blocks = blocks;
     const inside = successors.map((s) => s.flatMap((to) => (to === ANY_ENTRY ? targets : [to])));
     this.kinds = flagKinds(blocks, inside, targets);
+    this.anyKinds = new Set(targets.flatMap((t) => [...this.kinds[t]]));
     const use = registerUse(blocks, inside, targets, (i) => mayLeave(i, accesses));
     const regs = new Registers(f, use.named);
     this.flags = new FlagLocals(f, exits.flagsWords);
-    this.frame = {
+    const locals = {
       page: f.register('i64'),
       tlb: f.register('i32'),
       to: f.register('i64'),
       way: f.register('i32'),
-      exit: 0,
       side: f.register('i64'),
-      sideExit: 1,
     };
     this.entry = f.register('i32');
-    const near = new Set(blocks.flatMap((b) => [...nearBase(b.instructions)]));
-    this.emitter = new RegionEmitter(f, exits, this.frame, regs, use.unseen, this.flags, accesses, near);
 
     f.get(LEFT).get(REC).op('i32.sub').set(LEFT);
     if (this.graph.root >= region.blocks.length) {
       f.get(REC).mem('i32.load16_u', Record32.off.next).get(REC).mem('i32.load8_u', Record32.off.len);
       f.op('i32.sub').set(this.entry);
     }
-    f.get(CPU).mem('i64.load', off.page).set(this.frame.page);
-    f.get(CPU).mem('i32.load', off.tlb).set(this.frame.tlb);
+    f.get(CPU).mem('i64.load', off.page).set(locals.page);
+    f.get(CPU).mem('i32.load', off.tlb).set(locals.tlb);
     regs.load((n) => (use.needed & bitOf(n)) !== 0);
+    const exit = f.level;
     f.block();
+    const sideExit = f.level;
     f.block();
+    const flagExits = new FlagExits(
+      f,
+      this.flags,
+      [this.anyKinds, ...flagStates(blocks, this.kinds)],
+      [exit, sideExit],
+    );
+    this.frame = { ...locals, exit, sideExit, exits: flagExits };
+    const near = new Set(blocks.flatMap((b) => [...nearBase(b.instructions)]));
+    this.emitter = new RegionEmitter(f, exits, this.frame, regs, use.unseen, this.flags, accesses, near);
     this.tree(this.graph.root);
+    flagExits.close();
     f.op('unreachable').end();
     this.interpret();
     f.end();
-    this.flags.store();
     this.goOn(exits);
   }
 
@@ -294,9 +305,15 @@ export class RegionFunction {
     const { f } = this;
     if (entries.length === 1) {
       const [offset, e] = entries[0];
-      f.get(this.entry).i32(offset).op('i32.ne').leaving().brTo(this.frame.exit).end();
+      const leave = () => {
+        this.flags.kinds = this.anyKinds;
+        this.leave();
+      };
+      f.get(this.entry).i32(offset).op('i32.ne').leaving();
+      leave();
+      f.end();
       // Only a computed jump inside leads to another page's places, and its exit is prepared.
-      if (pageOf(offset) !== 0) this.cross(pageOf(offset), () => f.brTo(this.frame.exit));
+      if (pageOf(offset) !== 0) this.cross(pageOf(offset), leave);
       this.follow(n, e);
       return;
     }
@@ -350,8 +367,7 @@ export class RegionFunction {
       return;
     }
     if (last.ending === 'resync') {
-      this.flags.settle();
-      f.brTo(this.frame.exit);
+      this.leave();
       return;
     }
     const edges = this.graph.edges[n];
@@ -374,12 +390,12 @@ export class RegionFunction {
   /** To the address in `to`: perhaps a target in this region. */
   private jump(from: number): void {
     const { f } = this;
-    const { page, to, exit } = this.frame;
+    const { page, to } = this.frame;
     if (!this.graph.edges[from].length) {
-      this.flags.settle();
-      f.brTo(exit);
+      this.leave();
       return;
     }
+    const { kinds } = this.flags;
     f.get(LEFT).get(CPU).mem('i32.load', off.pending).op('i32.gt_s');
     f.if();
     const known = this.returns.get(from) ?? [];
@@ -392,23 +408,24 @@ export class RegionFunction {
       f.end();
     }
     f.end();
-    this.flags.settle();
-    f.brTo(exit);
+    this.flags.kinds = kinds;
+    this.leave();
+  }
+
+  /** By the exit, as it has been prepared. */
+  private leave(): void {
+    this.frame.exits.leave(this.frame.exit);
   }
 
   /** To the place after a call, if that is the address in `to`. */
   private returnTo(from: number, target: number, e: Edge): void {
     const { f, flags } = this;
-    const { page, to, exit } = this.frame;
+    const { page, to } = this.frame;
     const kinds = flags.kinds;
     f.get(page).i64(BigInt(target)).op('i64.add').get(to).op('i64.eq').leaving(false);
     const other = pageOf(target);
     if (other !== 0 && other !== pageOf(this.blocks[from].start)) {
-      this.cross(other, () => {
-        flags.settle();
-        f.brTo(exit);
-      });
-      flags.kinds = kinds;
+      this.cross(other, () => this.leave());
     }
     this.follow(from, e);
     f.end();
@@ -422,7 +439,6 @@ export class RegionFunction {
     const crosses = page !== pageOf(this.blocks[from].start);
     const polls = branch || crosses;
     if (!e) {
-      this.flags.settle();
       this.emitter.leave(target, 0, polls ? POLL : ON);
       return;
     }
@@ -504,4 +520,21 @@ function flagKinds(
     }
   }
   return kinds;
+}
+
+/** The sets of kinds that there are before and after the steps of each block. */
+function* flagStates(
+  blocks: readonly Block[],
+  kinds: readonly ReadonlySet<number>[],
+): Generator<ReadonlySet<number>, void> {
+  for (const [n, { instructions }] of blocks.entries()) {
+    let k = kinds[n];
+    yield k;
+    for (const i of instructions) {
+      for (const s of i.flags) {
+        k = after(k, s);
+        yield k;
+      }
+    }
+  }
 }

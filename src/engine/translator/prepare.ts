@@ -3,13 +3,13 @@ import type { Decoded } from '../decode/decode.ts';
 import { describe, endsAlways, secondImmediate } from '../interpreter/generate.ts';
 import type { Form } from '../semantics/builder.ts';
 import { type FormOf, forms } from '../semantics/forms.ts';
-import type { Code, Node } from '../semantics/ir.ts';
+import type { Code, Node, Val } from '../semantics/ir.ts';
 import type { Encoding } from '../semantics/table.ts';
 import { countUses } from '../wasm/ir-emitter.ts';
 import { pageOf } from './code-view.ts';
 import { type FlagRole, flagRole } from './dead-flags.ts';
 import { type FlagStep, flagSteps, wordsFirst } from './flag-steps.ts';
-import { constantsOf, decides, fold } from './fold.ts';
+import { constantOf, constantsOf, decides, fold } from './fold.ts';
 
 /**
  * fall      goes on with the next instruction
@@ -104,7 +104,26 @@ interface Known {
   readonly facts: Facts;
   /** It has `if`s that immediates decide. */
   readonly decides: boolean;
+  /** What it compares with or subtracts, if that follows from immediates; and what follows if it is nothing. */
+  readonly subtrahend: Val | undefined;
+  less0?: Facts;
 }
+
+/** What a list subtracts, as far as its flags are concerned. */
+function subtrahendOf(nodes: readonly Node[], constants: Uint8Array): Val | undefined {
+  for (const n of nodes) {
+    const b = n.k === 'flags' && n.recipe?.op === 'sub' ? n.recipe.b : undefined;
+    if (b && constants[b.id]) return b;
+  }
+  return undefined;
+}
+
+/** The list with the flags of a - b made those of a: if b is 0 they are the same, and follow from less. */
+const withoutSubtrahend = (nodes: readonly Node[], b: Val): Node[] =>
+  nodes.map((n) => {
+    if (n.k !== 'flags' || n.recipe?.op !== 'sub' || n.recipe.b !== b) return n;
+    return { ...n, recipe: { op: 'logic', bytes: n.recipe.bytes, r: n.recipe.a! } };
+  });
 
 /** Descriptions by encoding and form, made when first met. */
 export class Descriptions {
@@ -123,7 +142,9 @@ export class Descriptions {
         const code = describe(e, form);
         const facts = factsOf(code.nodes, code, !!e.insn.fpu);
         const second = secondImmediate(form);
-        this.known.set(id, { form, code, second, facts, decides: decides(code.nodes, facts.constants) });
+        const { constants } = facts;
+        const subtrahend = subtrahendOf(code.nodes, constants);
+        this.known.set(id, { form, code, second, facts, decides: decides(code.nodes, constants), subtrahend });
       }
     }
     return this.known.get(id);
@@ -134,11 +155,18 @@ export class Descriptions {
     const found = this.find(d);
     if (!found) return undefined;
     const encoding = this.encodings[d.encoding];
-    const facts = found.decides
-      ? factsOf(fold(found.code.nodes, d, found.second), found.code, !!encoding.insn.fpu)
-      : found.facts;
+    const facts = this.facts(found, d);
     const i = { d, encoding, form: found.form.form, second: found.second, at, next: at + d.length, ...facts };
     // The region is left before it if the next page has something else by now.
     return crossesPage(i) ? { ...i, role: { ...i.role, leaves: true, accesses: false } } : i;
+  }
+
+  private facts(found: Known, d: Decoded): Facts {
+    const { code, second, subtrahend } = found;
+    const fpu = !!this.encodings[d.encoding].insn.fpu;
+    if (found.decides) return factsOf(fold(code.nodes, d, second), code, fpu);
+    if (!subtrahend || constantOf(subtrahend, d, second) !== 0n) return found.facts;
+    found.less0 ??= factsOf(withoutSubtrahend(code.nodes, subtrahend), code, fpu);
+    return found.less0;
   }
 }
