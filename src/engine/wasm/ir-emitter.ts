@@ -51,16 +51,19 @@ export function storeOp(t: Type, bytes: number): string {
 }
 
 /**
- * How often each value is used, over all nested lists. `lazy`: flags of the outermost list count by their recipes, and
- * conditions by nothing (a tier that keeps recipes makes them from there).
+ * How often each value is used, over all nested lists, by what has an effect or is used itself. `lazy`: flags of the outermost list
+ * count by their recipes, and conditions by nothing (a tier that keeps recipes makes them from there).
  */
 export function countUses(nodes: readonly Node[], uses: Int32Array, lazy = false): void {
   const use = (v?: Val) => {
     if (v) uses[v.id]++;
   };
-  for (const n of nodes) {
+  // From the last to the first: what is used comes after what it is made from.
+  for (const n of nodes.toReversed()) {
     switch (n.k) {
       case 'op':
+        if (uses[n.out.id]) n.args.forEach(use);
+        break;
       case 'call':
         n.args.forEach(use);
         break;
