@@ -198,7 +198,8 @@ export const TLB_INVALID = 1n;
 /** One entry of a jump cache: the translation (function table slot) at a linear address, and the record that it stands in. */
 export const JumpEntry = struct('JumpEntry', [
   ['target', 'u64'],
-  ['rec', 'u32'],
+  /** Twice the target's offset in its page, plus 1: what the translation is given in the place of a record. */
+  ['place', 'u32'],
   ['handler', 'u32'],
 ]);
 /** Entries of a jump cache: so many for each of so many pages (powers of two). */

@@ -388,7 +388,9 @@ function emitJump(
     f.get(0).get(2).i64(-4096n).op('i64.and').mem('i64.store', off.page);
     f.get(rec).mem('i32.load').tee(handler).i32(o.firstTranslated).op('i32.ge_u').if();
     emitJumpEntry(f, 0, 2);
-    f.tee(e).get(rec).mem('i32.store', JumpEntry.off.rec);
+    f.tee(e);
+    f.get(2).op('i32.wrap_i64').i32(4095).op('i32.and').i32(1).op('i32.shl').i32(1).op('i32.or');
+    f.mem('i32.store', JumpEntry.off.place);
     f.get(e).get(handler).mem('i32.store', JumpEntry.off.handler);
     f.get(e).get(2).mem('i64.store', JumpEntry.off.target);
     f.else();

@@ -329,7 +329,8 @@ export class RegionEmitter extends IrEmitter {
     if ('out' in n && n.out && this.unused(n.out) && UNUSED_DROPS.has(n.k)) return true;
     switch (n.k) {
       case 'regop':
-        this.read(operandSlot(this.at.encoding, n.i, this.at.d), n.bytes, n.out.t);
+        if (this.at.clears) f.zero(n.out.t);
+        else this.read(operandSlot(this.at.encoding, n.i, this.at.d), n.bytes, n.out.t);
         break;
       case 'setregop':
         this.setOperand(n);

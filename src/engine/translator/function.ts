@@ -1,6 +1,6 @@
 /**
  * A region → one wasm function, as the interpreter's handlers are: (rec, cpu, fuel) → i32. With several entries it looks
- * at the record to see which one it is. Computed jumps (returns, mostly) that lead to an entry stay inside.
+ * at the record to see which one it is, or has its offset (JumpEntry.place) instead of a record. Computed jumps (returns, mostly) that lead to an entry stay inside.
  */
 import { RFLAGS } from '../flags.ts';
 import { emitJumpEntry } from '../jump-cache.ts';
@@ -131,8 +131,12 @@ export class RegionFunction {
 
     f.get(LEFT).get(REC).op('i32.sub').set(LEFT);
     if (this.graph.root >= region.blocks.length) {
-      f.get(REC).mem('i32.load16_u', Record32.off.next).get(REC).mem('i32.load8_u', Record32.off.len);
-      f.op('i32.sub').set(this.entry);
+      // A record's line is mostly cold where the jump cache leads here, and its offset is there at hand.
+      f.get(REC).i32(1).op('i32.and').likely().if('i32');
+      f.get(REC).i32(1).op('i32.shr_u');
+      f.else();
+      f.get(REC).mem('i32.load16_u', Record32.off.next).get(REC).mem('i32.load8_u', Record32.off.len).op('i32.sub');
+      f.end().set(this.entry);
     }
     f.get(CPU).mem('i64.load', off.page).set(locals.page);
     f.get(CPU).mem('i32.load', off.tlb).set(locals.tlb);
@@ -208,11 +212,11 @@ export class RegionFunction {
     go(exits.go);
     f.end();
     const e = f.register('i32');
-    const rec = f.register('i32');
+    const place = f.register('i32');
     emitJumpEntry(f, CPU, to);
     f.tee(e).mem('i64.load', JumpEntry.off.target).get(to).op('i64.eq').leaving(false);
     f.get(CPU).get(to).i64(-4096n).op('i64.and').mem('i64.store', off.page);
-    f.get(e).mem('i32.load', JumpEntry.off.rec).tee(rec).get(CPU).get(LEFT).get(rec).op('i32.add');
+    f.get(e).mem('i32.load', JumpEntry.off.place).tee(place).get(CPU).get(LEFT).get(place).op('i32.add');
     f.get(e).mem('i32.load', JumpEntry.off.handler).returnCallIndirect(exits.handlerType);
     f.end();
     go(exits.jump);

@@ -1,10 +1,12 @@
 /** One guest instruction as the translator needs it: its description with immediates decided, and how it ends. */
 import type { Decoded } from '../decode/decode.ts';
+import { operandSlot } from '../decode/slots.ts';
 import { describe, endsAlways, secondImmediate } from '../interpreter/generate.ts';
 import type { Form } from '../semantics/builder.ts';
 import { type FormOf, forms } from '../semantics/forms.ts';
 import type { Code, Node, Val } from '../semantics/ir.ts';
 import type { Encoding } from '../semantics/table.ts';
+import { CpuState } from '../state.ts';
 import { countUses } from '../wasm/ir-emitter.ts';
 import { pageOf } from './code-view.ts';
 import { type FlagRole, flagRole } from './dead-flags.ts';
@@ -38,6 +40,8 @@ export interface Instruction {
   readonly ending: Ending;
   readonly flags: readonly FlagStep[];
   readonly role: FlagRole;
+  /** The registers that are its operands are taken to be 0: they are the same one, and it does not matter. */
+  readonly clears: boolean;
   /** All flags must be in the locals before it. */
   readonly wordsFirst: boolean;
   /** The region may be left with its writes done: in a helper, or between the turns of a string instruction. */
@@ -71,6 +75,15 @@ function endingOf(nodes: readonly Node[]): Ending {
   if (last.k === 'resync') return 'resync';
   if (last.k === 'if' && last.then[0]?.k === 'branch' && last.else.length === 0) return 'cond';
   return endsAlways(nodes) ? 'interpret' : 'fall';
+}
+
+/** Instructions whose results are the same whatever is in a register that both of their operands are. */
+const CLEARING = /^(xor|sub|sbb|cmp|pxor|xorp[sd]|pandn|andnp[sd]|psub.*|pcmp(eq|gt).)$/;
+
+function clears(encoding: Encoding, d: Decoded): boolean {
+  if (!CLEARING.test(encoding.insn.name)) return false;
+  const [a, b] = [operandSlot(encoding, 0, d), operandSlot(encoding, 1, d)];
+  return a === b && a !== CpuState.off.zero;
 }
 
 /** What follows from a description alone, with its decided `if`s. */
@@ -156,7 +169,16 @@ export class Descriptions {
     if (!found) return undefined;
     const encoding = this.encodings[d.encoding];
     const facts = this.facts(found, d);
-    const i = { d, encoding, form: found.form.form, second: found.second, at, next: at + d.length, ...facts };
+    const i = {
+      d,
+      encoding,
+      form: found.form.form,
+      second: found.second,
+      at,
+      next: at + d.length,
+      ...facts,
+      clears: clears(encoding, d),
+    };
     // The region is left before it if the next page has something else by now.
     return crossesPage(i) ? { ...i, role: { ...i.role, leaves: true, accesses: false } } : i;
   }

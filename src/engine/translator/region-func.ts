@@ -4,6 +4,14 @@
  */
 import { Func, type WasmType } from '../wasm/module.ts';
 
+const ZERO: Readonly<Record<WasmType, readonly number[]>> = {
+  i32: [0],
+  i64: [0],
+  f32: Array(4).fill(0),
+  f64: Array(8).fill(0),
+  v128: Array(16).fill(0),
+};
+
 export class RegionFunc extends Func {
   /** How many blocks are open. */
   level = 0;
@@ -36,6 +44,11 @@ export class RegionFunc extends Func {
     this.set(this.condition).block().get(this.condition).op('i32.eqz');
     if (unlikely) this.likely();
     return this.brIf(0);
+  }
+  /** Push 0. */
+  zero(t: WasmType): this {
+    this.op(`${t}.const`).body.raw(ZERO[t]);
+    return this;
   }
   /** Branch to the block that was opened when `level` blocks were open. */
   brTo(level: number): this {

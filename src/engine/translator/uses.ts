@@ -32,7 +32,7 @@ export function effectOf(i: Instruction): Effect {
   for (const n of i.all) {
     switch (n.k) {
       case 'regop':
-        if (i.uses[n.out.id]) read(operandSlot(i.encoding, n.i, i.d));
+        if (i.uses[n.out.id] && !i.clears) read(operandSlot(i.encoding, n.i, i.d));
         break;
       case 'setregop':
         write(n, operandSlot(i.encoding, n.i, i.d) + (n.at ?? 0), n.bytes, n.v.t === 'i32');
