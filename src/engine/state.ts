@@ -195,7 +195,7 @@ export const XTLB_ENTRIES = 2048;
 /** A tag no page address equals. */
 export const TLB_INVALID = 1n;
 
-/** One entry of a jump cache: the translation (function table slot) at a linear address, and the record that it stands in. */
+/** One entry of a jump cache: the translation (function table slot) at a linear address. */
 export const JumpEntry = struct('JumpEntry', [
   ['target', 'u64'],
   /** Twice the target's offset in its page, plus 1: what the translation is given in the place of a record. */
