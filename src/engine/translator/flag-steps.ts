@@ -88,6 +88,9 @@ export function after(kinds: ReadonlySet<number>, s: FlagStep): ReadonlySet<numb
   }
 }
 
+/** Is there one kind after it, whatever there was before? */
+export const forgets = (s: FlagStep): boolean => (s.k === 'set' ? stepOf(s.kind) === 0 : s.k !== 'read');
+
 const touchesFlags = (n: Node) => n.k === 'flags' || n.k === 'flagword' || n.k === 'cond';
 const helperFlags = (n: Node) => n.k === 'call' && effectsOf(n.name).flags;
 

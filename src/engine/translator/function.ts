@@ -28,7 +28,7 @@ import {
 } from './emitter.ts';
 import { FlagExits } from './flag-exits.ts';
 import { FlagLocals } from './flag-locals.ts';
-import { after, MEM } from './flag-steps.ts';
+import { after, forgets, MEM } from './flag-steps.ts';
 import { UNBOUND } from './library.ts';
 import { crossesPage, lastPage } from './prepare.ts';
 import type { RegionFunc } from './region-func.ts';
@@ -511,12 +511,17 @@ function flagKinds(
 ): ReadonlySet<number>[] {
   const kinds = blocks.map(() => new Set<number>());
   for (const e of entries) kinds[e].add(MEM);
+  // What comes before a step after which there is one kind, whatever there was, makes no difference.
+  const steps = blocks.map(({ instructions }) => {
+    const all = instructions.flatMap((i) => i.flags);
+    return all.slice(Math.max(0, all.findLastIndex(forgets)));
+  });
   const queue = [...blocks.keys()];
   while (queue.length) {
     const n = queue.shift()!;
     if (!kinds[n].size) continue;
     let k: ReadonlySet<number> = kinds[n];
-    for (const i of blocks[n].instructions) for (const s of i.flags) k = after(k, s);
+    for (const s of steps[n]) k = after(k, s);
     for (const to of successors[n]) {
       const before = kinds[to].size;
       for (const x of k) kinds[to].add(x);

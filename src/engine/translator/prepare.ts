@@ -80,8 +80,7 @@ function endingOf(nodes: readonly Node[]): Ending {
 /** Instructions whose results are the same whatever is in a register that both of their operands are. */
 const CLEARING = /^(xor|sub|sbb|cmp|pxor|xorp[sd]|pandn|andnp[sd]|psub.*|pcmp(eq|gt).)$/;
 
-function clears(encoding: Encoding, d: Decoded): boolean {
-  if (!CLEARING.test(encoding.insn.name)) return false;
+function sameRegister(encoding: Encoding, d: Decoded): boolean {
   const [a, b] = [operandSlot(encoding, 0, d), operandSlot(encoding, 1, d)];
   return a === b && a !== CpuState.off.zero;
 }
@@ -115,6 +114,8 @@ interface Known {
   readonly code: Code;
   readonly second: number | undefined;
   readonly facts: Facts;
+  /** It is CLEARING. */
+  readonly clearing: boolean;
   /** It has `if`s that immediates decide. */
   readonly decides: boolean;
   /** What it compares with or subtracts, if that follows from immediates; and what follows if it is nothing. */
@@ -157,7 +158,15 @@ export class Descriptions {
         const second = secondImmediate(form);
         const { constants } = facts;
         const subtrahend = subtrahendOf(code.nodes, constants);
-        this.known.set(id, { form, code, second, facts, decides: decides(code.nodes, constants), subtrahend });
+        this.known.set(id, {
+          form,
+          code,
+          second,
+          facts,
+          clearing: CLEARING.test(e.insn.name),
+          decides: decides(code.nodes, constants),
+          subtrahend,
+        });
       }
     }
     return this.known.get(id);
@@ -169,6 +178,7 @@ export class Descriptions {
     if (!found) return undefined;
     const encoding = this.encodings[d.encoding];
     const facts = this.facts(found, d);
+    const clears = found.clearing && sameRegister(encoding, d);
     const i = {
       d,
       encoding,
@@ -177,7 +187,7 @@ export class Descriptions {
       at,
       next: at + d.length,
       ...facts,
-      clears: clears(encoding, d),
+      clears,
     };
     // The region is left before it if the next page has something else by now.
     return crossesPage(i) ? { ...i, role: { ...i.role, leaves: true, accesses: false } } : i;
