@@ -39,7 +39,8 @@ export const RFLAGS = {
 
 /**
  * Where translated code has the flags: 0 the words in CpuState, 1 four locals, else kind << 2 | log2(operand bytes): they
- * follow from operands and result (FlagRecipe in semantics/ir.ts).
+ * follow from operands and result (FlagRecipe in semantics/ir.ts). Those of an inc or dec are 8 bits further up, over what CF follows from
+ * (translator/flag-steps.ts).
  */
 export const FLAG_KIND = {
   ADD: 1,

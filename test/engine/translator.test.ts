@@ -175,7 +175,7 @@ describe('a region', () => {
   });
 
   it('clears registers by themselves', () => {
-    // xor sub sbb cmp of a register with itself, in each size, ah with ah and with al; pxor pcmpeqb pandn psubd of xmm1; then what is in them
+    // xor sub sbb cmp of a register with itself, in each size, ah with ah and with al; pxor pcmpeqb pandn psubd xorps andnps and others of xmm1, pxor of mm1; then what is in them
     for (const op of [
       '31c0',
       '6631c0',
@@ -192,8 +192,12 @@ describe('a region', () => {
       '39c0',
     ])
       for (const cf of ['f8', 'f9']) both([...hex(`${cf} ${op} 9c 5f 01c2 480fc1c3`), ...UD2]);
-    for (const op of ['660fefc9', '660f74c9', '660fdfc9', '660ffac9', '0f57c9', '0f55c9'])
+    for (const op of '660fefc9 660f74c9 660fdfc9 660ffac9 0f57c9 0f55c9 660f57c9 660f55c9 660f64c9 660f66c9 660f3829c9 660fe8c9 660fd9c9'.split(
+      ' ',
+    ))
       both([...hex(`66480f6ec8 ${op} 66480f7ec8 660f6fd1 66480f7ed3`), ...UD2]);
+    // movq mm1,rax; pxor mm1,mm1; movq rcx,mm1
+    both([...hex('480f6ec8 0fefc9 480f7ec9'), ...UD2]);
   });
 
   it('does not outlive its code', () => {

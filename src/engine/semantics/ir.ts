@@ -83,7 +83,7 @@ export type Node =
  *
  *   add, sub      r = a op b            adc, sbb      r = a op b op CF
  *   logic         of r alone, CF = OF = 0
- *   inc, dec      r = a op 1, CF kept
+ *   inc, dec      all but CF of r, one more or less than before; CF kept
  *   result        ZF SF PF of r, AF = 0; word c is given in the node
  */
 export interface FlagRecipe {

@@ -62,7 +62,8 @@ export function markDeadFlags(block: readonly Instruction[], mayLeave: (i: Instr
       const dead = !live && sets !== 'none' && !reads;
       if (!dead && sets === 'all') live = leaves || reads;
       else live ||= leaves || reads;
-      return dead ? { ...i, flagsDead: true, flags: [] } : i;
+      // A helper may look at the words, and has its own way with them.
+      return dead ? { ...i, flagsDead: true, flags: i.flags.filter(({ k }) => k === 'flush') } : i;
     })
     .toReversed();
 }

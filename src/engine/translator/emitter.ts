@@ -3,7 +3,7 @@
  * are locals. Whatever is rare ends in a side exit: registers as they are before the instruction, which the interpreter then
  * does.
  *
- * Locals: 0 rec (of the entry), 1 cpu, 2 what is left of the fuel.
+ * Locals: 0 rec (of the entry, or JumpEntry.place), 1 cpu, 2 what is left of the fuel.
  */
 import { operandSlot } from '../decode/slots.ts';
 import type { Node, Type, Val } from '../semantics/ir.ts';
