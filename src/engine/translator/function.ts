@@ -32,7 +32,7 @@ import { after, forgets, MEM } from './flag-steps.ts';
 import { UNBOUND } from './library.ts';
 import { crossesPage, lastPage } from './prepare.ts';
 import type { RegionFunc } from './region-func.ts';
-import { bitOf, Registers } from './registers.ts';
+import { bitOf, type RegisterSet, Registers } from './registers.ts';
 import { callsByAddress, returnsOf } from './returns.ts';
 import { ANY_ENTRY, type Edge, type Graph, makeGraph, type Nesting, nest } from './structure.ts';
 import { registerUse } from './uses.ts';
@@ -62,6 +62,13 @@ interface Flow {
   readonly next?: number;
 }
 
+/** Where control may come to by offset: the block there, and the edge to it. */
+interface Target {
+  readonly offset: number;
+  readonly block: number;
+  readonly edge: Edge;
+}
+
 export class RegionFunction {
   private readonly f: RegionFunc;
   private readonly region: Region;
@@ -78,6 +85,11 @@ export class RegionFunction {
   private readonly flags: FlagLocals;
   private readonly emitter: RegionEmitter;
   private readonly frame: Frame;
+  private readonly regs: Registers;
+  /** By block: registers that it needs. */
+  private readonly live: readonly RegisterSet[];
+  /** Blocks at which the region is entered, or to which computed jumps lead. */
+  private readonly targets: readonly number[];
   /** How guest code is left at a branch that does not lead back. Where a loop goes round without a branch, it is left on its way there alone. */
   private readonly passing: number;
   /** Local (i32): offset at which the region is entered, or goes on after a computed jump. */
@@ -117,8 +129,13 @@ export class RegionFunction {
     const inside = successors.map((s) => s.flatMap((to) => (to === ANY_ENTRY ? targets : [to])));
     this.kinds = flagKinds(blocks, inside, targets);
     this.anyKinds = new Set(targets.flatMap((t) => [...this.kinds[t]]));
-    const use = registerUse(blocks, inside, targets, (i) => mayLeave(i, accesses));
+    // Where computed jumps lead, registers are loaded.
+    const direct = successors.map((s) => s.filter((to) => to !== ANY_ENTRY));
+    const use = registerUse(blocks, direct, (i) => mayLeave(i, accesses));
+    this.live = use.live;
+    this.targets = targets;
     const regs = new Registers(f, use.named);
+    this.regs = regs;
     this.flags = new FlagLocals(f, exits.flagsWords);
     const locals = {
       page: f.register('i64'),
@@ -140,7 +157,7 @@ export class RegionFunction {
     }
     f.get(CPU).mem('i64.load', off.page).set(locals.page);
     f.get(CPU).mem('i32.load', off.tlb).set(locals.tlb);
-    regs.load((n) => (use.needed & bitOf(n)) !== 0);
+    if (this.graph.root < blocks.length) this.load(this.graph.root);
     const exit = f.level;
     f.block();
     const sideExit = f.level;
@@ -286,7 +303,9 @@ export class RegionFunction {
     if (n === this.graph.root) {
       this.byOffset(
         n,
-        this.graph.edges[n].map((e, i): [number, Edge] => [this.region.targets[i], e]).sort(([a], [b]) => a - b),
+        this.graph.edges[n]
+          .map((edge, i) => ({ offset: this.region.targets[i], block: this.targets[i], edge }))
+          .sort((a, b) => a.offset - b.offset),
       );
       return;
     }
@@ -305,10 +324,10 @@ export class RegionFunction {
   }
 
   /** Go to the target at the offset in `entry`, by binary search; to none of them: leave. */
-  private byOffset(n: number, entries: readonly (readonly [number, Edge])[]): void {
+  private byOffset(n: number, entries: readonly Target[]): void {
     const { f } = this;
     if (entries.length === 1) {
-      const [offset, e] = entries[0];
+      const [{ offset, block, edge }] = entries;
       const leave = () => {
         this.flags.kinds = this.anyKinds;
         this.leave();
@@ -318,14 +337,20 @@ export class RegionFunction {
       f.end();
       // Only a computed jump inside leads to another page's places, and its exit is prepared.
       if (pageOf(offset) !== 0) this.cross(pageOf(offset), leave);
-      this.follow(n, e);
+      this.load(block);
+      this.follow(n, edge);
       return;
     }
     const half = entries.length >> 1;
-    f.get(this.entry).i32(entries[half][0]).op('i32.lt_s').leaving(false);
+    f.get(this.entry).i32(entries[half].offset).op('i32.lt_s').leaving(false);
     this.byOffset(n, entries.slice(0, half));
     f.end();
     this.byOffset(n, entries.slice(half));
+  }
+
+  /** Load the registers that a block needs: what is in CpuState is what they are, wherever control comes from. */
+  private load(block: number): void {
+    this.regs.load((n) => (this.live[block] & bitOf(n)) !== 0);
   }
 
   private label(dispatch: number): number {

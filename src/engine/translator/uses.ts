@@ -56,17 +56,16 @@ export function effectOf(i: Instruction): Effect {
 /** What each block needs of registers, and which writes go without a store. */
 export interface RegisterUse {
   readonly named: RegisterSet;
-  /** Those that must be loaded where the region is entered. */
-  readonly needed: RegisterSet;
+  /** By block: those whose values from before it are needed. */
+  readonly live: readonly RegisterSet[];
   /** Registers whose value after the instruction is written anew before anybody can see it in CpuState. */
   readonly unseen: ReadonlyMap<Instruction, RegisterSet>;
 }
 
-/** `successors`: of each block, inside the region. `entries`: blocks at which it is entered. `mayLeave`: may it be left at an instruction? */
+/** `successors`: of each block, those that take registers from it. `mayLeave`: may the region be left at an instruction? */
 export function registerUse(
   blocks: readonly { readonly instructions: readonly Instruction[] }[],
   successors: readonly (readonly number[])[],
-  entries: readonly number[],
   mayLeave: (i: Instruction) => boolean,
 ): RegisterUse {
   let named = NO_REGISTERS;
@@ -86,7 +85,7 @@ export function registerUse(
     defined.push(defines);
     markUnseen(instructions, effects, mayLeave, unseen);
   }
-  return { named, needed: liveAt(before, defined, successors, entries), unseen };
+  return { named, live: liveAt(before, defined, successors), unseen };
 }
 
 function markUnseen(
@@ -105,13 +104,12 @@ function markUnseen(
   }
 }
 
-/** Registers read before they are defined on some way from an entry. */
+/** By block: registers read before they are defined on some way from there. */
 function liveAt(
   reads: readonly RegisterSet[],
   defines: readonly RegisterSet[],
   successors: readonly (readonly number[])[],
-  entries: readonly number[],
-): RegisterSet {
+): RegisterSet[] {
   const live = [...reads];
   for (let changed = true; changed; ) {
     changed = false;
@@ -122,5 +120,5 @@ function liveAt(
       live[b] = now;
     }
   }
-  return entries.reduce((all, e) => all | live[e], NO_REGISTERS);
+  return live;
 }
