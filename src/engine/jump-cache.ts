@@ -6,8 +6,23 @@
  * of translations that have been removed (`Regions`). An entry that is all zero leads nowhere: no address but 0 belongs
  * to target 0, and the entry that address 0 belongs to never has it.
  */
-import { CpuState, JUMP_PAGES, JUMPS_PER_PAGE, JumpEntry } from './state.ts';
+import { CpuState, JUMP_PAGES, JUMPS_PER_PAGE, JumpEntry, Record32 } from './state.ts';
 import type { Func } from './wasm/module.ts';
+
+/** Push what the translation at the linear address in local `target` (i64) is given in the place of a record (JumpEntry.place). */
+export function emitPlace(f: Func, target: number): void {
+  f.get(target).op('i32.wrap_i64').i32(4095).op('i32.and').i32(1).op('i32.shl').i32(1).op('i32.or');
+}
+
+/** Push the page offset (i32) at which a translation is entered, whose first parameter, in local `rec`, is such a place or a record. */
+export function emitEntryOffset(f: Func, rec: number): void {
+  // A record's line is mostly cold where the jump cache leads here, and its offset is there at hand.
+  f.get(rec).i32(1).op('i32.and').likely().if('i32');
+  f.get(rec).i32(1).op('i32.shr_u');
+  f.else();
+  f.get(rec).mem('i32.load16_u', Record32.off.next).get(rec).mem('i32.load8_u', Record32.off.len).op('i32.sub');
+  f.end();
+}
 
 /** Push the machine address of the entry for the linear address in local `target` (i64). */
 export function emitJumpEntry(f: Func, cpu: number, target: number): void {

@@ -5,7 +5,7 @@
  */
 
 import { RFLAGS } from '../flags.ts';
-import { emitJumpEntry } from '../jump-cache.ts';
+import { emitJumpEntry, emitPlace } from '../jump-cache.ts';
 import { Builder } from '../semantics/builder.ts';
 import { type FormOf, forms } from '../semantics/forms.ts';
 import type { Code, Node, Type } from '../semantics/ir.ts';
@@ -389,7 +389,7 @@ function emitJump(
     f.get(rec).mem('i32.load').tee(handler).i32(o.firstTranslated).op('i32.ge_u').if();
     emitJumpEntry(f, 0, 2);
     f.tee(e);
-    f.get(2).op('i32.wrap_i64').i32(4095).op('i32.and').i32(1).op('i32.shl').i32(1).op('i32.or');
+    emitPlace(f, 2);
     f.mem('i32.store', JumpEntry.off.place);
     f.get(e).get(handler).mem('i32.store', JumpEntry.off.handler);
     f.get(e).get(2).mem('i64.store', JumpEntry.off.target);

@@ -85,6 +85,7 @@ function boundOf(i: Instruction, n: Node, bounds: Bounds, values: ReadonlyMap<nu
     case 'get':
       return n.signed ? UNKNOWN : register(n.off, n.bytes);
     case 'regop':
+      if (i.clears) return 0;
       return n.float ? UNKNOWN : register(operandSlot(i.encoding, n.i, i.d), n.bytes);
     case 'load':
       return n.signed || n.bytes > 2 ? UNKNOWN : fits(n.bytes);
@@ -111,7 +112,7 @@ function boundOfOp(i: Instruction, n: Node & { k: 'op' }, values: ReadonlyMap<nu
     }
     case 'i32.xor':
     case 'i64.xor':
-      return sameRegister(i, n.args) ? 0 : UNKNOWN;
+      return a === 0 && b === 0 ? 0 : UNKNOWN;
     case 'i64.extend_i32_u':
     case 'i32.wrap_i64':
       // Of what is larger, other bits are left.
@@ -119,12 +120,6 @@ function boundOfOp(i: Instruction, n: Node & { k: 'op' }, values: ReadonlyMap<nu
     default:
       return UNKNOWN;
   }
-}
-
-/** How a register is cleared. */
-function sameRegister(i: Instruction, [a, b]: readonly Val[]): boolean {
-  const slot = ({ node: n }: Val) => (n.k === 'regop' && !n.float ? operandSlot(i.encoding, n.i, i.d) : undefined);
-  return slot(a) !== undefined && slot(a) === slot(b);
 }
 
 /** Undefined: it does not follow from immediates. */

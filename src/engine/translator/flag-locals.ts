@@ -111,9 +111,10 @@ export class FlagLocals {
       for (const k of kinds) emit(k);
       return;
     }
+    const sources = sourcesOf(this.kinds);
     const chain = (i: number): void => {
       if (i === kinds.length) return;
-      this.pushKind().i32(kinds[i]).op('i32.eq').if();
+      this.pushKind(sources).i32(kinds[i]).op('i32.eq').if();
       emit(kinds[i]);
       f.else();
       chain(i + 1);
@@ -122,10 +123,10 @@ export class FlagLocals {
     chain(0);
   }
 
-  /** Push the kind (i32). */
-  private pushKind(): RegionFunc {
+  /** Push the kind (i32), one of those that follow from `sources` (FROM). */
+  private pushKind(sources: number): RegionFunc {
     this.f.get(this.base);
-    return sourcesOf(this.kinds) & FROM.STEP ? this.f.get(this.step).op('i32.or') : this.f;
+    return sources & FROM.STEP ? this.f.get(this.step).op('i32.or') : this.f;
   }
 
   /** Push a word (i64). If it follows in several ways, the locals of words are filled first. */
@@ -423,23 +424,15 @@ export class FlagLocals {
   storeAny(sources: number): void {
     const { f } = this;
     const open = f.level;
-    const kind = () => {
-      f.get(this.base);
-      if (sources & FROM.STEP) f.get(this.step).op('i32.or');
-    };
-    if (sources & FROM.MEM) {
-      kind();
-      f.if();
-    }
+    if (sources & FROM.MEM) this.pushKind(sources).if();
     if (sources & FROM.WORDS) {
-      kind();
-      f.i32(WORDS).op('i32.eq').if();
+      this.pushKind(sources).i32(WORDS).op('i32.eq').if();
       this.store(WORDS);
       f.else();
     }
     if (sources & ~(FROM.MEM | FROM.WORDS)) {
       f.get(CPU);
-      kind();
+      this.pushKind(sources);
       for (const [source, local] of [
         [FROM.A, this.a],
         [FROM.B, this.b],

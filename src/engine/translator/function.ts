@@ -1,10 +1,11 @@
 /**
  * A region → one wasm function, as the interpreter's handlers are: (rec, cpu, fuel) → i32. With several entries it looks
- * at the record to see which one it is, or has its offset (JumpEntry.place) instead of a record. Computed jumps (returns, mostly) that lead to an entry stay inside.
+ * at the record to see which one it is, or has its offset (JumpEntry.place) instead of a record. Computed jumps (returns,
+ * mostly) that lead to an entry stay inside.
  */
 import { RFLAGS } from '../flags.ts';
-import { emitJumpEntry } from '../jump-cache.ts';
-import { CpuState, JumpEntry, Record32, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
+import { emitEntryOffset, emitJumpEntry } from '../jump-cache.ts';
+import { CpuState, JumpEntry, XTLB_ENTRIES, XtlbEntry } from '../state.ts';
 import { type Accesses, findGroups, mayLeave } from './accesses.ts';
 import { nearBase } from './bounds.ts';
 import { pageOf } from './code-view.ts';
@@ -148,12 +149,8 @@ export class RegionFunction {
 
     f.get(LEFT).get(REC).op('i32.sub').set(LEFT);
     if (this.graph.root >= region.blocks.length) {
-      // A record's line is mostly cold where the jump cache leads here, and its offset is there at hand.
-      f.get(REC).i32(1).op('i32.and').likely().if('i32');
-      f.get(REC).i32(1).op('i32.shr_u');
-      f.else();
-      f.get(REC).mem('i32.load16_u', Record32.off.next).get(REC).mem('i32.load8_u', Record32.off.len).op('i32.sub');
-      f.end().set(this.entry);
+      emitEntryOffset(f, REC);
+      f.set(this.entry);
     }
     f.get(CPU).mem('i64.load', off.page).set(locals.page);
     f.get(CPU).mem('i32.load', off.tlb).set(locals.tlb);

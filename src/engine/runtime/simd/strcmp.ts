@@ -20,26 +20,15 @@ function equal_to(x: v128, v: i32, words: bool): u32 {
   return words ? i16x8.bitmask(i16x8.eq(x, i16x8.splat(i16(v)))) : i8x16.bitmask(i8x16.eq(x, i8x16.splat(i8(v))));
 }
 
-/** Bytes of x that are among the first n of hi:lo. What searches for a few characters does little else. */
-function any_byte(lo: u64, hi: u64, x: v128, n: u32): u32 {
+/** Elements of x that are among the first n of hi:lo. What searches for a few characters does little else. */
+function among<T>(lo: u64, hi: u64, x: v128, n: u32): u32 {
   let found = i64x2.splat(0);
   for (let i: u32 = 0; i < n; i++) {
-    if (i == 8) lo = hi;
-    found = v128.or(found, i8x16.eq(x, i8x16.splat(i8(lo))));
-    lo >>= 8;
+    if (i == 8 / sizeof<T>()) lo = hi;
+    found = v128.or(found, v128.eq<T>(x, v128.splat<T>(<T>lo)));
+    lo >>= 8 * sizeof<T>();
   }
-  return i8x16.bitmask(found);
-}
-
-/** The same of words. */
-function any_word(lo: u64, hi: u64, x: v128, n: u32): u32 {
-  let found = i64x2.splat(0);
-  for (let i: u32 = 0; i < n; i++) {
-    if (i == 4) lo = hi;
-    found = v128.or(found, i16x8.eq(x, i16x8.splat(i16(lo))));
-    lo >>= 16;
-  }
-  return i16x8.bitmask(found);
+  return v128.bitmask<T>(found);
 }
 
 /** Elements of x between first and last, signed or not. */
@@ -82,7 +71,7 @@ export function pcmpstr(cpu: usize, a0: u64, a1: u64, b0: u64, b1: u64, la: i32,
   let r: u32 = 0;
   switch ((imm >> 2) & 3) {
     case 0: // equal any: b's elements that are among a's
-      r = (words ? any_word(a0, a1, b, na) : any_byte(a0, a1, b, na)) & valid_b;
+      r = (words ? among<i16>(a0, a1, b, na) : among<i8>(a0, a1, b, na)) & valid_b;
       break;
     case 1: // ranges: b's elements within one of the ranges that pairs of a's elements give
       for (let i: u32 = 0; i + 1 < na; i += 2) {
