@@ -10,6 +10,7 @@ import { matches } from '../engine/translator/library.ts';
 import type { Delivery, Made, Maker, Order } from '../engine/translator/maker.ts';
 import { byModule, decodeSaved, encodeSaved, mergeSaved, SAVED_LIMIT, type Saved } from '../engine/translator/saved.ts';
 import { codeOf, codeTag, moduleOf } from './machine-code.ts';
+import { OrderQueue } from './order-queue.ts';
 
 export interface WorkshopData {
   readonly memory: WebAssembly.Memory;
@@ -177,10 +178,34 @@ const [{ Maker: TranslationMaker }, { allEncodings }, { pack }] = await Promise.
   import('../engine/translator/pack.ts'),
 ]);
 const maker = new TranslationMaker(allEncodings());
-for (const [i, port] of ports.entries()) {
-  port.on('message', (o: Order) => {
-    deliver(i, make(maker, o));
+const queue = new OrderQueue();
+/** Is it to be looked at again? */
+let due: NodeJS.Timeout | NodeJS.Immediate | undefined;
+
+function work(): void {
+  due = undefined;
+  const job = queue.next(performance.now());
+  if (job === undefined) return;
+  if (typeof job === 'number') {
+    due = setTimeout(work, job);
+    return;
+  }
+  orders++;
+  const d = make(maker, job.order);
+  deliver(job.pcpu, d);
+  if (d.made)
+    for (const { pcpu, order } of queue.covered(job, d.made)) deliver(pcpu, { id: order.id, covered: true, ms: 0 });
+  // Between two there may be messages.
+  due = setImmediate(work);
+}
+
+for (const [pcpu, port] of ports.entries()) {
+  port.on('message', (order: Order) => {
+    queue.add({ pcpu, order }, performance.now());
     orders++;
+    clearTimeout(due as NodeJS.Timeout);
+    clearImmediate(due as NodeJS.Immediate);
+    due = setImmediate(work);
     if (!watching) watch();
   });
 }

@@ -878,7 +878,7 @@ describe('hot code', () => {
     for (const at of others) expect(hot).toContainEqual([at]);
   });
 
-  it('becomes one only when nothing else is being made', () => {
+  it('becomes one, asked for once, while new code is asked for as ever', () => {
     const orders: Order[] = [];
     const ready: Delivery[] = [];
     // a: add rdx,rcx; nop; jmp rdi; b: dec ecx; jz end; jmp rsi; end: ud2; c: dec ecx; jnz c; ud2
@@ -895,14 +895,45 @@ describe('hot code', () => {
       s.set64('rip', at);
       while (s.run(s.get64('rip'), 100_000) === EXIT.PREEMPT);
     };
+    const asked = () => orders.map((o) => [o.instead, ...o.hot.toSorted((x, y) => x - y)]);
+    for (let i = 0; i < 2; i++) {
+      run(CODE);
+      expect(asked()).toEqual([[true, 0, b]]);
+    }
+    for (let i = 0; i < 2; i++) {
+      run(CODE + BigInt(c));
+      expect(asked()).toEqual([
+        [true, 0, b],
+        [false, c],
+      ]);
+    }
+    // Another that was made meanwhile has that place, it is said; but control is seen there again.
+    ready.push({ id: orders[1].id, covered: true, ms: 0 });
     run(CODE + BigInt(c));
-    expect(orders.map((o) => o.hot)).toEqual([[c]]);
-    run(CODE);
-    expect(orders.filter((o) => o.instead)).toEqual([]);
-    // There turns out to be nothing in it.
-    ready.push({ id: orders[0].id, ms: 0 });
-    run(CODE);
-    expect(orders.filter((o) => o.instead).map((o) => [...o.hot].sort((x, y) => x - y))).toEqual([[0, b]]);
+    expect(asked().slice(2)).toEqual([[false, c]]);
+    // This time there turns out to be nothing in it.
+    ready.push({ id: orders[2].id, ms: 0 });
+    run(CODE + BigInt(c));
+    expect(orders.length).toBe(3);
+  });
+
+  it('is looked for more often where the guest is interpreted and little is on order', () => {
+    const orders: Order[] = [];
+    // Ten loops, one after the other, of a million rounds each.
+    const s = prepare([], true, { order: (o) => orders.push(o), collect: () => undefined });
+    const loops = Array.from({ length: 10 }, (_, i) => 0x100 + 0x80 * i);
+    for (const at of loops) s.poke(CODE + BigInt(at), hex('ffc9 75fc 0f0b'));
+    const samples = loops.map((at) => {
+      const before = s.engine.translator!.stats.samples;
+      s.setGpr(GPR.RCX, 1_000_000n);
+      s.set64('rip', CODE + BigInt(at));
+      while (s.run(s.get64('rip'), 100_000) === EXIT.PREEMPT);
+      return s.engine.translator!.stats.samples - before;
+    });
+    expect(orders.map((o) => o.hot)).toEqual(loops.map((at) => [at]));
+    // 2 million instructions in slices of 5,000 and of 20,000.
+    expect(samples[0]).toBeGreaterThan(300);
+    expect(samples[9]).toBeLessThan(130);
   });
 
   it('is made anew when something that it left out gets hot', () => {

@@ -64,6 +64,8 @@ export interface Order {
 export interface Delivery {
   readonly id: number;
   readonly made?: Made & { readonly module: WebAssembly.Module };
+  /** What was made before has the place that it was asked for. */
+  readonly covered?: boolean;
   /** Milliseconds it took. */
   readonly ms: number;
 }

@@ -61,11 +61,12 @@ const loaded = (c: Code, module?: WebAssembly.Module): LoadedCode => ({
 const cell = () => new WebAssembly.Global({ value: 'i32', mutable: true }, UNBOUND);
 const PAGE = 4096;
 
-/**
- * Translations on order, at most. One that only makes one of several waits until nothing else is: it takes longest, and what is behind it
- * is interpreted meanwhile.
- */
+/** Translations on order, at most: of what has none, and such as make one of several, which may have to wait for the others. */
 const MAX_ORDERS = 16;
+const MAX_MERGES = 16;
+/** With fewer than so many on order, the guest is looked at so many times as often while it is interpreted. */
+const FEW_ORDERS = 6;
+const MORE = 4;
 
 /** A place in decoded code. */
 interface Place {
@@ -163,6 +164,7 @@ export class Translator {
     if (!at) return;
     const t = this.regions.enteredAt(at.page, at.offset);
     if (!t) {
+      if (this.waiting(false) < FEW_ORDERS) this.view.setInt32(cpu + off.slice, this.jitter.around(SLICE / MORE), true);
       // Guest code is left in passing by slices alone: it need not be entered there.
       if (preempted !== PREEMPTED_PASSING) this.seen(cpu, at.page, at.offset);
       return;
@@ -229,7 +231,8 @@ export class Translator {
 
   /** Code of a page goes from translation to translation: make them one. True: that is ordered; false: there is nothing to make; undefined: not now. */
   private merge(cpu: number, page: CodePage, heat: Heat): boolean | undefined {
-    if (this.orders.size > 0) return undefined;
+    if (this.waiting(true) >= MAX_MERGES) return undefined;
+    for (const o of this.orders.values()) if (o.instead && o.page === page) return undefined;
     const { samples } = this.stats;
     const seen = this.regions.translations(page).filter((t) => samples - t.used < RECENT);
     const parts: Translation[] = [];
@@ -317,7 +320,7 @@ export class Translator {
       this.make(page, this.codeAt(cpu), hot, instead, whole);
       return true;
     }
-    if (this.orders.size >= MAX_ORDERS) return false;
+    if (this.waiting(instead) >= (instead ? MAX_MERGES : MAX_ORDERS)) return false;
     for (const o of this.orders.values())
       if (o.page === page && o.instead === instead && o.hot === hot[0]) return false;
     const pages = this.reachable(cpu);
@@ -336,6 +339,13 @@ export class Translator {
     return true;
   }
 
+  /** How many are on order that make one of several, or of the others. */
+  private waiting(instead: boolean): number {
+    let n = 0;
+    for (const o of this.orders.values()) if (o.instead === instead) n++;
+    return n;
+  }
+
   /** There is nothing for the translator at this place. */
   private refuse(page: CodePage, offset: number): void {
     this.stats.failed++;
@@ -348,7 +358,7 @@ export class Translator {
       const order = this.orders.get(d.id);
       this.orders.delete(d.id);
       this.stats.ms += d.ms;
-      if (!order) continue;
+      if (!order || d.covered) continue;
       if (!d.made) this.refuse(order.page, order.hot);
       else if (this.o.cache.isCurrent(order.page) && matches(this.regions.bytes(order.page), d.made))
         this.put(order.page, d.made, order.instead, d.made.module);
