@@ -22,7 +22,7 @@ const OFTEN = 32;
 /** What was seen in so many samples before runs now. */
 const RECENT = 512;
 /** After so many samples without an order there are so many times fewer of them: they cost a thirtieth of a shell's time. */
-const STEADY = 2048;
+const STEADY = 512;
 const FEWER = 4;
 /** Most hot places of one translation. */
 const MAX_HOT = 12;
@@ -101,7 +101,7 @@ export class Translator {
   private readonly heat = new WeakMap<CodePage, Heat>();
   private readonly orders = new Map<number, Pending>();
   private lastOrder = 0;
-  /** When something was last asked for, by the count of samples. */
+  /** When something new was last asked for, by the count of samples. */
   private ordered = 0;
   /** What `restore` brought. */
   private restored: readonly Translation[] = [];
@@ -315,7 +315,7 @@ export class Translator {
    */
   private order(cpu: number, page: CodePage, hot: readonly number[], instead: boolean, whole = instead): boolean {
     const { workshop } = this.o;
-    this.ordered = this.stats.samples;
+    if (!instead) this.ordered = this.stats.samples;
     if (!workshop) {
       this.make(page, this.codeAt(cpu), hot, instead, whole);
       return true;
