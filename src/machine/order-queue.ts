@@ -1,6 +1,6 @@
 /**
  * In which order a workshop's jobs are done. What is new goes first: until it is there, its code is interpreted. A translation
- * in the place of several takes longest and gains least, so it waits for a time when nothing new is asked for, or a second.
+ * in the place of several takes longest and gains least, so it waits for a time when nothing new is asked for; after a second it takes turns with what is new.
  */
 import { pageOf } from '../engine/translator/code-view.ts';
 import type { Made, Order } from '../engine/translator/maker.ts';
@@ -11,7 +11,7 @@ export interface Job {
   readonly order: Order;
 }
 
-/** Nothing new for so long; a job that waits for that waits no longer than the other. Milliseconds. */
+/** Nothing new for so long; and how long a job waits for that. Milliseconds. */
 const QUIET_MS = 100;
 const PATIENCE_MS = 1000;
 
@@ -20,6 +20,8 @@ export class OrderQueue {
   private readonly others: { readonly job: Job; readonly since: number }[] = [];
   /** When there was something new. */
   private busy = Number.NEGATIVE_INFINITY;
+  /** Whether that was done last. */
+  private lastNew = true;
 
   /** One more, at time `now` in milliseconds. */
   add(job: Job, now: number): void {
@@ -32,15 +34,18 @@ export class OrderQueue {
 
   /** What is to be done now; or how many milliseconds that has time; undefined: nothing waits. */
   next(now: number): Job | number | undefined {
-    const job = this.news.shift();
+    const [first] = this.others;
+    const overdue = first !== undefined && now - first.since >= PATIENCE_MS && this.lastNew;
+    const job = overdue ? undefined : this.news.shift();
     if (job) {
       this.busy = now;
+      this.lastNew = true;
       return job;
     }
-    const [first] = this.others;
     if (!first) return undefined;
     const wait = Math.min(this.busy + QUIET_MS, first.since + PATIENCE_MS) - now;
     if (wait > 0) return wait;
+    this.lastNew = false;
     return this.others.shift()!.job;
   }
 

@@ -78,6 +78,8 @@ function takeBack(): WebAssembly.Module[] {
 function make(maker: Maker, o: Order): Delivery {
   const start = performance.now();
   const view = memoryView(memory, o.pages, o.slots, o.warm);
+  // The page's code was dropped while this waited.
+  if (o.instead && !o.hot.some((at) => view.seen(at))) return { id: o.id, covered: true, ms: 0 };
   const t = maker.make(view, o.hot, o.whole);
   const module = t && new WebAssembly.Module(t.wasm as Uint8Array<ArrayBuffer>);
   const code = module && translations && codeOf(module);
@@ -152,7 +154,7 @@ const processorMs = (): number => {
   return (user + system) / 1000;
 };
 
-/** Orders so far. */
+/** Orders that have been seen to. */
 let orders = 0;
 let watching = false;
 /** Pack when nothing has been asked for in a while: looks at one such while after the other, until there is nothing to pack. */
@@ -179,15 +181,22 @@ const [{ Maker: TranslationMaker }, { allEncodings }, { pack }] = await Promise.
 ]);
 const maker = new TranslationMaker(allEncodings());
 const queue = new OrderQueue();
-/** Is it to be looked at again? */
-let due: NodeJS.Timeout | NodeJS.Immediate | undefined;
+/** It is looked at again as soon as messages have been read, or in a while. */
+let soon = false;
+let later: NodeJS.Timeout | undefined;
+
+function look(): void {
+  clearTimeout(later);
+  if (!soon) setImmediate(work);
+  soon = true;
+}
 
 function work(): void {
-  due = undefined;
+  soon = false;
   const job = queue.next(performance.now());
   if (job === undefined) return;
   if (typeof job === 'number') {
-    due = setTimeout(work, job);
+    later = setTimeout(look, job);
     return;
   }
   orders++;
@@ -195,18 +204,14 @@ function work(): void {
   deliver(job.pcpu, d);
   if (d.made)
     for (const { pcpu, order } of queue.covered(job, d.made)) deliver(pcpu, { id: order.id, covered: true, ms: 0 });
-  // Between two there may be messages.
-  due = setImmediate(work);
+  look();
+  if (!watching) watch();
 }
 
 for (const [pcpu, port] of ports.entries()) {
   port.on('message', (order: Order) => {
     queue.add({ pcpu, order }, performance.now());
-    orders++;
-    clearTimeout(due as NodeJS.Timeout);
-    clearImmediate(due as NodeJS.Immediate);
-    due = setImmediate(work);
-    if (!watching) watch();
+    look();
   });
 }
 watch();

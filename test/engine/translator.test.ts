@@ -936,6 +936,32 @@ describe('hot code', () => {
     expect(samples[9]).toBeLessThan(130);
   });
 
+  it('is not looked for more often where there is nothing for the translator, nor in translations', () => {
+    const orders: Order[] = [];
+    const ready: Delivery[] = [];
+    // Twenty branches forward that are taken, and a way back.
+    const loop = [...Array.from({ length: 20 }, () => hex('eb01 90')).flat(), ...hex('ffc9 75c0 0f0b')];
+    const samples = (translated: boolean) => {
+      const s = prepare([], true, { order: (o) => orders.push(o), collect: () => ready.shift() });
+      s.poke(CODE, loop);
+      s.set64('rip', CODE);
+      if (translated) expect(s.engine.translator!.translateNow(s.cpu)).toBe(true);
+      const run = (rounds: bigint) => {
+        s.setGpr(GPR.RCX, rounds);
+        s.set64('rip', CODE);
+        while (s.run(s.get64('rip'), 100_000) === EXIT.PREEMPT);
+        return s.engine.translator!.stats.samples;
+      };
+      const before = run(500_000n);
+      // There is nothing in them.
+      for (const { id } of orders.splice(0)) ready.push({ id, ms: 0 });
+      return run(500_000n) - before;
+    };
+    // 11 million instructions in slices of 20,000, or, at last, 80,000.
+    expect(samples(true)).toBeLessThan(700);
+    expect(samples(false)).toBeLessThan(900);
+  });
+
   it('is made anew when something that it left out gets hot', () => {
     // l: add rdx,rcx; dec ecx; jz end; test rdi,rdi; jnz x; jmp l; end: ud2; and in the next page x: inc rax; jmp rsi
     const s = prepare([...hex('4801ca ffc9 740b 4885ff 0f85f0100000 ebee'), ...UD2], false);

@@ -64,7 +64,7 @@ export interface Order {
 export interface Delivery {
   readonly id: number;
   readonly made?: Made & { readonly module: WebAssembly.Module };
-  /** What was made before has the place that it was asked for. */
+  /** There is no need for it: what was made before has the place that it was asked for, or its code is gone. */
   readonly covered?: boolean;
   /** Milliseconds it took. */
   readonly ms: number;

@@ -64,7 +64,7 @@ const PAGE = 4096;
 /** Translations on order, at most: of what has none, and such as make one of several, which may have to wait for the others. */
 const MAX_ORDERS = 16;
 const MAX_MERGES = 16;
-/** With fewer than so many on order, the guest is looked at so many times as often while it is interpreted. */
+/** With fewer than so many new ones on order, the guest is looked at so many times as often while it is interpreted. */
 const FEW_ORDERS = 6;
 const MORE = 4;
 
@@ -101,6 +101,8 @@ export class Translator {
   private readonly heat = new WeakMap<CodePage, Heat>();
   private readonly orders = new Map<number, Pending>();
   private lastOrder = 0;
+  /** How many times a slice the guest runs until the next sample. */
+  private weight = 1;
   /** When something new was last asked for, by the count of samples. */
   private ordered = 0;
   /** What `restore` brought. */
@@ -154,8 +156,8 @@ export class Translator {
   sample(cpu: number): void {
     this.stats.samples++;
     this.recent.add(cpu);
-    const weight = this.stats.samples - this.ordered > STEADY ? FEWER : 1;
-    this.view.setInt32(cpu + off.slice, this.jitter.around(SLICE * weight), true);
+    const { weight } = this;
+    this.slice(cpu, this.stats.samples - this.ordered > STEADY ? FEWER : 1);
     if (this.o.workshop) this.collect(this.o.workshop);
     this.makeRoom();
     const at = this.place(cpu);
@@ -164,9 +166,10 @@ export class Translator {
     if (!at) return;
     const t = this.regions.enteredAt(at.page, at.offset);
     if (!t) {
-      if (this.waiting(false) < FEW_ORDERS) this.view.setInt32(cpu + off.slice, this.jitter.around(SLICE / MORE), true);
       // Guest code is left in passing by slices alone: it need not be entered there.
-      if (preempted !== PREEMPTED_PASSING) this.seen(cpu, at.page, at.offset);
+      if (preempted === PREEMPTED_PASSING || !this.seen(cpu, at.page, at.offset)) return;
+      const idle = this.o.workshop && this.waiting(false) < FEW_ORDERS;
+      if (idle && preempted !== PREEMPTED_INSIDE) this.slice(cpu, 1 / MORE);
       return;
     }
     t.used = this.stats.samples;
@@ -175,6 +178,12 @@ export class Translator {
     if (!heat.transition(this.stats.samples, weight, t.restored)) return;
     const ordered = this.merge(cpu, at.page, heat);
     if (ordered !== undefined) heat.merged(ordered);
+  }
+
+  /** The next sample is to come after so many times a slice. */
+  private slice(cpu: number, weight: number): void {
+    this.weight = weight;
+    this.view.setInt32(cpu + off.slice, this.jitter.around(SLICE * weight), true);
   }
 
   /** Would the translation that was left there have gone on in itself? */
@@ -210,15 +219,16 @@ export class Translator {
     return heat;
   }
 
-  /** The guest was found once more where no translation stands. */
-  private seen(cpu: number, page: CodePage, offset: number): void {
+  /** The guest was found once more where no translation stands. False: there will be none soon, as it is not for the translator. */
+  private seen(cpu: number, page: CodePage, offset: number): boolean {
     const { places } = this.heatOf(page);
     const { samples } = this.stats;
     const place = places.get(offset) ?? { n: 0, since: samples };
     places.set(offset, place);
-    if (++place.n < HOT) return;
+    if (++place.n < HOT) return place.n > 0;
     const often = samples - place.since < HOT * OFTEN;
     if (this.standSaved(page, offset) || this.order(cpu, page, [offset], false, often)) places.delete(offset);
+    return true;
   }
 
   /** There may be one by now, of code that has been patched since it was decoded. */
