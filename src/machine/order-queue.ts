@@ -1,8 +1,9 @@
 /**
  * In which order a workshop's jobs are done. What is new goes first: until it is there, its code is interpreted. A translation
- * in the place of several takes longest and gains least, so it waits for a time when nothing new is asked for; after a second it takes turns with what is new.
+ * in the place of several takes longest and gains least, so it waits for a time when nothing new is asked for; after a second
+ * it takes turns with what is new.
  */
-import { pageOf } from '../engine/translator/code-view.ts';
+import { overlaps } from '../engine/translator/library.ts';
 import type { Made, Order } from '../engine/translator/maker.ts';
 
 /** An order, and which pCPU's it is. */
@@ -52,9 +53,7 @@ export class OrderQueue {
   /** Of this job something was made: those that asked for a place in it need not be done. They wait no longer. */
   covered({ pcpu, order }: Job, made: Pick<Made, 'ranges'>): Job[] {
     const within = (x: Job) =>
-      x.pcpu === pcpu &&
-      x.order.mfn === order.mfn &&
-      x.order.hot.every((o) => pageOf(o) === 0 && made.ranges.some(([from, to]) => from <= o && o < to));
+      x.pcpu === pcpu && x.order.mfn === order.mfn && x.order.hot.every((o) => overlaps(made.ranges, o, 1));
     const these = this.news.filter(within);
     if (these.length) this.news = this.news.filter((x) => !within(x));
     return these;

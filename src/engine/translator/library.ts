@@ -76,6 +76,10 @@ export function bytesOf(page: Uint8Array, ranges: Ranges): Uint8Array {
   return out;
 }
 
+/** Is one of `len` bytes from an offset on in the ranges? */
+export const overlaps = (ranges: Ranges, offset: number, len: number): boolean =>
+  ranges.some(([from, to]) => from < offset + len && offset < to);
+
 /** Was it made from the bytes of this page? */
 export function matches(page: Uint8Array, t: Part): boolean {
   let at = 0;

@@ -4,7 +4,7 @@
  */
 import type { CodePage, Translations } from '../decode/code-cache.ts';
 import { Record32 } from '../state.ts';
-import { type Library, MISFIT, matches, type Translation, UNBOUND } from './library.ts';
+import { type Library, MISFIT, matches, overlaps, type Translation, UNBOUND } from './library.ts';
 
 const PAGE = 4096;
 
@@ -238,6 +238,3 @@ export class Regions implements Translations {
     }
   }
 }
-
-const overlaps = (ranges: Translation['ranges'], offset: number, len: number): boolean =>
-  ranges.some(([from, to]) => from < offset + len && offset < to);

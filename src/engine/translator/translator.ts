@@ -7,7 +7,15 @@ import { CpuState, PREEMPTED_INSIDE, PREEMPTED_PASSING, SLICE } from '../state.t
 import { type Code, cellName, costOf, mostOf } from './code.ts';
 import { type CodeView, memoryView, type PageList } from './code-view.ts';
 import { Heat, Jitter, Recent } from './heat.ts';
-import { type CodeInstance, Library, type LoadedCode, matches, type Translation, UNBOUND } from './library.ts';
+import {
+  type CodeInstance,
+  Library,
+  type LoadedCode,
+  matches,
+  overlaps,
+  type Translation,
+  UNBOUND,
+} from './library.ts';
 import type { Made, Maker, Order, Workshop } from './maker.ts';
 import { Regions } from './regions.ts';
 import { decodeSaved, encodeSaved } from './saved.ts';
@@ -21,7 +29,7 @@ const REFUSED = -1000;
 const OFTEN = 32;
 /** What was seen in so many samples before runs now. */
 const RECENT = 512;
-/** After so many samples without an order there are so many times fewer of them: they cost a thirtieth of a shell's time. */
+/** After so many samples without an order for something new there are so many times fewer of them: they cost a thirtieth of a shell's time. */
 const STEADY = 512;
 const FEWER = 4;
 /** Most hot places of one translation. */
@@ -61,9 +69,8 @@ const loaded = (c: Code, module?: WebAssembly.Module): LoadedCode => ({
 const cell = () => new WebAssembly.Global({ value: 'i32', mutable: true }, UNBOUND);
 const PAGE = 4096;
 
-/** Translations on order, at most: of what has none, and such as make one of several, which may have to wait for the others. */
+/** Translations on order, at most: of what has none, and as many that make one of several, which may have to wait for those. */
 const MAX_ORDERS = 16;
-const MAX_MERGES = 16;
 /** With fewer than so many new ones on order, the guest is looked at so many times as often while it is interpreted. */
 const FEW_ORDERS = 6;
 const MORE = 4;
@@ -241,8 +248,7 @@ export class Translator {
 
   /** Code of a page goes from translation to translation: make them one. True: that is ordered; false: there is nothing to make; undefined: not now. */
   private merge(cpu: number, page: CodePage, heat: Heat): boolean | undefined {
-    if (this.waiting(true) >= MAX_MERGES) return undefined;
-    for (const o of this.orders.values()) if (o.instead && o.page === page) return undefined;
+    if (this.waiting(true) >= MAX_ORDERS || this.waiting(true, page) > 0) return undefined;
     const { samples } = this.stats;
     const seen = this.regions.translations(page).filter((t) => samples - t.used < RECENT);
     const parts: Translation[] = [];
@@ -284,7 +290,7 @@ export class Translator {
       const page = cache.executingPage(cpu, delta, 'rip');
       const recent = page ? this.regions.translations(page).filter((t) => this.stats.samples - t.used < RECENT) : [];
       const known = parts.flatMap((t) => t.others.filter((p) => p.delta === delta).flatMap((p) => p.ranges));
-      const places = recent.flatMap((t) => t.hot).filter((o) => !known.some(([from, to]) => from <= o && o < to));
+      const places = recent.flatMap((t) => t.hot).filter((o) => !overlaps(known, o, 1));
       return places.map((o) => o + delta * PAGE).filter((o) => !parts.some((t) => t.beside.includes(o)));
     });
   }
@@ -330,7 +336,7 @@ export class Translator {
       this.make(page, this.codeAt(cpu), hot, instead, whole);
       return true;
     }
-    if (this.waiting(instead) >= (instead ? MAX_MERGES : MAX_ORDERS)) return false;
+    if (this.waiting(instead) >= MAX_ORDERS) return false;
     for (const o of this.orders.values())
       if (o.page === page && o.instead === instead && o.hot === hot[0]) return false;
     const pages = this.reachable(cpu);
@@ -349,10 +355,10 @@ export class Translator {
     return true;
   }
 
-  /** How many are on order that make one of several, or of the others. */
-  private waiting(instead: boolean): number {
+  /** How many are on order that make one of several, or of the others; of one page, or all. */
+  private waiting(instead: boolean, page?: CodePage): number {
     let n = 0;
-    for (const o of this.orders.values()) if (o.instead === instead) n++;
+    for (const o of this.orders.values()) if (o.instead === instead && (page ?? o.page) === o.page) n++;
     return n;
   }
 
