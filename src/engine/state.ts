@@ -72,6 +72,7 @@ export const CpuState = struct(
     /** The instruction was mov ss or pop ss, or loaded flags without TF itself (HVM): no single-step trap follows it. Kept while RFLAGS.TF is set only. */
     ['int_shadow', 'u32'],
     ['fcw', 'u16'],
+    /** Without TOP, which is in `ftop`: where a register lies must not wait for the flags of the instruction before. */
     ['fsw', 'u16'],
     /** Abridged tag word as FXSAVE stores it: bit n set = physical register n in use. */
     ['ftw', 'u16'],
@@ -79,6 +80,8 @@ export const CpuState = struct(
     ['mxcsr', 'u32'],
     ['fcs', 'u16'],
     ['fds', 'u16'],
+    /** Physical number of ST(0). */
+    ['ftop', 'u16'],
     ['fip', 'u64'],
     ['fdp', 'u64'],
     ['tsc_offset', 'u64'],

@@ -12,12 +12,15 @@ const MXCSR_MASK: u32 = 28;
 const ST0: u32 = 32;
 const XMM0: u32 = 160;
 
+/** Of the status word in the image. */
+const TOP: u32 = 0x3800;
+
 /** MXCSR bits that exist (no denormals-are-zero bit missing: DAZ is supported). */
 const MXCSR_VALID: u32 = 0xffff;
 
 /** The image numbers x87 registers from the top of the stack; CpuState by their physical number. */
 function st_at(cpu: usize, i: u32): usize {
-  const top = (<u32>load<u16>(cpu, CpuState.fsw) >> 11) & 7;
+  const top: u32 = load<u16>(cpu, CpuState.ftop);
   return cpu + CpuState.st + (((top + i) & 7) << 4);
 }
 
@@ -28,7 +31,9 @@ export function fpu_init(cpu: usize): void {
 
 export function fpu_load_image(cpu: usize, p: usize): void {
   store<u16>(cpu, load<u16>(p + FCW), CpuState.fcw);
-  store<u16>(cpu, load<u16>(p + FSW), CpuState.fsw);
+  const sw: u32 = load<u16>(p + FSW);
+  store<u16>(cpu, <u16>(sw & ~TOP), CpuState.fsw);
+  store<u16>(cpu, <u16>((sw & TOP) >> 11), CpuState.ftop);
   store<u16>(cpu, load<u8>(p + FTW), CpuState.ftw);
   store<u16>(cpu, load<u16>(p + FOP), CpuState.fop);
   store<u64>(cpu, load<u64>(p + FIP), CpuState.fip);
@@ -45,7 +50,7 @@ export function fpu_load_image(cpu: usize, p: usize): void {
 export function fpu_store_image(cpu: usize, p: usize): void {
   memory.fill(p, 0, 512);
   store<u16>(p + FCW, load<u16>(cpu, CpuState.fcw));
-  store<u16>(p + FSW, load<u16>(cpu, CpuState.fsw));
+  store<u16>(p + FSW, load<u16>(cpu, CpuState.fsw) | (load<u16>(cpu, CpuState.ftop) << 11));
   store<u8>(p + FTW, <u8>load<u16>(cpu, CpuState.ftw));
   store<u16>(p + FOP, load<u16>(cpu, CpuState.fop));
   store<u64>(p + FIP, load<u64>(cpu, CpuState.fip));

@@ -7,6 +7,8 @@ import { Block, baseState, CODE, CODE_SIZE, hideUpperHalves, WINDOW, WINDOW_PATT
 
 const { off } = CpuState;
 const PAGE = 4096;
+/** Of the x87 status word. */
+const TOP = 0x3800;
 const INT3 = 0xcc;
 /** Instructions between two looks at a case that runs. */
 const TURN = 1000;
@@ -110,9 +112,12 @@ export class EngineDriver implements CpuDriver {
     s.u8.set(block.subarray(Block.off.gpr, Block.off.gpr + 128), cpu + off.gpr);
     writeFlags(view, cpu, b.getBigUint64(Block.off.rflags, true));
     view.setUint32(cpu + off.mxcsr, b.getUint32(Block.off.mxcsr, true), true);
-    for (const f of ['fcw', 'fsw', 'ftw', 'fop'] as const) {
+    for (const f of ['fcw', 'ftw', 'fop'] as const) {
       view.setUint16(cpu + off[f], b.getUint16(Block.off[f], true), true);
     }
+    const sw = b.getUint16(Block.off.fsw, true);
+    view.setUint16(cpu + off.fsw, sw & ~TOP, true);
+    view.setUint16(cpu + off.ftop, (sw & TOP) >> 11, true);
     view.setBigUint64(cpu + off.segbase + 4 * 8, b.getBigUint64(Block.off.fsbase, true), true);
     view.setBigUint64(cpu + off.segbase + 5 * 8, b.getBigUint64(Block.off.gsbase, true), true);
     view.setBigUint64(cpu + off.cr4, 0x50620n, true); // PAE MCE OSFXSR OSXMMEXCPT FSGSBASE OSXSAVE
@@ -129,9 +134,14 @@ export class EngineDriver implements CpuDriver {
     b.setBigUint64(Block.off.rflags, readFlags(view, cpu), true);
     b.setUint32(Block.off.cs, view.getUint16(cpu + off.sel + 2, true), true);
     b.setUint32(Block.off.mxcsr, view.getUint32(cpu + off.mxcsr, true), true);
-    for (const f of ['fcw', 'fsw', 'ftw', 'fop'] as const) {
+    for (const f of ['fcw', 'ftw', 'fop'] as const) {
       b.setUint16(Block.off[f], view.getUint16(cpu + off[f], true), true);
     }
+    b.setUint16(
+      Block.off.fsw,
+      view.getUint16(cpu + off.fsw, true) | (view.getUint16(cpu + off.ftop, true) << 11),
+      true,
+    );
     b.setBigUint64(Block.off.fip, view.getBigUint64(cpu + off.fip, true), true);
     b.setBigUint64(Block.off.fdp, view.getBigUint64(cpu + off.fdp, true), true);
     b.setBigUint64(Block.off.fsbase, view.getBigUint64(cpu + off.segbase + 32, true), true);

@@ -2,8 +2,12 @@
 import { CpuState } from '../../../build/abi/engine';
 import { fl, oden, ose, osig, rup, unmasked } from './softfloat/percpu';
 import { DE, IE, SF, ZE } from './softfloat/flags';
-import { arith80, compare80, from_f32, from_f64, from_int, sqrt80, unsupported80 } from './softfloat/f80';
-import { common, fast_arith, fast_end } from './x87-fast';
+import {
+  ADD, arith80, compare80, DIV, DIVR, from_f32, from_f64, from_int, INT, MUL, sqrt80, unsupported80,
+} from './softfloat/f80';
+import {
+  both_normal, common, fast_add, fast_div, fast_flags, fast_mul, fast_order, fast_pop, fast_sqrt, physical, register, used,
+} from './x87-fast';
 import { C0, C2, C3, empty, fp_begin, fp_end, fp_end_cc, pop, pop_n, se_at, st, underflow } from './x87-stack';
 
 /** Exceptions found before computing: unmasked, they leave the operands and the stack as they were. */
@@ -11,20 +15,6 @@ const EARLY: u32 = IE | DE | ZE;
 
 /** ST(dst) = ST(dst) op ST(src), and perhaps pop. `op` as in the modrm digit (f80.ts). */
 export function fp_arith(cpu: usize, op: u32, dst: u32, src: u32, pops: u32): u32 {
-  const cw: u32 = load<u16>(cpu, CpuState.fcw);
-  const sw: u32 = load<u16>(cpu, CpuState.fsw);
-  const tags: u32 = load<u16>(cpu, CpuState.ftw);
-  const d = ((sw >> 11) + dst) & 7;
-  const s = ((sw >> 11) + src) & 7;
-  if (common(cw) && (tags >> d) & (tags >> s) & 1) {
-    const p = cpu + CpuState.st + (d << 4);
-    const q = cpu + CpuState.st + (s << 4);
-    const flags = fast_arith(op, p, se_at(p), load<u64>(p), se_at(q), load<u64>(q), cw);
-    if (flags >= 0) {
-      fast_end(cpu, sw, flags, pops);
-      return 0;
-    }
-  }
   fp_begin(cpu);
   if (empty(cpu, dst) || empty(cpu, src)) {
     if (!underflow(cpu, dst)) return fp_end(cpu);
@@ -42,20 +32,7 @@ export function fp_arith(cpu: usize, op: u32, dst: u32, src: u32, pops: u32): u3
 }
 
 /** ST(0) = ST(0) op ose:osig. */
-// @ts-ignore: decorator
-@inline
 function arith_memory(cpu: usize, op: u32): u32 {
-  const cw: u32 = load<u16>(cpu, CpuState.fcw);
-  const sw: u32 = load<u16>(cpu, CpuState.fsw);
-  const d = (sw >> 11) & 7;
-  if (common(cw) && (u32(load<u16>(cpu, CpuState.ftw)) >> d) & 1 && oden == 0) {
-    const p = cpu + CpuState.st + (d << 4);
-    const flags = fast_arith(op, p, se_at(p), load<u64>(p), ose, osig, cw);
-    if (flags >= 0) {
-      fast_end(cpu, sw, flags, 0);
-      return 0;
-    }
-  }
   fp_begin(cpu);
   if (empty(cpu, 0)) underflow(cpu, 0);
   else {
@@ -75,9 +52,110 @@ export function fp_arith_f64(cpu: usize, op: u32, v: u64): u32 {
   return arith_memory(cpu, op);
 }
 
+/** fiadd and its kin. */
 export function fp_arith_int(cpu: usize, op: u32, v: i32): u32 {
   from_int(i64(v));
   return arith_memory(cpu, op);
+}
+
+// The same with the common case first, by kind of operation: each is small and calls nothing.
+
+/** Register at p = a op b, by op's kind (ADD: add, sub, subr; MUL; DIV: div, divr), which is a constant. */
+// @ts-ignore: decorator
+@inline
+function compute(kind: u32, op: u32, p: usize, ase: u32, a: u64, bse: u32, b: u64, cw: u32): i32 {
+  if (!both_normal(ase, a, bse, b)) return -1;
+  if (kind == MUL) return fast_mul(p, ase, a, bse, b, cw);
+  if (kind == ADD) return fast_add(op, p, ase, a, bse, b, cw);
+  const swap = op == DIVR;
+  return fast_div(
+    p, select<u32>(bse, ase, swap), select<u64>(b, a, swap), select<u32>(ase, bse, swap), select<u64>(a, b, swap), cw,
+  );
+}
+
+// @ts-ignore: decorator
+@inline
+function registers(kind: u32, cpu: usize, op: u32, dst: u32, src: u32, pops: u32): u32 {
+  const cw: u32 = load<u16>(cpu, CpuState.fcw);
+  const d = physical(cpu, dst);
+  const s = physical(cpu, src);
+  if (common(cw) && used(cpu, d) & used(cpu, s) & 1) {
+    const p = register(cpu, d);
+    const q = register(cpu, s);
+    const flags = compute(kind, op, p, se_at(p), load<u64>(p), se_at(q), load<u64>(q), cw);
+    if (flags >= 0) {
+      fast_flags(cpu, flags);
+      if (pops) fast_pop(cpu, physical(cpu, 0));
+      return 0;
+    }
+  }
+  return fp_arith(cpu, op, dst, src, pops);
+}
+
+/** With a normal number from memory; false: it is not the common case. */
+// @ts-ignore: decorator
+@inline
+function memory_operand(kind: u32, cpu: usize, op: u32, bse: u32, b: u64): bool {
+  const cw: u32 = load<u16>(cpu, CpuState.fcw);
+  const d = physical(cpu, 0);
+  if (!common(cw) || (used(cpu, d) & 1) == 0) return false;
+  const p = register(cpu, d);
+  const flags = compute(kind, op, p, se_at(p), load<u64>(p), bse, b, cw);
+  if (flags < 0) return false;
+  fast_flags(cpu, flags);
+  return true;
+}
+
+// @ts-ignore: decorator
+@inline
+function f64_operand(kind: u32, cpu: usize, op: u32, v: u64): u32 {
+  const e = u32(v >> 52) & 0x7ff;
+  const fast = e - 1 < 0x7fe && memory_operand(kind, cpu, op, (u32(v >> 48) & 0x8000) | (e + 15360), INT | (v << 11));
+  return fast ? 0 : fp_arith_f64(cpu, op, v);
+}
+
+// @ts-ignore: decorator
+@inline
+function f32_operand(kind: u32, cpu: usize, op: u32, v: u32): u32 {
+  const e = (v >> 23) & 0xff;
+  const fast = e - 1 < 0xfe && memory_operand(kind, cpu, op, ((v >> 16) & 0x8000) | (e + 16256), INT | (u64(v) << 40));
+  return fast ? 0 : fp_arith_f32(cpu, op, v);
+}
+
+export function fp_add(cpu: usize, op: u32, dst: u32, src: u32, pops: u32): u32 {
+  return registers(ADD, cpu, op, dst, src, pops);
+}
+
+export function fp_mul(cpu: usize, op: u32, dst: u32, src: u32, pops: u32): u32 {
+  return registers(MUL, cpu, op, dst, src, pops);
+}
+
+export function fp_div(cpu: usize, op: u32, dst: u32, src: u32, pops: u32): u32 {
+  return registers(DIV, cpu, op, dst, src, pops);
+}
+
+export function fp_add_f64(cpu: usize, op: u32, v: u64): u32 {
+  return f64_operand(ADD, cpu, op, v);
+}
+
+export function fp_mul_f64(cpu: usize, op: u32, v: u64): u32 {
+  return f64_operand(MUL, cpu, op, v);
+}
+
+export function fp_div_f64(cpu: usize, op: u32, v: u64): u32 {
+  return f64_operand(DIV, cpu, op, v);
+}
+
+export function fp_add_f32(cpu: usize, op: u32, v: u32): u32 {
+  return f32_operand(ADD, cpu, op, v);
+}
+
+export function fp_mul_f32(cpu: usize, op: u32, v: u32): u32 {
+  return f32_operand(MUL, cpu, op, v);
+}
+
+export function fp_div_f32(cpu: usize, op: u32, v: u32): u32 {
+  return f32_operand(DIV, cpu, op, v);
 }
 
 // @ts-ignore: decorator
@@ -106,6 +184,24 @@ function compared(cpu: usize, order: u32, pops: u32): u32 {
 
 /** fcom, fucom and their popping forms with ST(i); fcompp, fucompp. */
 export function fp_compare(cpu: usize, i: u32, quiet: u32, pops: u32): u32 {
+  const d = physical(cpu, 0);
+  const s = physical(cpu, i);
+  const p = register(cpu, d);
+  const q = register(cpu, s);
+  const ase = se_at(p);
+  const a = load<u64>(p);
+  const bse = se_at(q);
+  const b = load<u64>(q);
+  if ((used(cpu, d) & used(cpu, s) & 1) == 0 || !both_normal(ase, a, bse, b)) return fp_compare_exact(cpu, i, quiet, pops);
+  fast_flags(cpu, 0);
+  const sw: u32 = load<u16>(cpu, CpuState.fsw);
+  store<u16>(cpu, u16((sw & ~(C0 | C2 | C3)) | codes(fast_order(ase, a, bse, b))), CpuState.fsw);
+  if (pops) fast_pop(cpu, d);
+  if (pops > 1) fast_pop(cpu, (d + 1) & 7);
+  return 0;
+}
+
+export function fp_compare_exact(cpu: usize, i: u32, quiet: u32, pops: u32): u32 {
   fp_begin(cpu);
   if (empty(cpu, 0) || empty(cpu, i)) {
     fl |= IE | SF;
@@ -152,6 +248,22 @@ export function fp_compare_int(cpu: usize, v: i32, pops: u32): u32 {
  * left alone but for stack underflow.
  */
 export function fp_compare_flags(cpu: usize, i: u32, quiet: u32, pops: u32): u32 {
+  const d = physical(cpu, 0);
+  const s = physical(cpu, i);
+  const p = register(cpu, d);
+  const q = register(cpu, s);
+  const ase = se_at(p);
+  const a = load<u64>(p);
+  const bse = se_at(q);
+  const b = load<u64>(q);
+  if ((used(cpu, d) & used(cpu, s) & 1) == 0 || !both_normal(ase, a, bse, b)) {
+    return fp_compare_flags_exact(cpu, i, quiet, pops);
+  }
+  if (pops) fast_pop(cpu, d);
+  return fast_order(ase, a, bse, b);
+}
+
+export function fp_compare_flags_exact(cpu: usize, i: u32, quiet: u32, pops: u32): u32 {
   fp_begin(cpu);
   let order: u32 = 3;
   if (empty(cpu, 0) || empty(cpu, i)) fl |= IE | SF;
@@ -187,6 +299,15 @@ export function fp_examine(cpu: usize): void {
 
 /** fchs (1) and fabs (0). */
 export function fp_sign(cpu: usize, change: u32): u32 {
+  const d = physical(cpu, 0);
+  if ((used(cpu, d) & 1) == 0) return fp_sign_exact(cpu, change);
+  const p = register(cpu, d);
+  store<u16>(p, u16(change ? se_at(p) ^ 0x8000 : se_at(p) & 0x7fff), 8);
+  fast_flags(cpu, 0);
+  return 0;
+}
+
+export function fp_sign_exact(cpu: usize, change: u32): u32 {
   fp_begin(cpu);
   if (empty(cpu, 0)) underflow(cpu, 0);
   else {
@@ -197,6 +318,25 @@ export function fp_sign(cpu: usize, change: u32): u32 {
 }
 
 export function fp_sqrt(cpu: usize): u32 {
+  const cw: u32 = load<u16>(cpu, CpuState.fcw);
+  const d = physical(cpu, 0);
+  if (common(cw) && used(cpu, d) & 1) {
+    const p = register(cpu, d);
+    const se = se_at(p);
+    const sig = load<u64>(p);
+    // normal, and not negative
+    if (se - 1 < 0x7ffe && i64(sig) < 0) {
+      const flags = fast_sqrt(p, se, sig, cw);
+      if (flags >= 0) {
+        fast_flags(cpu, flags);
+        return 0;
+      }
+    }
+  }
+  return fp_sqrt_exact(cpu);
+}
+
+export function fp_sqrt_exact(cpu: usize): u32 {
   fp_begin(cpu);
   if (empty(cpu, 0)) underflow(cpu, 0);
   else {

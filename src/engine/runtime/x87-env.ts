@@ -1,7 +1,7 @@
 /** x87 control: control word, environment and state images (SDM vol. 1 8.1.10, figures 8-9 to 8-12). */
 import { CpuState } from '../../../build/abi/engine';
 import { commit, probe_read, probe_write } from './mmu';
-import { fp_summary } from './x87-stack';
+import { fp_summary, set_status, status } from './x87-stack';
 
 /** Only these bits of the control word exist (bit 6 reads as 1). */
 const FCW_MASK: u32 = 0x1f3f;
@@ -10,7 +10,7 @@ const STACK_BYTES: u32 = 80;
 
 export function fp_init(cpu: usize): void {
   store<u16>(cpu, 0x37f, CpuState.fcw);
-  store<u16>(cpu, 0, CpuState.fsw);
+  set_status(cpu, 0);
   store<u16>(cpu, 0, CpuState.ftw);
   store<u16>(cpu, 0, CpuState.fop);
   store<u16>(cpu, 0, CpuState.fcs);
@@ -80,7 +80,7 @@ function environment_bytes(wide: u32): u32 {
 
 function put_environment(cpu: usize, at: u64, wide: u32): void {
   const cw: u32 = load<u16>(cpu, CpuState.fcw);
-  const sw: u32 = load<u16>(cpu, CpuState.fsw);
+  const sw = status(cpu);
   const tw = fp_full_tags(cpu);
   const ip = u32(load<u64>(cpu, CpuState.fip));
   const dp = u32(load<u64>(cpu, CpuState.fdp));
@@ -124,7 +124,7 @@ function fetch_environment(cpu: usize, at: u64, wide: u32): void {
     if (((tags >> (i * 2)) & 3) != 3) used |= 1 << i;
   }
   store<u16>(cpu, u16(used), CpuState.ftw);
-  store<u16>(cpu, u16(sw), CpuState.fsw);
+  set_status(cpu, sw);
   fp_set_control(cpu, cw);
 }
 
@@ -147,7 +147,7 @@ export function fp_save(cpu: usize, addr: u64, wide: u32): u32 {
   const n = environment_bytes(wide);
   if (!writable(cpu, addr, n + STACK_BYTES)) return 0;
   put_environment(cpu, addr, wide);
-  const top = (u32(load<u16>(cpu, CpuState.fsw)) >> 11) & 7;
+  const top = u32(load<u16>(cpu, CpuState.ftop));
   for (let i: u32 = 0; i < 8; i++) {
     const p = cpu + CpuState.st + (((top + i) & 7) << 4);
     const at = addr + u64(n + i * 10);
@@ -162,7 +162,7 @@ export function fp_restore(cpu: usize, addr: u64, wide: u32): u32 {
   const n = environment_bytes(wide);
   if (!readable(cpu, addr, n + STACK_BYTES)) return 0;
   fetch_environment(cpu, addr, wide);
-  const top = (u32(load<u16>(cpu, CpuState.fsw)) >> 11) & 7;
+  const top = u32(load<u16>(cpu, CpuState.ftop));
   for (let i: u32 = 0; i < 8; i++) {
     const p = cpu + CpuState.st + (((top + i) & 7) << 4);
     const at = addr + u64(n + i * 10);

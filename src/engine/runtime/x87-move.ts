@@ -6,8 +6,10 @@ import {
   exp80, from_f32, from_f64, from_int, inf80, INT, nan80, NAN_SIG, QUIET, set80, sig80, snan80, unsupported80, zero80,
 } from './softfloat/f80';
 import { empty, fill, fp_begin, fp_end, mark, pop, push, room, se_at, set_top, st, underflow } from './x87-stack';
-import { fast_get_f64, fast_push } from './x87-fast';
+import { fast_flags, fast_get, fast_pop, fast_push, physical, register, used } from './x87-fast';
 import { pack_f32, pack_f64 } from './softfloat/pack';
+
+// Those with a common case (x87-fast.ts) call their exact counterpart where it is not met.
 
 /** Push ose:osig, converted from a shorter format. */
 // @ts-ignore: decorator
@@ -27,6 +29,12 @@ function push_converted(cpu: usize): u32 {
 }
 
 export function fp_push_f32(cpu: usize, v: u32): u32 {
+  const e = (v >> 23) & 0xff;
+  if (e - 1 < 0xfe && fast_push(cpu, ((v >> 16) & 0x8000) | (e + 16256), INT | (u64(v) << 40))) return 0;
+  return fp_push_f32_exact(cpu, v);
+}
+
+export function fp_push_f32_exact(cpu: usize, v: u32): u32 {
   fp_begin(cpu);
   from_f32(v);
   return push_converted(cpu);
@@ -35,6 +43,10 @@ export function fp_push_f32(cpu: usize, v: u32): u32 {
 export function fp_push_f64(cpu: usize, v: u64): u32 {
   const e = u32(v >> 52) & 0x7ff;
   if (e - 1 < 0x7fe && fast_push(cpu, (u32(v >> 48) & 0x8000) | (e + 15360), INT | (v << 11))) return 0;
+  return fp_push_f64_exact(cpu, v);
+}
+
+export function fp_push_f64_exact(cpu: usize, v: u64): u32 {
   fp_begin(cpu);
   from_f64(v);
   return push_converted(cpu);
@@ -54,6 +66,13 @@ export function fp_push_f80(cpu: usize, sig: u64, se: u32): u32 {
 }
 
 export function fp_push_st(cpu: usize, i: u32): u32 {
+  const s = physical(cpu, i);
+  const p = register(cpu, s);
+  if (used(cpu, s) & 1 && fast_push(cpu, se_at(p), load<u64>(p))) return 0;
+  return fp_push_st_exact(cpu, i);
+}
+
+export function fp_push_st_exact(cpu: usize, i: u32): u32 {
   fp_begin(cpu);
   if (empty(cpu, i)) {
     fl |= IE | SF;
@@ -70,6 +89,12 @@ export function fp_push_st(cpu: usize, i: u32): u32 {
 
 /** fld1 fldl2t fldl2e fldpi fldlg2 fldln2 fldz, as D9 E8+n: significand truncated, and what follows it. */
 export function fp_push_constant(cpu: usize, n: u32): u32 {
+  if (n == 0 && fast_push(cpu, 0x3fff, INT)) return 0;
+  if (n > 5 && fast_push(cpu, 0, 0)) return 0;
+  return fp_push_constant_exact(cpu, n);
+}
+
+export function fp_push_constant_exact(cpu: usize, n: u32): u32 {
   fp_begin(cpu);
   if (!room(cpu)) return fp_end(cpu);
   let se: u32;
@@ -138,6 +163,10 @@ function out_of_range(cpu: usize): u32 {
 }
 
 export function fp_get_f32(cpu: usize, pops: u32): u32 {
+  return fast_get(cpu, 24, pops) ? 1 : fp_get_f32_exact(cpu, pops);
+}
+
+export function fp_get_f32_exact(cpu: usize, pops: u32): u32 {
   fp_begin(cpu);
   if (empty(cpu, 0)) {
     fl |= SF;
@@ -162,7 +191,10 @@ export function fp_get_f32(cpu: usize, pops: u32): u32 {
 }
 
 export function fp_get_f64(cpu: usize, pops: u32): u32 {
-  if (fast_get_f64(cpu, pops)) return 1;
+  return fast_get(cpu, 53, pops) ? 1 : fp_get_f64_exact(cpu, pops);
+}
+
+export function fp_get_f64_exact(cpu: usize, pops: u32): u32 {
   fp_begin(cpu);
   if (empty(cpu, 0)) {
     fl |= SF;
@@ -258,6 +290,20 @@ export function fp_store_st_quiet(cpu: usize, i: u32): u32 {
 
 /** fst, fstp with a register. */
 export function fp_store_st(cpu: usize, i: u32, pops: u32): u32 {
+  const s = physical(cpu, 0);
+  if ((used(cpu, s) & 1) == 0) return fp_store_st_exact(cpu, i, pops);
+  const d = physical(cpu, i);
+  const p = register(cpu, s);
+  const q = register(cpu, d);
+  store<u64>(q, load<u64>(p));
+  store<u16>(q, load<u16>(p, 8), 8);
+  store<u16>(cpu, u16(load<u16>(cpu, CpuState.ftw) | (u32(1) << d)), CpuState.ftw);
+  fast_flags(cpu, 0);
+  if (pops) fast_pop(cpu, s);
+  return 0;
+}
+
+export function fp_store_st_exact(cpu: usize, i: u32, pops: u32): u32 {
   fp_begin(cpu);
   if (empty(cpu, 0)) {
     if (!underflow(cpu, i)) return fp_end(cpu);
@@ -272,6 +318,22 @@ export function fp_store_st(cpu: usize, i: u32, pops: u32): u32 {
 }
 
 export function fp_exchange(cpu: usize, i: u32): u32 {
+  const d = physical(cpu, 0);
+  const s = physical(cpu, i);
+  if ((used(cpu, d) & used(cpu, s) & 1) == 0) return fp_exchange_exact(cpu, i);
+  const p = register(cpu, d);
+  const q = register(cpu, s);
+  const sig = load<u64>(p);
+  const se = se_at(p);
+  store<u64>(p, load<u64>(q));
+  store<u16>(p, load<u16>(q, 8), 8);
+  store<u64>(q, sig);
+  store<u16>(q, u16(se), 8);
+  fast_flags(cpu, 0);
+  return 0;
+}
+
+export function fp_exchange_exact(cpu: usize, i: u32): u32 {
   fp_begin(cpu);
   const none = empty(cpu, 0);
   const other = empty(cpu, i);

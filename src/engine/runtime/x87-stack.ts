@@ -16,8 +16,23 @@ export const C0: u32 = 0x100;
 export const C1: u32 = 0x200;
 export const C2: u32 = 0x400;
 export const C3: u32 = 0x4000;
+const TOP: u32 = 0x3800;
 /** Exception summary and busy. */
 export const ES_B: u32 = 0x8080;
+
+/** The status word as the guest sees it. */
+// @ts-ignore: decorator
+@inline
+export function status(cpu: usize): u32 {
+  return u32(load<u16>(cpu, CpuState.fsw)) | (u32(load<u16>(cpu, CpuState.ftop)) << 11);
+}
+
+// @ts-ignore: decorator
+@inline
+export function set_status(cpu: usize, sw: u32): void {
+  store<u16>(cpu, u16(sw & ~TOP), CpuState.fsw);
+  store<u16>(cpu, u16((sw & TOP) >> 11), CpuState.ftop);
+}
 
 // @ts-ignore: decorator
 @inline
@@ -29,7 +44,7 @@ export function fp_begin(cpu: usize): void {
   rc = (cw >> 10) & 3;
   pc = (cw >> 8) & 3;
   unmasked = ~cw & 0x3f;
-  top = (u32(load<u16>(cpu, CpuState.fsw)) >> 11) & 7;
+  top = load<u16>(cpu, CpuState.ftop);
 }
 
 /** Condition codes C0, C2, C3 are `cc`, C1 tells of rounding up; 1 if an unmasked exception was recorded. */
@@ -75,7 +90,7 @@ export function empty(cpu: usize, i: u32): bool {
 @inline
 export function set_top(cpu: usize, t: u32): void {
   top = t & 7;
-  store<u16>(cpu, u16((load<u16>(cpu, CpuState.fsw) & ~0x3800) | (top << 11)), CpuState.fsw);
+  store<u16>(cpu, u16(top), CpuState.ftop);
 }
 
 // @ts-ignore: decorator

@@ -113,7 +113,7 @@ export function mmxEnter(b: Builder): void {
 }
 /** … and leaves TOP = 0 and all registers valid (vol. 3, table 12-1). */
 export function mmxLeave(b: Builder): void {
-  b.set(CpuState.off.fsw, 2, b.and(b.get(CpuState.off.fsw, 2), b.i32(~0x3800)));
+  b.set(CpuState.off.ftop, 2, b.i32(0));
   b.set(CpuState.off.ftw, 2, b.i32(0xff));
 }
 /** Write an MMX register: its sign and exponent bits become ones. */

@@ -14,13 +14,14 @@ function arith(name: string, op: number): Insn[] {
   const direct = hex(0xc0 + op * 8);
   const reverse = hex(0xc0 + mirrored * 8);
   const o = (b: Builder) => b.i32(op);
+  const kind = `fp_${op === 1 ? 'mul' : op >= 6 ? 'div' : 'add'}`;
   const zero = (b: Builder) => b.i32(0);
   return [
-    fpu(name, `D8 /${op} Md`, (b) => compute(b, 'fp_arith_f32', [o(b), b.read(0)])),
-    fpu(name, `DC /${op} Mq`, (b) => compute(b, 'fp_arith_f64', [o(b), b.read(0)])),
-    fpu(name, `D8 =${direct}+i STi`, (b) => compute(b, 'fp_arith', [o(b), zero(b), b.read(0), zero(b)])),
-    fpu(name, `DC =${reverse}+i STi`, (b) => compute(b, 'fp_arith', [o(b), b.read(0), zero(b), zero(b)])),
-    fpu(`${name}p`, `DE =${reverse}+i STi`, (b) => compute(b, 'fp_arith', [o(b), b.read(0), zero(b), b.i32(1)])),
+    fpu(name, `D8 /${op} Md`, (b) => compute(b, `${kind}_f32`, [o(b), b.read(0)])),
+    fpu(name, `DC /${op} Mq`, (b) => compute(b, `${kind}_f64`, [o(b), b.read(0)])),
+    fpu(name, `D8 =${direct}+i STi`, (b) => compute(b, kind, [o(b), zero(b), b.read(0), zero(b)])),
+    fpu(name, `DC =${reverse}+i STi`, (b) => compute(b, kind, [o(b), b.read(0), zero(b), zero(b)])),
+    fpu(`${name}p`, `DE =${reverse}+i STi`, (b) => compute(b, kind, [o(b), b.read(0), zero(b), b.i32(1)])),
     fpu(`fi${name.slice(1)}`, [`DA /${op} Md`, `DE /${op} Mw`], (b) => {
       compute(b, 'fp_arith_int', [o(b), b.sx(b.read(0), b.bytes(0))]);
     }),

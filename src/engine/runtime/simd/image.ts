@@ -4,7 +4,7 @@
  */
 import { CpuState } from '../../../../build/abi/engine';
 import { commit, probe_read, probe_write, raise } from '../mmu';
-import { fp_summary } from '../x87-stack';
+import { fp_summary, set_status, status } from '../x87-stack';
 
 /** Which image (argument `format`): 64-bit instruction and data pointers; sixteen xmm registers, not eight. */
 const POINTERS_64: u32 = 1;
@@ -79,7 +79,7 @@ function at(cpu: usize, addr: u64, i: u32): u64 {
 /** x87: bytes 0..23 and 32..159. */
 export function store_x87(cpu: usize, format: u32): void {
   const p = image(cpu);
-  const sw: u32 = load<u16>(cpu, CpuState.fsw);
+  const sw = status(cpu);
   store<u16>(p, load<u16>(cpu, CpuState.fcw), 0);
   store<u16>(p, sw, 2);
   store<u16>(p, load<u16>(cpu, CpuState.ftw) & 0xff, 4);
@@ -100,7 +100,7 @@ export function load_x87(cpu: usize, format: u32): void {
   const p = image(cpu);
   const sw: u32 = load<u16>(p, 2);
   store<u16>(cpu, u16((load<u16>(p, 0) & 0x1f3f) | 0x40), CpuState.fcw);
-  store<u16>(cpu, u16(sw), CpuState.fsw);
+  set_status(cpu, sw);
   store<u16>(cpu, load<u16>(p, 4) & 0xff, CpuState.ftw);
   store<u16>(cpu, load<u16>(p, 6) & 0x7ff, CpuState.fop);
   store<u16>(cpu, 0, CpuState.fcs);
@@ -122,7 +122,7 @@ export function store_mxcsr(cpu: usize): void {
 
 /** x87 state as every MMX instruction leaves it: TOP = 0, all registers valid. */
 export function mmx_state(cpu: usize): u32 {
-  store<u16>(cpu, u16(load<u16>(cpu, CpuState.fsw) & ~0x3800), CpuState.fsw);
+  store<u16>(cpu, 0, CpuState.ftop);
   store<u16>(cpu, 0xff, CpuState.ftw);
   return 1;
 }

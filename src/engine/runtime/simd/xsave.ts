@@ -6,6 +6,7 @@ import { CpuState } from '../../../../build/abi/engine';
 import {
   MXCSR, MXCSR_BITS, XMM, gp, image, image_read, image_writable, image_write, load_x87, store_mxcsr, store_x87, xmm_bytes,
 } from './image';
+import { status } from '../x87-stack';
 
 const X87: u64 = 1;
 const SSE: u64 = 2;
@@ -27,7 +28,7 @@ function in_use(cpu: usize, format: u32): u64 {
       break;
     }
   }
-  let x = u64(load<u16>(cpu, CpuState.fcw) ^ 0x37f) | u64(load<u16>(cpu, CpuState.fsw)) | u64(load<u16>(cpu, CpuState.ftw));
+  let x = u64(load<u16>(cpu, CpuState.fcw) ^ 0x37f) | u64(status(cpu)) | u64(load<u16>(cpu, CpuState.ftw));
   x |= u64(load<u16>(cpu, CpuState.fop)) | load<u64>(cpu, CpuState.fip) | load<u64>(cpu, CpuState.fdp);
   for (let i: usize = 0; i < 128; i += 16) x |= load<u64>(cpu + i, CpuState.st) | u64(load<u16>(cpu + i, CpuState.st + 8));
   return x ? r | X87 : r;
