@@ -9,6 +9,7 @@ import { Rng } from './rng.ts';
 import { DEFAULT_AT, WINDOW } from './state.ts';
 import { FILES } from './tables.ts';
 import { TranslatorDriver } from './translator-driver.ts';
+import { x87Stream } from './x87-streams.ts';
 
 /** Not comparable: time and randomness. */
 const SKIPPED = /^(rdtsc|rdtscp|rdrand|rdseed) /;
@@ -24,6 +25,8 @@ function pieces(): Uint8Array[][] {
 
 /** Most instructions of a stream: some go round for ever. */
 const LIMIT = 2000;
+/** One in so many has x87 instructions alone. */
+const X87_SHARE = 8;
 /** More say nothing new. */
 const MOST_FAILURES = 5;
 
@@ -43,6 +46,7 @@ export class Streams {
 
   /** The stream that a seed gives. */
   make(seed: number): Case {
+    if (seed % X87_SHARE === 0) return x87Stream(seed);
     const rng = new Rng(seed);
     const code: number[] = [];
     const n = rng.range(2, 24);

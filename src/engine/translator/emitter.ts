@@ -7,18 +7,19 @@
  */
 import { operandSlot } from '../decode/slots.ts';
 import type { Node, Type, Val } from '../semantics/ir.ts';
-import { CpuState, PREEMPTED_INSIDE, PREEMPTED_PASSING, TLB_ENTRIES, TlbEntry } from '../state.ts';
+import { CpuState, PREEMPTED_INSIDE, PREEMPTED_PASSING, TLB_ENTRIES, TlbEntry, VEC } from '../state.ts';
 import { IrEmitter, type Leaf, loadOp, storeOp } from '../wasm/ir-emitter.ts';
 import type { Accesses, Group, Member } from './accesses.ts';
 import type { FlagExits } from './flag-exits.ts';
 import type { FlagLocals } from './flag-locals.ts';
 import { FLAG_WORDS, type Word } from './flag-locals.ts';
-import { immediate } from './fold.ts';
+import { constantOf, immediate } from './fold.ts';
 import { effectsOf } from './helpers.ts';
 import type { Instruction } from './prepare.ts';
 import type { RegionFunc } from './region-func.ts';
 import { isXmm, NO_REGISTERS, type Registers, registerAt } from './registers.ts';
 import type { RegisterUse } from './uses.ts';
+import { hasCommonCase, X87Stack } from './x87-stack.ts';
 
 const { off } = CpuState;
 export const CPU = 1;
@@ -26,6 +27,8 @@ export const LEFT = 2;
 /** Fuel of one instruction. */
 export const UNIT = 32;
 const TS = 8;
+/** Of the x87 status word: an exception that is not masked. */
+const ES = 0x80;
 
 /**
  * How an exit goes on: just so, after a poll, or after an instruction that may have changed how instructions run. Those above
@@ -81,6 +84,11 @@ export class RegionEmitter extends IrEmitter {
   private depth = 0;
   /** Local (i32) with the condition of the block's conditional branch. */
   condition = -1;
+  private readonly x87: X87Stack;
+  /** Has the block so many x87 instructions that their common case is worth its code? */
+  private muchX87 = false;
+  /** The call of a helper, which this instruction is, has its common case in place: where no exception is pending, as all are masked. */
+  private x87Inline = false;
   /** A helper of this instruction may have dropped code. */
   private mayDrop = false;
   private readonly accesses: Accesses;
@@ -101,6 +109,7 @@ export class RegionEmitter extends IrEmitter {
     near: ReadonlySet<Instruction>,
   ) {
     super(f);
+    this.x87 = new X87Stack(f);
     this.accesses = accesses;
     this.near = near;
     this.unseen = unseen;
@@ -108,6 +117,14 @@ export class RegionEmitter extends IrEmitter {
     this.frame = frame;
     this.regs = regs;
     this.flags = flags;
+  }
+
+  /** A block begins. */
+  start(instructions: readonly Instruction[]): void {
+    this.condition = -1;
+    this.x87.forget();
+    this.muchX87 =
+      instructions.filter((i) => i.encoding.insn.fpu && i.encoding.insn.name.startsWith('f')).length >= MUCH_X87;
   }
 
   /** Emit one instruction, the block's `done`th. Branches are left to the caller. */
@@ -121,6 +138,7 @@ export class RegionEmitter extends IrEmitter {
       this.sideExit();
       this.f.end();
     }
+    this.x87Inline = this.muchX87 && i.code.nodes.some((n) => n.k === 'call' && hasCommonCase(n.name));
     if (i.wordsFirst && !i.flagsDead) this.flags.toWords();
     const fell = this.body(i.code, i.uses);
     if (this.mayDrop && fell) {
@@ -292,6 +310,7 @@ export class RegionEmitter extends IrEmitter {
     }
     this.f.get(CPU);
     this.val(v).mem(storeOp(v.t, bytes), offset);
+    if (offset >= off.fcw && offset < X87_END) this.x87.forget();
   }
   private setOperand(n: Node & { k: 'setregop' }): void {
     const offset = operandSlot(this.at.encoding, n.i, this.at.d);
@@ -307,7 +326,9 @@ export class RegionEmitter extends IrEmitter {
   }
 
   protected override cond(n: Node & { k: 'if' }): boolean {
-    if (this.at.ending === 'cond' && n.then[0]?.k === 'branch') {
+    const [first] = n.then;
+    if (this.x87Inline && first?.k === 'raise' && first.vector === VEC.MF) return true;
+    if (this.at.ending === 'cond' && first?.k === 'branch') {
       this.condition = this.f.local('i32');
       this.val(n.cond).set(this.condition);
       return true;
@@ -416,6 +437,13 @@ export class RegionEmitter extends IrEmitter {
     return true;
   }
 
+  /** The interpreter's if an exception of an x87 instruction is to be raised. */
+  private pendingX87(): void {
+    this.f.get(CPU).mem('i32.load16_u', off.fsw).i32(ES).op('i32.and').leaving();
+    this.sideExit();
+    this.f.end();
+  }
+
   /** The caller goes there: it may be in the region. */
   private jump(target: Val): void {
     this.val(target).set(this.frame.to);
@@ -452,15 +480,28 @@ export class RegionEmitter extends IrEmitter {
     const f = this.f;
     const e = effectsOf(n.name);
     if (e.flags) this.flags.flush();
-    f.get(CPU);
-    for (const a of n.args) this.val(a);
-    f.call(
-      this.o.helper(
-        n.name,
-        n.args.map((a) => a.t),
-        n.out?.t,
-      ),
-    );
+    const call = () => {
+      if (this.x87Inline && n.name !== 'fp_record') this.pendingX87();
+      f.get(CPU);
+      for (const a of n.args) this.val(a);
+      f.call(
+        this.o.helper(
+          n.name,
+          n.args.map((a) => a.t),
+          n.out?.t,
+        ),
+      );
+    };
+    if (e.x87 && n.name.startsWith('fp_') && this.depth === 0) {
+      const args = n.args.map((a) => {
+        const c = constantOf(a, this.at.d, this.at.second);
+        return { constant: c === undefined ? undefined : Number(c), local: () => this.localOf(a) };
+      });
+      this.x87.emit(n.name, args, this.muchX87, call);
+    } else {
+      call();
+      if (e.x87 && n.name !== 'fp_record') this.x87.forget();
+    }
     if (n.out) this.keep(n.out);
     this.regs.load((r) => (isXmm(r) ? e.xmm : e.gpr));
     if (e.memory) this.mayDrop = true;
@@ -492,6 +533,11 @@ export class RegionEmitter extends IrEmitter {
     this.keep(n.out);
   }
 }
+
+/** x87 registers and what goes with them lie before this. */
+const X87_END = off.st + 8 * 16;
+/** x87 instructions of a block. */
+const MUCH_X87 = 3;
 
 /** Nodes behind which nothing of their instruction comes: the interpreter is to do it, which is rare, or it is done again. */
 const LEAVING = new Set(['raise', 'exit', 'faulted', 'again']);

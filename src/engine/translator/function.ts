@@ -373,7 +373,7 @@ export class RegionFunction {
     const { f, emitter } = this;
     const b = this.blocks[n];
     this.flags.kinds = this.kinds[n];
-    emitter.condition = -1;
+    emitter.start(b.instructions);
     let fpu = false;
     for (const [i, instruction] of b.instructions.entries()) {
       const uses = !!instruction.encoding.insn.fpu;
