@@ -6,6 +6,7 @@ import { type Case, hex, type Outcome } from './case.ts';
 import { EngineDriver } from './engine-driver.ts';
 import { load } from './recorded.ts';
 import { Rng } from './rng.ts';
+import { sseStream } from './sse-streams.ts';
 import { DEFAULT_AT, WINDOW } from './state.ts';
 import { FILES } from './tables.ts';
 import { TranslatorDriver } from './translator-driver.ts';
@@ -25,8 +26,8 @@ function pieces(): Uint8Array[][] {
 
 /** Most instructions of a stream: some go round for ever. */
 const LIMIT = 2000;
-/** One in so many has x87 instructions alone. */
-const X87_SHARE = 8;
+/** Of so many one has x87 instructions alone, and one SSE arithmetic. */
+const SHARE = 8;
 /** More say nothing new. */
 const MOST_FAILURES = 5;
 
@@ -46,7 +47,8 @@ export class Streams {
 
   /** The stream that a seed gives. */
   make(seed: number): Case {
-    if (seed % X87_SHARE === 0) return x87Stream(seed);
+    if (seed % SHARE === 0) return x87Stream(seed);
+    if (seed % SHARE === 1) return sseStream(seed);
     const rng = new Rng(seed);
     const code: number[] = [];
     const n = rng.range(2, 24);

@@ -4,6 +4,7 @@
  * left empty or full.
  */
 import type { Case, Poke } from './case.ts';
+import { double, littleEndian, number, single } from './fp-numbers.ts';
 import { Rng } from './rng.ts';
 import { DEFAULT_AT, WINDOW } from './state.ts';
 
@@ -11,40 +12,12 @@ import { DEFAULT_AT, WINDOW } from './state.ts';
 const MEMORY = 0x800;
 const OPERANDS = 16;
 
-/** Sign, a biased exponent around that of 1 (now and then any), and bits of which few may be set, as in what was short before. */
-function number(r: Rng, bits: number, bias: number): { sign: bigint; exponent: bigint; fraction: bigint } {
-  const sign = BigInt(r.below(2));
-  const all = (1n << BigInt(bits)) - 1n;
-  let fraction = r.u64() & all;
-  if (r.oneIn(3)) fraction &= all << BigInt(r.below(bits));
-  if (r.oneIn(8)) fraction = r.pick([0n, 1n, all, all - 1n, 1n << BigInt(bits - 1)]);
-  let exponent = BigInt(bias + r.range(-3, 3));
-  if (r.oneIn(4)) exponent = BigInt(bias + r.range(-70, 70));
-  if (r.oneIn(24)) exponent = BigInt(r.pick([0, 1, 2, 2 * bias - 1, 2 * bias, 2 * bias + 1]));
-  if (r.oneIn(24)) [exponent, fraction] = [0n, 0n];
-  return { sign, exponent, fraction };
-}
-
-function bytes(v: bigint, n: number): Uint8Array {
-  return Uint8Array.from({ length: n }, (_, i) => Number((v >> BigInt(i * 8)) & 0xffn));
-}
-
-function double(r: Rng): bigint {
-  const { sign, exponent, fraction } = number(r, 52, 1023);
-  return (sign << 63n) | (exponent << 52n) | fraction;
-}
-
-function single(r: Rng): bigint {
-  const { sign, exponent, fraction } = number(r, 23, 127);
-  return (sign << 31n) | (exponent << 23n) | fraction;
-}
-
 /** In hexadecimal, as a case names registers. */
 function register(r: Rng): string {
   const { sign, exponent, fraction } = number(r, 63, 16383);
   // Neither zeros nor denormals have the integer bit; a few others lack it too.
   const integer = exponent === 0n || r.oneIn(64) ? 0n : 1n << 63n;
-  return Buffer.from(bytes(fraction | integer | (exponent << 64n) | (sign << 79n), 10)).toString('hex');
+  return Buffer.from(littleEndian(fraction | integer | (exponent << 64n) | (sign << 79n), 10)).toString('hex');
 }
 
 /** An instruction, and how many registers it pops (-1: pushes). */
@@ -181,7 +154,7 @@ export function x87Stream(seed: number): Case {
   for (let i = 0; i < 8; i++) over.set(`m${i}`, register(r));
   const pokes: Poke[] = [];
   for (let n = 0; n < OPERANDS; n++) {
-    pokes.push({ offset: MEMORY + n * 8, bytes: bytes(n % 2 ? single(r) : double(r), 8) });
+    pokes.push({ offset: MEMORY + n * 8, bytes: littleEndian(n % 2 ? single(r) : double(r), 8) });
   }
   return { mode: 0, at: DEFAULT_AT, code: Uint8Array.from(code), seed: r.u32(), over, pokes };
 }

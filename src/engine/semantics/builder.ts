@@ -16,7 +16,7 @@
  * A description ends by falling off its end (next instruction), or with `jump`, `branch`, `raise`, `exit`, `again`.
  */
 import { CpuState } from '../state.ts';
-import type { Code, FlagRecipe, Node, Probe, Type, Val } from './ir.ts';
+import type { Code, FlagRecipe, Node, Probe, Proof, Type, Val } from './ir.ts';
 
 export type { Probe, Type, Val } from './ir.ts';
 
@@ -508,10 +508,16 @@ export class Builder {
     this.fork(cond, undefined, then, otherwise);
   }
   /** Unless all of these (i32) hold, which is rare. Each by itself is a compare and a jump, where their `and` would be values. */
-  unless(all: readonly Val[], then: () => void): void {
-    this.fork(this.eqz(all.at(-1)!), all.slice(0, -1), then);
+  unless(all: readonly Val[], then: () => void, proof?: Proof): void {
+    this.fork(this.eqz(all.at(-1)!), all.slice(0, -1), then, undefined, proof);
   }
-  private fork(cond: Val, unless: readonly Val[] | undefined, then: () => void, otherwise?: () => void): void {
+  private fork(
+    cond: Val,
+    unless: readonly Val[] | undefined,
+    then: () => void,
+    otherwise?: () => void,
+    proof?: Proof,
+  ): void {
     const outer = this.list;
     const committed = this.committed;
     const saved = new Map(this.eas);
@@ -534,7 +540,7 @@ export class Builder {
     // A branch that ends the instruction does not reach what follows.
     this.committed = (ea ? '' : ca) || (eb ? '' : cb) || committed;
     this.ended = false;
-    this.stmt({ k: 'if', cond, ...(unless && { unless }), then: a, else: b });
+    this.stmt({ k: 'if', cond, ...(unless?.length && { unless }), ...(proof && { proof }), then: a, else: b });
     this.ended = ea && eb;
   }
   private end(n: Node): void {

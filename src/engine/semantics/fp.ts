@@ -24,6 +24,7 @@ import {
 import { CpuState } from '../state.ts';
 import type { Builder, Type, Val } from './builder.ts';
 import { exactProduct, exactSum } from './fp-exact.ts';
+import type { Proof } from './ir.ts';
 import { high, low } from './vector.ts';
 
 export type Fmt = 'ss' | 'sd' | 'ps' | 'pd';
@@ -123,13 +124,14 @@ export class Fp {
     return r.get();
   }
   /** The same if `proved`, and either MXCSR is as usual, or all but its PE is and the result is exact. */
-  rounded(proved: Val, quick: Val, op: Val, x: Val, y: Val, exact: () => Val): Val {
+  rounded(proved: Val, quick: Val, op: Val, x: Val, y: Val, exact: () => Val, kind: Proof['kind']): Val {
     const { b } = this;
     const r = b.variable(quick);
-    b.if(b.eqz(b.and(proved, usualMxcsr(b))), () => {
+    const rare = () => {
       const settled = b.cmp('eq', b.and(mxcsr(b), b.i32(0xffc0)), b.i32(0x1f80));
       b.if(b.eqz(b.and(b.and(proved, settled), exact())), () => r.set(this.slow(op, x, y)));
-    });
+    };
+    b.unless([b.and(proved, usualMxcsr(b))], rare, { fmt: this.fmt, kind, a: x, c: y, r: quick });
     return r.get();
   }
 }
@@ -168,7 +170,8 @@ export function fpArith(b: Builder, op: Arith, fmt: Fmt, a: Val, c: Val): Val {
   const product = op === 'mul' || op === 'div';
   const usual = [f.normal(a), f.normal(c), ...(product ? f.soundness(r) : [f.finite(r)])];
   const v = b.variable(r);
-  b.unless([...usual, usualMxcsr(b)], () => v.set(roundedArith(f, op, a, c, r)));
+  const proof: Proof = { fmt, kind: product ? 'product' : 'sum', a, c, r };
+  b.unless([...usual, usualMxcsr(b)], () => v.set(roundedArith(f, op, a, c, r)), proof);
   return v.get();
 }
 
@@ -189,11 +192,12 @@ function roundedArith(f: Fp, op: Arith, a: Val, c: Val, r: Val): Val {
   const proved = f.all(ok);
   const code = b.i32(ARITH[op]);
   if (op === 'addsub') return f.guarded(b.and(proved, usualMxcsr(b)), r, code, a, c);
-  return f.rounded(proved, r, code, a, c, () => {
+  const exact = () => {
     if (op === 'mul') return exactProduct(f, a, c, r);
     if (op === 'div') return b.and(exactProduct(f, r, c, a), f.all(f.cmp('eq', f.op('mul', r, c), a)));
     return exactSum(f, op, a, c, r);
-  });
+  };
+  return f.rounded(proved, r, code, a, c, exact, op === 'mul' || op === 'div' ? 'product' : 'sum');
 }
 
 export function fpSqrt(b: Builder, fmt: Fmt, x: Val): Val {
@@ -203,11 +207,11 @@ export function fpSqrt(b: Builder, fmt: Fmt, x: Val): Val {
   const rounded = () => {
     const ok = f.all(f.or(f.and(...positive), f.isZero(x)));
     const exact = () => b.and(exactProduct(f, r, r, x), f.all(f.cmp('eq', f.op('mul', r, r), x)));
-    return f.rounded(ok, r, b.i32(FP_SQRT), x, x, exact);
+    return f.rounded(ok, r, b.i32(FP_SQRT), x, x, exact, 'root');
   };
   if (f.vector) return rounded();
   const v = b.variable(r);
-  b.unless([...positive, usualMxcsr(b)], () => v.set(rounded()));
+  b.unless([...positive, usualMxcsr(b)], () => v.set(rounded()), { fmt, kind: 'root', a: x, c: x, r });
   return v.get();
 }
 

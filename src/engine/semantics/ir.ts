@@ -20,6 +20,19 @@ export interface Probe {
   readonly addr: Val;
 }
 
+/**
+ * What an `if` proves of SSE arithmetic, of which its list is the rare case (semantics/fp.ts): that `r`, made of `a` and `c` (of both lanes
+ * or all four where packed), is what x86 gives. A sum is right if it is finite and operands are normal or zero; a product or quotient if
+ * operands are normal and it is finite and above the smallest normal number; a square root (of a) if a is normal and positive.
+ */
+export interface Proof {
+  readonly fmt: 'ss' | 'sd' | 'ps' | 'pd';
+  readonly kind: 'sum' | 'product' | 'root';
+  readonly a: Val;
+  readonly c: Val;
+  readonly r: Val;
+}
+
 export type Node =
   /** A wasm instruction without side effects; `imm` are its immediates (lane index, shuffle bytes, constant). */
   | { k: 'op'; op: string; args: Val[]; imm?: (number | bigint)[]; out: Val }
@@ -50,7 +63,7 @@ export type Node =
   /** Condition code 0..15 (i32, 0 or 1); `word` is the same from the flag words. */
   | { k: 'cond'; cc: number; word: Val; out: Val }
   /** `unless`: a rare branch without `else`, which is taken too if one of these (i32) is 0; they are looked at in turn, before `cond`. */
-  | { k: 'if'; cond: Val; unless?: readonly Val[]; then: Node[]; else: Node[] }
+  | { k: 'if'; cond: Val; unless?: readonly Val[]; proof?: Proof; then: Node[]; else: Node[] }
   /** A mutable local variable, for values assigned on two paths. */
   | { k: 'setvar'; v: number; t: Type; val: Val }
   | { k: 'getvar'; v: number; t: Type; out: Val }

@@ -6,7 +6,7 @@
  * Locals: 0 rec (of the entry, or JumpEntry.place), 1 cpu, 2 what is left of the fuel.
  */
 import { operandSlot } from '../decode/slots.ts';
-import type { Node, Type, Val } from '../semantics/ir.ts';
+import type { Node, Proof, Type, Val } from '../semantics/ir.ts';
 import { CpuState, PREEMPTED_INSIDE, PREEMPTED_PASSING, TLB_ENTRIES, TlbEntry, VEC } from '../state.ts';
 import { IrEmitter, type Leaf, loadOp, storeOp } from '../wasm/ir-emitter.ts';
 import type { Accesses, Group, Member } from './accesses.ts';
@@ -14,11 +14,12 @@ import type { FlagExits } from './flag-exits.ts';
 import type { FlagLocals } from './flag-locals.ts';
 import { FLAG_WORDS, type Word } from './flag-locals.ts';
 import { constantOf, immediate } from './fold.ts';
+import { FpChecks, type Pushing, proofOf } from './fp-group.ts';
 import { effectsOf } from './helpers.ts';
 import type { Instruction } from './prepare.ts';
 import type { RegionFunc } from './region-func.ts';
-import { isXmm, NO_REGISTERS, type Registers, registerAt } from './registers.ts';
-import type { RegisterUse } from './uses.ts';
+import { bitOf, isXmm, NO_REGISTERS, type Registers, registerAt } from './registers.ts';
+import { effectOf, type RegisterUse } from './uses.ts';
 import { hasCommonCase, X87Stack } from './x87-stack.ts';
 
 const { off } = CpuState;
@@ -27,6 +28,12 @@ export const LEFT = 2;
 /** Fuel of one instruction. */
 export const UNIT = 32;
 const TS = 8;
+/** MXCSR as proofs want it: round to nearest, no FTZ or DAZ, all masked, PE recorded. */
+const USUAL_BITS = 0xffe0;
+const USUAL = 0x1fa0;
+/** What copies an SSE register, if its second operand is one. */
+const COPIES = /^(mov[au]p[sd]|movdq[au])$/;
+const ALL_REGISTERS: readonly number[] = Array.from({ length: 32 }, (_, n) => n);
 /** Of the x87 status word: an exception that is not masked. */
 const ES = 0x80;
 
@@ -89,12 +96,17 @@ export class RegionEmitter extends IrEmitter {
   private muchX87 = false;
   /** The call of a helper, which this instruction is, has its common case in place: where no exception is pending, as all are masked. */
   private x87Inline = false;
+  /** Level of the block that is left for the instructions one by one, and what is proved of them; while they are a group. */
+  private again = -1;
+  private checks: FpChecks | undefined;
   /** A helper of this instruction may have dropped code. */
   private mayDrop = false;
   private readonly accesses: Accesses;
   private readonly near: ReadonlySet<Instruction>;
   /** Groups that have been looked up: local (i32) with the addend of their page, and how many of them are to come. */
   private readonly found = new Map<Group, { readonly addend: number; left: number }>();
+  /** Locals for the look-ups that a group's quick way has made, and its other way makes again. */
+  private readonly addends = new Map<Group, number>();
   /** Locals of groups that are over. */
   private readonly spare: number[] = [];
 
@@ -133,11 +145,7 @@ export class RegionEmitter extends IrEmitter {
     this.done = done;
     this.mayDrop = false;
     this.regs.unseen = this.unseen.get(i) ?? NO_REGISTERS;
-    if (checkFpu) {
-      this.f.get(CPU).mem('i32.load8_u', off.cr0).i32(TS).op('i32.and').leaving();
-      this.sideExit();
-      this.f.end();
-    }
+    if (checkFpu) this.fpuThere(i, done);
     this.x87Inline = this.muchX87 && i.code.nodes.some((n) => n.k === 'call' && hasCommonCase(n.name));
     if (i.wordsFirst && !i.flagsDead) this.flags.toWords();
     const fell = this.body(i.code, i.uses);
@@ -149,6 +157,87 @@ export class RegionEmitter extends IrEmitter {
       f.end();
     }
     this.f.release();
+  }
+
+  /** Emit a group (fp-group.ts) that begins with the block's `done`th. */
+  group(instructions: readonly Instruction[], done: number, checkFpu: boolean): void {
+    const { f, regs } = this;
+    if (checkFpu) this.fpuThere(instructions[0], done);
+    f.block();
+    this.again = f.level;
+    f.block();
+    const before = new Map([...this.found].map(([group, found]) => [group, { ...found }]));
+    this.quick(instructions, done);
+    f.brTo(this.again - 1).end();
+    this.again = -1;
+    // The same again, with the same locals for what is looked up together.
+    for (const [group, { addend }] of this.found) if (!before.has(group)) this.addends.set(group, addend);
+    this.found.clear();
+    for (const [group, found] of before) this.found.set(group, found);
+    for (const [n, i] of instructions.entries()) this.instruction(i, done + n, false);
+    this.addends.clear();
+    f.end();
+    regs.unseen = NO_REGISTERS;
+  }
+
+  /** The group's plain results, proved at the end: then they are the registers'. */
+  private quick(instructions: readonly Instruction[], done: number): void {
+    const { f, regs } = this;
+    const checks = new FpChecks(f);
+    const seen = new Map<number, boolean>();
+    f.get(CPU).mem('i32.load', off.mxcsr).i32(USUAL_BITS).op('i32.and').i32(USUAL).op('i32.ne').unlikely().brIf(0);
+    regs.speculate();
+    this.checks = checks;
+    this.late = true;
+    for (const [n, i] of instructions.entries()) {
+      this.at = i;
+      this.done = done + n;
+      this.body(i.code, i.uses);
+      f.release();
+      const { writes } = effectOf(i);
+      const unseen = this.unseen.get(i) ?? NO_REGISTERS;
+      const written = ALL_REGISTERS.filter((r) => writes & bitOf(r));
+      for (const r of written) seen.set(r, !(unseen & bitOf(r)));
+      const p = proofOf(i);
+      const operand = (o: number) => registerAt(operandSlot(i.encoding, o, i.d)).n;
+      const copied =
+        COPIES.test(i.encoding.insn.name) && i.form.operands[1].kind === 'xmm' ? checks.of(operand(1)) : undefined;
+      const normal = p?.kind === 'sum' ? undefined : (p?.fmt ?? copied);
+      checks.written(written, normal ? operand(0) : -1, normal);
+    }
+    this.late = false;
+    this.checks = undefined;
+    checks.failed();
+    f.unlikely().brIf(0);
+    regs.commit((r) => seen.get(r)!);
+  }
+
+  private pushing({ fmt }: Proof): Pushing {
+    const { f } = this;
+    const shape = fmt[1] === 's' ? 'f32x4' : 'f64x2';
+    const register = (v: Val) =>
+      v.node.k === 'regop' ? registerAt(operandSlot(this.at.encoding, v.node.i, this.at.d)).n : -1;
+    const whole = (n: number) => this.regs.read(n, 0, 16, 'v128');
+    const to = registerAt(operandSlot(this.at.encoding, 0, this.at.d)).n;
+    return {
+      register,
+      operand: (v) => {
+        const n = register(v);
+        if (n >= 0) whole(n);
+        else {
+          f.get(this.localOf(v));
+          if (v.t !== 'v128') f.op(`${shape}.splat`);
+        }
+      },
+      result: (v) => {
+        if (v.t === 'v128') f.get(this.localOf(v));
+        else {
+          const l = this.localOf(v);
+          whole(to);
+          f.get(l).op(`${shape}.replace_lane`).body.u8(0);
+        }
+      },
+    };
   }
 
   // ── leaving ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -170,8 +259,18 @@ export class RegionEmitter extends IrEmitter {
     this.done = done;
     this.sideExit();
   }
-  /** Let the interpreter do this instruction. */
+  /** The interpreter's if TS is set. */
+  private fpuThere(i: Instruction, done: number): void {
+    this.f.get(CPU).mem('i32.load8_u', off.cr0).i32(TS).op('i32.and').leaving();
+    this.leaveTo(i, done);
+    this.f.end();
+  }
+  /** Let the interpreter do this instruction; of a group, go through its instructions one by one. */
   private sideExit(): void {
+    if (this.again >= 0) {
+      this.f.brTo(this.again);
+      return;
+    }
     this.f.i64(sideOf(this.at.at, this.done)).set(this.frame.side);
     this.frame.exits.leave(this.frame.sideExit);
   }
@@ -225,7 +324,7 @@ export class RegionEmitter extends IrEmitter {
       const found = this.together(member, a);
       f.get(found.addend);
       // Another group may have the local, unless control can come here again without the look-up.
-      if (--found.left === 0 && member.group.local) this.spare.push(found.addend);
+      if (--found.left === 0 && member.group.local && this.again < 0) this.spare.push(found.addend);
     } else {
       const e = f.local('i32');
       const most = align ? 4095 : 4096 - bytes;
@@ -282,7 +381,8 @@ export class RegionEmitter extends IrEmitter {
     const known = this.found.get(group);
     if (known) return known;
     const f = this.f;
-    const addend = (group.local ? this.spare.pop() : undefined) ?? f.register('i32');
+    const spare = group.local && this.again < 0;
+    const addend = this.addends.get(group) ?? (spare ? this.spare.pop() : undefined) ?? f.register('i32');
     const lowest = f.local('i64');
     const e = f.local('i32');
     f.get(a)
@@ -326,6 +426,10 @@ export class RegionEmitter extends IrEmitter {
   }
 
   protected override cond(n: Node & { k: 'if' }): boolean {
+    if (this.checks && n.proof) {
+      this.checks.prove(n.proof, this.pushing(n.proof));
+      return true;
+    }
     const [first] = n.then;
     if (this.x87Inline && first?.k === 'raise' && first.vector === VEC.MF) return true;
     if (this.at.ending === 'cond' && first?.k === 'branch') {
@@ -366,6 +470,8 @@ export class RegionEmitter extends IrEmitter {
         this.ea(n.noseg);
         break;
       case 'get':
+        // What proofs look at.
+        if (this.checks && n.off === off.mxcsr) return true;
         this.read(n.off, n.bytes, n.t, n.signed);
         break;
       case 'set':

@@ -30,6 +30,7 @@ import {
 import { FlagExits } from './flag-exits.ts';
 import { FlagLocals } from './flag-locals.ts';
 import { after, forgets, MEM } from './flag-steps.ts';
+import { fpGroups } from './fp-group.ts';
 import { UNBOUND } from './library.ts';
 import { crossesPage, lastPage } from './prepare.ts';
 import type { RegionFunc } from './region-func.ts';
@@ -375,7 +376,17 @@ export class RegionFunction {
     this.flags.kinds = this.kinds[n];
     emitter.start(b.instructions);
     let fpu = false;
+    const groups = fpGroups(b.instructions);
+    let grouped = 0;
     for (const [i, instruction] of b.instructions.entries()) {
+      if (i < grouped) continue;
+      const count = groups.get(i);
+      if (count !== undefined) {
+        emitter.group(b.instructions.slice(i, i + count), i, !fpu);
+        fpu = true;
+        grouped = i + count;
+        continue;
+      }
       const uses = !!instruction.encoding.insn.fpu;
       const end = lastPage(instruction);
       // The first page stays what it is for as long as the region runs.

@@ -33,6 +33,10 @@ const slot = (n: number) => (isXmm(n) ? off.xmm + (n - 16) * 16 : off.gpr + n * 
 export class Registers {
   private readonly f: RegionFunc;
   private readonly locals = new Map<number, number>();
+  /** Locals for writes that may not come to pass, by register; of those that have been written, if `speculative`. */
+  private readonly shadows = new Map<number, number>();
+  private readonly shadowed = new Set<number>();
+  private speculative = false;
   /** Registers of the present instruction that are written anew before anybody can see them in CpuState. */
   unseen: RegisterSet = NO_REGISTERS;
 
@@ -42,9 +46,35 @@ export class Registers {
   }
 
   private local(n: number): number {
+    if (this.shadowed.has(n)) return this.shadows.get(n)!;
     const l = this.locals.get(n);
     if (l === undefined) throw new Error(`register ${n} is used but not named`);
     return l;
+  }
+
+  /** The local that a new value of the register goes to. */
+  private target(n: number): number {
+    if (!this.speculative) return this.local(n);
+    if (!this.shadows.has(n)) this.shadows.set(n, this.f.register(isXmm(n) ? 'v128' : 'i64'));
+    this.shadowed.add(n);
+    return this.shadows.get(n)!;
+  }
+
+  /** Writes go to other locals, from which `commit` takes them. */
+  speculate(): void {
+    this.speculative = true;
+  }
+
+  /** What was written since `speculate` is what the registers are; in CpuState only those that are `seen` there. */
+  commit(seen: (n: number) => boolean): void {
+    const written = [...this.shadowed];
+    this.shadowed.clear();
+    this.speculative = false;
+    for (const n of written) {
+      this.f.get(this.shadows.get(n)!).set(this.local(n));
+      this.unseen = seen(n) ? NO_REGISTERS : bitOf(n);
+      this.store(n);
+    }
   }
 
   /** Load those for which `which` holds. */
@@ -57,8 +87,13 @@ export class Registers {
         .set(l);
     }
   }
+  /** Where an SSE register may lie in memory for a moment. */
+  private scratch(n: number): number {
+    return this.speculative ? off.simd_r : slot(n);
+  }
+
   private store(n: number): void {
-    if (this.unseen & bitOf(n)) return;
+    if (this.speculative || this.unseen & bitOf(n)) return;
     this.f
       .get(CPU)
       .get(this.local(n))
@@ -104,8 +139,8 @@ export class Registers {
     else if (t === 'i32' && bytes === 4 && byte % 4 === 0) lane('i32x4.extract_lane', 4);
     else {
       // Any other part goes through memory.
-      f.get(CPU).get(this.local(n)).mem('v128.store', slot(n));
-      f.get(CPU).mem(loadOp(t, bytes, signed), slot(n) + byte);
+      f.get(CPU).get(this.local(n)).mem('v128.store', this.scratch(n));
+      f.get(CPU).mem(loadOp(t, bytes, signed), this.scratch(n) + byte);
     }
   }
 
@@ -122,43 +157,49 @@ export class Registers {
       this.writeXmm(n, l, byte, bytes, t, value);
       return;
     }
+    const set = () => f.set(this.target(n));
     const widen = () => {
       value();
       if (t === 'i32') f.op('i64.extend_i32_u');
     };
     if (bytes === 8) {
       widen();
-      f.set(l);
+      set();
       return;
     }
     const mask = ((1n << BigInt(bytes * 8)) - 1n) << BigInt(byte * 8);
     f.get(l).i64(BigInt.asIntN(64, ~mask)).op('i64.and');
     widen();
     if (byte) f.i64(BigInt(byte * 8)).op('i64.shl');
-    f.i64(BigInt.asIntN(64, mask)).op('i64.and').op('i64.or').set(l);
+    f.i64(BigInt.asIntN(64, mask)).op('i64.and').op('i64.or');
+    set();
   }
 
   private writeXmm(n: number, l: number, byte: number, bytes: number, t: Val['t'], value: () => void): void {
     const f = this.f;
+    // Not before the value has been pushed, which may be made from the register.
+    const set = () => f.set(this.target(n));
     const lane = (op: string, width: number) => {
       f.get(l);
       value();
       f.op(op).body.u8(byte / width);
-      f.set(l);
+      set();
     };
     if (t === 'v128' && bytes === 16 && byte === 0) {
       value();
-      f.set(l);
+      set();
     } else if (t === 'f64' && byte % 8 === 0) lane('f64x2.replace_lane', 8);
     else if (t === 'f32' && byte % 4 === 0) lane('f32x4.replace_lane', 4);
     else if (t === 'i64' && bytes === 8 && byte % 8 === 0) lane('i64x2.replace_lane', 8);
     else if (t === 'i32' && bytes === 4 && byte % 4 === 0) lane('i32x4.replace_lane', 4);
     else {
-      f.get(CPU).get(l).mem('v128.store', slot(n));
+      const at = this.scratch(n);
+      f.get(CPU).get(l).mem('v128.store', at);
       f.get(CPU);
       value();
-      f.mem(storeOp(t, bytes), slot(n) + byte);
-      f.get(CPU).mem('v128.load', slot(n)).set(l);
+      f.mem(storeOp(t, bytes), at + byte);
+      f.get(CPU).mem('v128.load', at);
+      set();
     }
   }
 }

@@ -139,6 +139,8 @@ export abstract class IrEmitter {
   /** Local of each value, or -1: not made yet, or emitted where it is used. */
   protected place!: Int32Array;
   private vars: number[] = [];
+  /** Values used more than once are made where they are used first: for lists without conditions. */
+  protected late = false;
   /** Local with the host address of each probe. */
   protected readonly probes = new Map<number, number>();
   /** Lazy flag words known as locals (set earlier in this function). */
@@ -172,7 +174,7 @@ export abstract class IrEmitter {
     switch (n.k) {
       case 'op':
         // Constants and values used once are emitted where they are used.
-        if (this.uses[n.out.id] > 1 && !n.op.endsWith('.const')) {
+        if (!this.late && this.uses[n.out.id] > 1 && !n.op.endsWith('.const')) {
           this.pure(n);
           this.keep(n.out);
         }
@@ -203,6 +205,10 @@ export abstract class IrEmitter {
     const n = v.node;
     if (n.k !== 'op') throw new Error(`value of ${n.k} used before it was made`);
     this.pure(n);
+    if (this.late && this.uses[v.id] > 1 && !n.op.endsWith('.const')) {
+      this.place[v.id] = this.f.local(v.t);
+      this.f.tee(this.place[v.id]);
+    }
     return this.f;
   }
   private pure(n: Node & { k: 'op' }): void {
