@@ -14,28 +14,18 @@ const LEAST = 2;
 /** Instructions, so that little is done twice. */
 const MOST = 48;
 
-/** What leaves the instruction's effects to registers, and can be done again. */
-const PLAIN = new Set([
-  'op',
-  'regop',
-  'setregop',
-  'immop',
-  'ea',
-  'load',
-  'setvar',
-  'getvar',
-  'get',
-  'nextrip',
-  'length',
-]);
+/** What changes nothing. */
+const PLAIN = new Set(['op', 'regop', 'immop', 'ea', 'load', 'setvar', 'getvar', 'get', 'nextrip', 'length']);
 
 export const proofOf = (i: Instruction): Proof | undefined => {
   for (const n of i.code.nodes) if (n.k === 'if' && n.proof) return n.proof;
   return undefined;
 };
 
-const plain = (i: Instruction) => (n: Node) =>
-  PLAIN.has(n.k) || (n.k === 'flags' && !!i.flagsDead) || (n.k === 'if' && !!n.proof);
+const plain = (i: Instruction) => (n: Node) => {
+  if (n.k === 'setregop') return ['gpr', 'xmm'].includes(i.form.operands[n.i].kind);
+  return PLAIN.has(n.k) || (n.k === 'flags' && !!i.flagsDead) || (n.k === 'if' && !!n.proof);
+};
 
 function fits(i: Instruction): boolean {
   return i.ending === 'fall' && !i.wordsFirst && !crossesPage(i) && i.code.nodes.every(plain(i));
