@@ -34,14 +34,17 @@ function fits(i: Instruction): boolean {
 /** The groups of a block: by the first instruction, how many there are. */
 export function fpGroups(instructions: readonly Instruction[]): ReadonlyMap<number, number> {
   const groups = new Map<number, number>();
+  // Most blocks have none.
+  if (!instructions.some((i) => i.encoding.insn.fpu)) return groups;
   let proofs: number[] = [];
   const close = () => {
     if (proofs.length >= LEAST) groups.set(proofs[0], proofs.at(-1)! - proofs[0] + 1);
     proofs = [];
   };
   for (const [n, i] of instructions.entries()) {
-    if (!fits(i) || (proofs.length && n - proofs[0] >= MOST)) close();
-    if (fits(i) && proofOf(i)) proofs.push(n);
+    const more = fits(i);
+    if (!more || (proofs.length && n - proofs[0] >= MOST)) close();
+    if (more && proofOf(i)) proofs.push(n);
   }
   close();
   return groups;
