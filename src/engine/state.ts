@@ -72,7 +72,10 @@ export const CpuState = struct(
     /** The instruction was mov ss or pop ss, or loaded flags without TF itself (HVM): no single-step trap follows it. Kept while RFLAGS.TF is set only. */
     ['int_shadow', 'u32'],
     ['fcw', 'u16'],
-    /** Without TOP, which is in `ftop`: where a register lies must not wait for the flags of the instruction before. */
+    /**
+     * Without TOP, which is in `ftop`: where a register lies must not wait for the flags of the instruction before. ES and B are set if, and only
+     * if, an exception is that fcw does not mask.
+     */
     ['fsw', 'u16'],
     /** Abridged tag word as FXSAVE stores it: bit n set = physical register n in use. */
     ['ftw', 'u16'],

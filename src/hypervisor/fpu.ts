@@ -12,8 +12,13 @@ const MXCSR_MASK: u32 = 28;
 const ST0: u32 = 32;
 const XMM0: u32 = 160;
 
-/** Of the status word in the image. */
+/** Bits of the control word that exist, and the one that reads as 1. */
+const FCW_MASK: u32 = 0x1f3f;
+const FCW_ONE: u32 = 0x40;
+/** Of the status word in the image: TOP; exceptions, whose masks are the same bits of the control word; exception summary and busy. */
 const TOP: u32 = 0x3800;
+const EXCEPTIONS: u32 = 0x3f;
+const ES_B: u32 = 0x8080;
 
 /** MXCSR bits that exist (no denormals-are-zero bit missing: DAZ is supported). */
 const MXCSR_VALID: u32 = 0xffff;
@@ -30,8 +35,11 @@ export function fpu_init(cpu: usize): void {
 }
 
 export function fpu_load_image(cpu: usize, p: usize): void {
-  store<u16>(cpu, load<u16>(p + FCW), CpuState.fcw);
-  const sw: u32 = load<u16>(p + FSW);
+  const cw: u32 = (load<u16>(p + FCW) & FCW_MASK) | FCW_ONE;
+  let sw: u32 = load<u16>(p + FSW);
+  // As with fxrstor, the summary follows from what is open.
+  sw = sw & ~cw & EXCEPTIONS ? sw | ES_B : sw & ~ES_B;
+  store<u16>(cpu, <u16>cw, CpuState.fcw);
   store<u16>(cpu, <u16>(sw & ~TOP), CpuState.fsw);
   store<u16>(cpu, <u16>((sw & TOP) >> 11), CpuState.ftop);
   store<u16>(cpu, load<u8>(p + FTW), CpuState.ftw);

@@ -1,5 +1,7 @@
-/** Random floating-point numbers for streams: usual ones mostly, and what is at the ends of their range. */
+/** Random floating-point numbers for streams: usual ones mostly, and what is at the ends of their range; and where in memory they lie. */
+import type { Poke } from './case.ts';
 import type { Rng } from './rng.ts';
+import { WINDOW_SIZE } from './state.ts';
 
 /** Sign, a biased exponent around that of 1 (now and then any; `small`: the least), and bits of which few may be set, as in what was short before. */
 export function number(
@@ -36,4 +38,16 @@ export function double(r: Rng, small = false): bigint {
 export function single(r: Rng, small = false): bigint {
   const { sign, exponent, fraction } = number(r, 23, 127, small);
   return (sign << 31n) | (exponent << 23n) | fraction;
+}
+
+/** Offset in the window at which memory operands begin: now and then not aligned, over the end of a page, or of the window. */
+export function operandsAt(r: Rng): number {
+  return r.oneIn(4) ? r.pick([0x804, 0x1000 - 0x44, WINDOW_SIZE - 0x40]) : 0x800;
+}
+
+/** `count` of them, of `size` bytes each, as far as there is memory. */
+export function operands(at: number, size: number, count: number, bytes: (n: number) => Uint8Array): Poke[] {
+  return Array.from({ length: count }, (_, n) => ({ offset: at + n * size, bytes: bytes(n) })).filter(
+    (p) => p.offset + size <= WINDOW_SIZE,
+  );
 }

@@ -2,13 +2,12 @@
  * Random streams of SSE arithmetic, a dozen or two in one block, with moves between, which the translator proves together
  * (src/engine/translator/fp-group.ts). Numbers are usual ones mostly.
  */
-import type { Case, Poke } from './case.ts';
-import { double, littleEndian, single } from './fp-numbers.ts';
+import type { Case } from './case.ts';
+import { double, littleEndian, operands, operandsAt, single } from './fp-numbers.ts';
 import { Rng } from './rng.ts';
 import { DEFAULT_AT, WINDOW } from './state.ts';
 
-/** Memory operands lie here in the window, 16 bytes each: doubles, or singles in every other. */
-const MEMORY = 0x800;
+/** Memory operands, 16 bytes each: doubles, or singles in every other. */
 const OPERANDS = 8;
 /** Few registers, so that what is written is read. */
 const REGISTERS = 5;
@@ -85,13 +84,11 @@ export function sseStream(seed: number): Case {
   let mxcsr = 0x1fa0;
   if (r.oneIn(6)) mxcsr = 0x1f80;
   if (r.oneIn(12)) mxcsr ^= r.pick([0x40, 0x8000, 0x2000, 0x4000, 0x800, 0x1000, 0x100]);
-  const over = new Map([
-    ['si', (WINDOW + MEMORY).toString(16)],
-    ['mx', mxcsr.toString(16)],
-  ]);
+  const over = new Map([['mx', mxcsr.toString(16)]]);
   for (let i = 0; i < REGISTERS; i++)
     over.set(`x${i}`, Buffer.from(lanes(r, r.oneIn(8) !== doubles, small)).toString('hex'));
-  const pokes: Poke[] = [];
-  for (let n = 0; n < OPERANDS; n++) pokes.push({ offset: MEMORY + n * 16, bytes: lanes(r, n % 2 === 0, small) });
+  const at = operandsAt(r);
+  over.set('si', (WINDOW + at).toString(16));
+  const pokes = operands(at, 16, OPERANDS, (n) => lanes(r, n % 2 === 0, small));
   return { mode: 0, at: DEFAULT_AT, code: Uint8Array.from(code), seed: r.u32(), over, pokes };
 }

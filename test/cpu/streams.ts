@@ -1,5 +1,5 @@
 /**
- * Random instruction streams: recorded instructions one behind the other, with conditional branches over some of them, run in
+ * Random instruction streams: recorded instructions one behind the other, with conditional branches over some of them, or floating point alone, run in
  * both tiers. What they do is not known; that both do the same is.
  */
 import { type Case, hex, type Outcome } from './case.ts';

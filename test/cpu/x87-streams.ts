@@ -3,13 +3,12 @@
  * knows of the whole block (src/engine/translator/x87-stack.ts). Numbers are usual ones mostly, and the stack is rarely
  * left empty or full.
  */
-import type { Case, Poke } from './case.ts';
-import { double, littleEndian, number, single } from './fp-numbers.ts';
+import type { Case } from './case.ts';
+import { double, littleEndian, number, operands, operandsAt, single } from './fp-numbers.ts';
 import { Rng } from './rng.ts';
 import { DEFAULT_AT, WINDOW } from './state.ts';
 
-/** Memory operands lie here in the window, 8 bytes each. */
-const MEMORY = 0x800;
+/** Memory operands, 8 bytes each. */
 const OPERANDS = 16;
 
 /** In hexadecimal, as a case names registers. */
@@ -98,7 +97,7 @@ function other(r: Rng, i: number): Step {
     case 7:
       return [0, 0xd9, r.pick([0xf6, 0xf7])]; // fdecstp, fincstp
     case 8:
-      return [0, 0xda, 0xc0 + i]; // fcmovb
+      return r.oneIn(2) ? [0, 0xda, 0xc0 + i] : memory(r, 0, 0xd9, 5, true); // fcmovb, fldcw
     case 9: // addsd, paddd mm0, inc rax
       return r.pick<Step>([
         [0, 0xf2, 0x0f, 0x58, 0xc1],
@@ -146,15 +145,13 @@ export function x87Stream(seed: number): Case {
   if (r.oneIn(12)) control = (control & ~0xc00) | (r.below(4) << 10);
   if (r.oneIn(12)) control &= ~r.below(64);
   const over = new Map([
-    ['si', (WINDOW + MEMORY).toString(16)],
     ['cw', control.toString(16)],
     ['sw', ((top << 11) | (r.oneIn(4) ? r.u32() & 0x4720 & ~(~control & 0x20) : 0)).toString(16)],
     ['tw', used.toString(16)],
   ]);
   for (let i = 0; i < 8; i++) over.set(`m${i}`, register(r));
-  const pokes: Poke[] = [];
-  for (let n = 0; n < OPERANDS; n++) {
-    pokes.push({ offset: MEMORY + n * 8, bytes: littleEndian(n % 2 ? single(r) : double(r), 8) });
-  }
+  const at = operandsAt(r);
+  over.set('si', (WINDOW + at).toString(16));
+  const pokes = operands(at, 8, OPERANDS, (n) => littleEndian(n % 2 ? single(r) : double(r), 8));
   return { mode: 0, at: DEFAULT_AT, code: Uint8Array.from(code), seed: r.u32(), over, pokes };
 }

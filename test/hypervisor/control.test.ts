@@ -1,6 +1,6 @@
 /** xen_version, domctl and sysctl: what a control domain asks, what others are told, and bad arguments (public/version.h, domctl.h, sysctl.h). */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { CpuidLeaf, CpuUserRegs, VcpuGuestContext } from '../../src/abi/arch-x86.ts';
+import { CpuidLeaf, CpuUserRegs, VcpuGuestContext, VGCF } from '../../src/abi/arch-x86.ts';
 import {
   CDF,
   DOMCTL,
@@ -206,6 +206,33 @@ describe('domctl', () => {
     expect(put((c) => t.m.view.setBigUint64(c + off.user_regs + CpuUserRegs.off.rip, bad, true))).toBe(-ERRNO.EINVAL);
     expect(put((c) => t.m.view.setBigUint64(c + off.trap_ctxt + 8, bad, true))).toBe(-ERRNO.EINVAL);
     expect(put((c) => t.m.view.setBigUint64(c + off.ctrlreg + 24, 0x5000n, true))).toBe(-ERRNO.EOPNOTSUPP);
+  });
+
+  test('of an x87 status word a vCPU gets TOP and what happened; the summary follows from the masks', () => {
+    const { off } = VcpuGuestContext;
+    const call = (op: number, content: Uint8Array) => {
+      const at = t.m.arg(VcpuGuestContext.size);
+      t.m.bytes.set(content, at);
+      const { rc } = t.m.domctl(op, t.g.domid, (u) => {
+        t.m.view.setBigUint64(u + DomctlVcpucontext.off.ctxt, BigInt(at), true);
+      });
+      expect(rc).toBe(0);
+      return t.m.bytes.slice(at, at + VcpuGuestContext.size);
+    };
+    const context = call(DOMCTL.getvcpucontext, new Uint8Array(VcpuGuestContext.size));
+    const view = new DataView(context.buffer);
+    view.setBigUint64(off.flags, view.getBigUint64(off.flags, true) | BigInt(VGCF.i387_valid), true);
+    for (const [fcw, fsw, wanted] of [
+      [0x37f, 0xb8a0, 0x3820],
+      [0x35f, 0x3820, 0xb8a0],
+      [0x35f, 0x1000, 0x1000],
+    ]) {
+      view.setUint16(off.fpu_ctxt, fcw, true);
+      view.setUint16(off.fpu_ctxt + 2, fsw, true);
+      call(DOMCTL.setvcpucontext, context);
+      const got = new DataView(call(DOMCTL.getvcpucontext, new Uint8Array(VcpuGuestContext.size)).buffer);
+      expect([got.getUint16(off.fpu_ctxt, true), got.getUint16(off.fpu_ctxt + 2, true)]).toEqual([fcw, wanted]);
+    }
   });
 
   test('affinity: no CPU at all is refused; what is in force is told', () => {

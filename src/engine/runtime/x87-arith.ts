@@ -8,7 +8,7 @@ import {
 import {
   both_normal, common, fast_add, fast_div, fast_flags, fast_mul, fast_order, fast_pop, fast_sqrt, physical, register, used,
 } from './x87-fast';
-import { C0, C2, C3, empty, fp_begin, fp_end, fp_end_cc, pop, pop_n, se_at, st, underflow } from './x87-stack';
+import { C0, C1, C2, C3, empty, fp_begin, fp_end, fp_end_cc, pop, pop_n, se_at, st, underflow } from './x87-stack';
 
 /** Exceptions found before computing: unmasked, they leave the operands and the stack as they were. */
 const EARLY: u32 = IE | DE | ZE;
@@ -193,9 +193,8 @@ export function fp_compare(cpu: usize, i: u32, quiet: u32, pops: u32): u32 {
   const bse = se_at(q);
   const b = load<u64>(q);
   if ((used(cpu, d) & used(cpu, s) & 1) == 0 || !both_normal(ase, a, bse, b)) return fp_compare_exact(cpu, i, quiet, pops);
-  fast_flags(cpu, 0);
   const sw: u32 = load<u16>(cpu, CpuState.fsw);
-  store<u16>(cpu, u16((sw & ~(C0 | C2 | C3)) | codes(fast_order(ase, a, bse, b))), CpuState.fsw);
+  store<u16>(cpu, u16((sw & ~(C0 | C1 | C2 | C3)) | codes(fast_order(ase, a, bse, b))), CpuState.fsw);
   if (pops) fast_pop(cpu, d);
   if (pops > 1) fast_pop(cpu, (d + 1) & 7);
   return 0;

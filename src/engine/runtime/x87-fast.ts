@@ -8,11 +8,8 @@
  */
 import { CpuState } from '../../../build/abi/engine';
 import { mul_hi } from './softfloat/bits';
-import { PE } from './softfloat/flags';
 import { INT, SUB, SUBR } from './softfloat/f80';
 import { C1, se_at } from './x87-stack';
-
-const HALF: u64 = 0x8000000000000000;
 
 // Conditions that depend on the numbers' bits are computed, not branched on: nothing would predict them.
 

@@ -143,9 +143,10 @@ export function simdResult(b: Builder, t: Type): Val {
 
 const mxcsr = (b: Builder): Val => b.get(CpuState.off.mxcsr, 4);
 
-/** Round to nearest, no FTZ or DAZ, everything masked, PE recorded. */
+/** Round to nearest, no FTZ or DAZ, everything masked, PE recorded: these bits have that value. */
+export const USUAL_MXCSR = { bits: 0xffe0, value: 0x1fa0 } as const;
 export function usualMxcsr(b: Builder): Val {
-  return b.cmp('eq', b.and(mxcsr(b), b.i32(0xffe0)), b.i32(0x1fa0));
+  return b.cmp('eq', b.and(mxcsr(b), b.i32(USUAL_MXCSR.bits)), b.i32(USUAL_MXCSR.value));
 }
 /** An inexact result changes nothing: PE masked and recorded. `and`: bits that must be clear (DAZ, RC). */
 export function peSettled(b: Builder, clear = 0): Val {

@@ -6,6 +6,7 @@
  * Locals: 0 rec (of the entry, or JumpEntry.place), 1 cpu, 2 what is left of the fuel.
  */
 import { operandSlot } from '../decode/slots.ts';
+import { USUAL_MXCSR } from '../semantics/fp.ts';
 import type { Node, Proof, Type, Val } from '../semantics/ir.ts';
 import { CpuState, PREEMPTED_INSIDE, PREEMPTED_PASSING, TLB_ENTRIES, TlbEntry, VEC } from '../state.ts';
 import { IrEmitter, type Leaf, loadOp, storeOp } from '../wasm/ir-emitter.ts';
@@ -14,7 +15,7 @@ import type { FlagExits } from './flag-exits.ts';
 import type { FlagLocals } from './flag-locals.ts';
 import { FLAG_WORDS, type Word } from './flag-locals.ts';
 import { constantOf, immediate } from './fold.ts';
-import { FpChecks, type Pushing, proofOf } from './fp-group.ts';
+import { CheckLocals, FpChecks, type Pushing, proofOf } from './fp-group.ts';
 import { effectsOf } from './helpers.ts';
 import type { Instruction } from './prepare.ts';
 import type { RegionFunc } from './region-func.ts';
@@ -28,9 +29,6 @@ export const LEFT = 2;
 /** Fuel of one instruction. */
 export const UNIT = 32;
 const TS = 8;
-/** MXCSR as proofs want it: round to nearest, no FTZ or DAZ, all masked, PE recorded. */
-const USUAL_BITS = 0xffe0;
-const USUAL = 0x1fa0;
 /** What copies an SSE register, if its second operand is one. */
 const COPIES = /^(mov[au]p[sd]|movdq[au])$/;
 const ALL_REGISTERS: readonly number[] = Array.from({ length: 32 }, (_, n) => n);
@@ -97,8 +95,9 @@ export class RegionEmitter extends IrEmitter {
   /** The call of a helper, which this instruction is, has its common case in place: where no exception is pending, as all are masked. */
   private x87Inline = false;
   /** Level of the block that is left for the instructions one by one, and what is proved of them; while they are a group. */
-  private again = -1;
+  private oneByOne = -1;
   private checks: FpChecks | undefined;
+  private readonly checkLocals: CheckLocals;
   /** A helper of this instruction may have dropped code. */
   private mayDrop = false;
   private readonly accesses: Accesses;
@@ -122,6 +121,7 @@ export class RegionEmitter extends IrEmitter {
   ) {
     super(f);
     this.x87 = new X87Stack(f);
+    this.checkLocals = new CheckLocals(f);
     this.accesses = accesses;
     this.near = near;
     this.unseen = unseen;
@@ -160,16 +160,16 @@ export class RegionEmitter extends IrEmitter {
   }
 
   /** Emit a group (fp-group.ts) that begins with the block's `done`th. */
-  group(instructions: readonly Instruction[], done: number, checkFpu: boolean): void {
+  proveTogether(instructions: readonly Instruction[], done: number, checkFpu: boolean): void {
     const { f, regs } = this;
     if (checkFpu) this.fpuThere(instructions[0], done);
     f.block();
-    this.again = f.level;
+    this.oneByOne = f.level;
     f.block();
     const before = new Map([...this.found].map(([group, found]) => [group, { ...found }]));
     this.quick(instructions, done);
-    f.brTo(this.again - 1).end();
-    this.again = -1;
+    f.brTo(this.oneByOne - 1).end();
+    this.oneByOne = -1;
     // The same again, with the same locals for what is looked up together.
     for (const [group, { addend }] of this.found) if (!before.has(group)) this.addends.set(group, addend);
     this.found.clear();
@@ -183,9 +183,16 @@ export class RegionEmitter extends IrEmitter {
   /** The group's plain results, proved at the end: then they are the registers'. */
   private quick(instructions: readonly Instruction[], done: number): void {
     const { f, regs } = this;
-    const checks = new FpChecks(f);
+    const checks = new FpChecks(f, this.checkLocals);
     const seen = new Map<number, boolean>();
-    f.get(CPU).mem('i32.load', off.mxcsr).i32(USUAL_BITS).op('i32.and').i32(USUAL).op('i32.ne').unlikely().brIf(0);
+    f.get(CPU)
+      .mem('i32.load', off.mxcsr)
+      .i32(USUAL_MXCSR.bits)
+      .op('i32.and')
+      .i32(USUAL_MXCSR.value)
+      .op('i32.ne')
+      .unlikely()
+      .brIf(0);
     regs.speculate();
     this.checks = checks;
     this.late = true;
@@ -267,8 +274,8 @@ export class RegionEmitter extends IrEmitter {
   }
   /** Let the interpreter do this instruction; of a group, go through its instructions one by one. */
   private sideExit(): void {
-    if (this.again >= 0) {
-      this.f.brTo(this.again);
+    if (this.oneByOne >= 0) {
+      this.f.brTo(this.oneByOne);
       return;
     }
     this.f.i64(sideOf(this.at.at, this.done)).set(this.frame.side);
@@ -324,7 +331,7 @@ export class RegionEmitter extends IrEmitter {
       const found = this.together(member, a);
       f.get(found.addend);
       // Another group may have the local, unless control can come here again without the look-up.
-      if (--found.left === 0 && member.group.local && this.again < 0) this.spare.push(found.addend);
+      if (--found.left === 0 && member.group.local && this.oneByOne < 0) this.spare.push(found.addend);
     } else {
       const e = f.local('i32');
       const most = align ? 4095 : 4096 - bytes;
@@ -381,7 +388,7 @@ export class RegionEmitter extends IrEmitter {
     const known = this.found.get(group);
     if (known) return known;
     const f = this.f;
-    const spare = group.local && this.again < 0;
+    const spare = group.local && this.oneByOne < 0;
     const addend = this.addends.get(group) ?? (spare ? this.spare.pop() : undefined) ?? f.register('i32');
     const lowest = f.local('i64');
     const e = f.local('i32');

@@ -78,17 +78,37 @@ export interface Pushing {
   readonly register: (v: Val) => number;
 }
 
-/** What is gathered of one group: the least and the greatest, by format. */
-export class FpChecks {
+/** The locals of a region for what its groups gather, which they use one after the other. */
+export class CheckLocals {
   private readonly f: RegionFunc;
-  /** Locals. */
-  private readonly least = new Map<Fmt, number>();
-  private readonly greatest = new Map<Fmt, number>();
-  /** Registers whose numbers are normal or zero, as far as the format goes. */
-  private readonly known = new Map<number, Fmt>();
+  private readonly all = new Map<string, number>();
 
   constructor(f: RegionFunc) {
     this.f = f;
+  }
+  get(what: string): number {
+    let l = this.all.get(what);
+    if (l === undefined) {
+      l = this.f.register('v128');
+      this.all.set(what, l);
+    }
+    return l;
+  }
+}
+
+/** What is gathered of one group: the least and the greatest, by format. */
+export class FpChecks {
+  private readonly f: RegionFunc;
+  private readonly locals: CheckLocals;
+  /** Locals, of the formats that there are so far. */
+  private readonly least = new Map<Fmt, number>();
+  private readonly greatest = new Map<Fmt, number>();
+  /** Registers whose numbers are normal or zero, as far as the format goes; if not, the instruction that made them known shows it at the end. */
+  private readonly known = new Map<number, Fmt>();
+
+  constructor(f: RegionFunc, locals: CheckLocals) {
+    this.f = f;
+    this.locals = locals;
   }
 
   prove(p: Proof, push: Pushing): void {
@@ -97,7 +117,7 @@ export class FpChecks {
     for (const v of p.a === p.c ? [p.a] : [p.a, p.c]) {
       const n = push.register(v);
       if (n >= 0 && this.knows(n, fmt)) continue;
-      // What is not finite shows in the result; a zero product or root shows as not normal.
+      // What is not finite shows in the result, and a zero product as not normal. A zero shows as a root's operand, unless it is known: its root is exact.
       push.operand(v);
       const m = f.local('v128');
       f.tee(m).i32(1).op('i32x4.shl');
@@ -142,7 +162,7 @@ export class FpChecks {
     let l = all.get(fmt);
     if (l !== undefined) f.get(l).op(op);
     else {
-      l = f.register('v128');
+      l = this.locals.get(op + fmt);
       all.set(fmt, l);
     }
     f.set(l);

@@ -382,7 +382,7 @@ export class RegionFunction {
       if (i < grouped) continue;
       const count = groups.get(i);
       if (count !== undefined) {
-        emitter.group(b.instructions.slice(i, i + count), i, !fpu);
+        emitter.proveTogether(b.instructions.slice(i, i + count), i, !fpu);
         fpu = true;
         grouped = i + count;
         continue;

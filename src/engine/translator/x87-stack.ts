@@ -23,6 +23,8 @@ const EXPONENT = 0x7fff;
 /** Biased exponents 1 to this are those of normal numbers. */
 const NORMAL = 0x7ffe;
 const SE = off.st + 8;
+/** Common cases in a region, of 200 to 500 bytes of wasm each. */
+const MOST = 128;
 
 /** Operations as the modrm digit has them. */
 const SUB = 4;
@@ -73,7 +75,6 @@ const CALLED: Readonly<Record<string, Effect>> = {
   fp_compare_f32: { pops: ([, pops]) => pops },
   fp_compare_int: { pops: ([, pops]) => pops },
   fp_examine: {},
-  fp_record: {},
 };
 
 const COMMON = new Set([
@@ -103,6 +104,8 @@ export class X87Stack {
   /** Locals (i32): physical number of slot 0; whether the control word allows the common case. Made when they are needed. */
   private base = -1;
   private usable = -1;
+  /** How many common cases the region may yet have in place. */
+  private budget = MOST;
   /** Is anything known? */
   private started = false;
   /** Slot of ST(0). */
@@ -125,7 +128,10 @@ export class X87Stack {
    * `wide`: that is not for a block with few x87 instructions.
    */
   emit(name: string, args: readonly Argument[], wide: boolean, call: () => void): void {
-    if (wide && this.inline(name, args, call)) return;
+    if (wide && this.budget > 0 && this.inline(name, args, call)) {
+      this.budget--;
+      return;
+    }
     const effect = CALLED[name];
     const known = effect && args.map((a) => a.constant ?? 0);
     call();
