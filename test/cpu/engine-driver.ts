@@ -1,14 +1,13 @@
 /** Runs cases in the engine: the window and the code region mapped into a sandbox's address space, one vCPU at CPL 3. */
 import { CpuState, EXIT, VEC } from '../../src/engine/state.ts';
 import { Sandbox } from '../engine/sandbox.ts';
+import { getStatusWord, setStatusWord } from '../engine/status-word.ts';
 import { applyOverrides, type Case, diffBlocks, type Exception, type Outcome, type Poke } from './case.ts';
 import type { CpuDriver } from './driver.ts';
 import { Block, baseState, CODE, CODE_SIZE, hideUpperHalves, WINDOW, WINDOW_PATTERN, WINDOW_SIZE } from './state.ts';
 
 const { off } = CpuState;
 const PAGE = 4096;
-/** Of the x87 status word. */
-const TOP = 0x3800;
 const INT3 = 0xcc;
 /** Instructions between two looks at a case that runs. */
 const TURN = 1000;
@@ -115,9 +114,7 @@ export class EngineDriver implements CpuDriver {
     for (const f of ['fcw', 'ftw', 'fop'] as const) {
       view.setUint16(cpu + off[f], b.getUint16(Block.off[f], true), true);
     }
-    const sw = b.getUint16(Block.off.fsw, true);
-    view.setUint16(cpu + off.fsw, sw & ~TOP, true);
-    view.setUint16(cpu + off.ftop, (sw & TOP) >> 11, true);
+    setStatusWord(view, cpu, b.getUint16(Block.off.fsw, true));
     view.setBigUint64(cpu + off.segbase + 4 * 8, b.getBigUint64(Block.off.fsbase, true), true);
     view.setBigUint64(cpu + off.segbase + 5 * 8, b.getBigUint64(Block.off.gsbase, true), true);
     view.setBigUint64(cpu + off.cr4, 0x50620n, true); // PAE MCE OSFXSR OSXMMEXCPT FSGSBASE OSXSAVE
@@ -137,11 +134,7 @@ export class EngineDriver implements CpuDriver {
     for (const f of ['fcw', 'ftw', 'fop'] as const) {
       b.setUint16(Block.off[f], view.getUint16(cpu + off[f], true), true);
     }
-    b.setUint16(
-      Block.off.fsw,
-      view.getUint16(cpu + off.fsw, true) | (view.getUint16(cpu + off.ftop, true) << 11),
-      true,
-    );
+    b.setUint16(Block.off.fsw, getStatusWord(view, cpu), true);
     b.setBigUint64(Block.off.fip, view.getBigUint64(cpu + off.fip, true), true);
     b.setBigUint64(Block.off.fdp, view.getBigUint64(cpu + off.fdp, true), true);
     b.setBigUint64(Block.off.fsbase, view.getBigUint64(cpu + off.segbase + 32, true), true);

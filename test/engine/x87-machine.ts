@@ -12,6 +12,7 @@ import type { Code, Node, Val } from '../../src/engine/semantics/ir.ts';
 import { type Encoding, parseEncoding } from '../../src/engine/semantics/table.ts';
 import { x87 } from '../../src/engine/semantics/x87.ts';
 import { CpuState, EXIT, VEC } from '../../src/engine/state.ts';
+import { getStatusWord, setStatusWord } from './status-word.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -278,9 +279,6 @@ export interface State {
   st: string[];
 }
 
-/** Of the status word. */
-const TOP = 0x3800;
-
 const hexBytes = (b: Uint8Array) => Buffer.from(b).toString('hex');
 
 export function setState(rt: Runtime, s: State): void {
@@ -292,8 +290,7 @@ export function setState(rt: Runtime, s: State): void {
   let used = 0;
   for (let i = 0; i < 8; i++) if (((s.ftw >> (i * 2)) & 3) !== 3) used |= 1 << i;
   view.setUint16(CPU + o.fcw, (s.fcw & 0x1f3f) | 0x40, true);
-  view.setUint16(CPU + o.fsw, s.fsw & ~TOP, true);
-  view.setUint16(CPU + o.ftop, (s.fsw & TOP) >> 11, true);
+  setStatusWord(view, CPU, s.fsw);
   view.setUint16(CPU + o.ftw, used, true);
   rt.fn.fp_summary(CPU);
   const top = (s.fsw >> 11) & 7;
@@ -309,7 +306,7 @@ export function setState(rt: Runtime, s: State): void {
 export function getState(rt: Runtime): State {
   const { view, bytes } = rt;
   const o = CpuState.off;
-  const fsw = view.getUint16(CPU + o.fsw, true) | (view.getUint16(CPU + o.ftop, true) << 11);
+  const fsw = getStatusWord(view, CPU);
   const fs = view.getBigUint64(CPU + o.fs, true);
   const fc = view.getBigUint64(CPU + o.fc, true);
   const fx = view.getBigUint64(CPU + o.fx, true);

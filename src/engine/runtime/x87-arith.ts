@@ -3,10 +3,11 @@ import { CpuState } from '../../../build/abi/engine';
 import { fl, oden, ose, osig, rup, unmasked } from './softfloat/percpu';
 import { DE, IE, SF, ZE } from './softfloat/flags';
 import {
-  ADD, arith80, compare80, DIV, DIVR, from_f32, from_f64, from_int, INT, MUL, sqrt80, unsupported80,
+  ADD, arith80, compare80, DIV, DIVR, from_f32, from_f64, from_int, MUL, sqrt80, unsupported80,
 } from './softfloat/f80';
 import {
-  both_normal, common, fast_add, fast_div, fast_flags, fast_mul, fast_order, fast_pop, fast_sqrt, physical, register, used,
+  both_normal, common, fast_add, fast_div, fast_flags, fast_mul, fast_order, fast_pop, fast_sqrt, normal_f32, normal_f64,
+  physical, register, se_f32, se_f64, sig_f32, sig_f64, used,
 } from './x87-fast';
 import { C0, C1, C2, C3, empty, fp_begin, fp_end, fp_end_cc, pop, pop_n, se_at, st, underflow } from './x87-stack';
 
@@ -109,17 +110,13 @@ function memory_operand(kind: u32, cpu: usize, op: u32, bse: u32, b: u64): bool 
 // @ts-ignore: decorator
 @inline
 function f64_operand(kind: u32, cpu: usize, op: u32, v: u64): u32 {
-  const e = u32(v >> 52) & 0x7ff;
-  const fast = e - 1 < 0x7fe && memory_operand(kind, cpu, op, (u32(v >> 48) & 0x8000) | (e + 15360), INT | (v << 11));
-  return fast ? 0 : fp_arith_f64(cpu, op, v);
+  return normal_f64(v) && memory_operand(kind, cpu, op, se_f64(v), sig_f64(v)) ? 0 : fp_arith_f64(cpu, op, v);
 }
 
 // @ts-ignore: decorator
 @inline
 function f32_operand(kind: u32, cpu: usize, op: u32, v: u32): u32 {
-  const e = (v >> 23) & 0xff;
-  const fast = e - 1 < 0xfe && memory_operand(kind, cpu, op, ((v >> 16) & 0x8000) | (e + 16256), INT | (u64(v) << 40));
-  return fast ? 0 : fp_arith_f32(cpu, op, v);
+  return normal_f32(v) && memory_operand(kind, cpu, op, se_f32(v), sig_f32(v)) ? 0 : fp_arith_f32(cpu, op, v);
 }
 
 export function fp_add(cpu: usize, op: u32, dst: u32, src: u32, pops: u32): u32 {
@@ -182,8 +179,10 @@ function compared(cpu: usize, order: u32, pops: u32): u32 {
   return fp_end_cc(cpu, codes(order));
 }
 
-/** fcom, fucom and their popping forms with ST(i); fcompp, fucompp. */
-export function fp_compare(cpu: usize, i: u32, quiet: u32, pops: u32): u32 {
+/** The order of ST(0) and ST(i) if both are normal, else -1. */
+// @ts-ignore: decorator
+@inline
+function order_of(cpu: usize, i: u32): i32 {
   const d = physical(cpu, 0);
   const s = physical(cpu, i);
   const p = register(cpu, d);
@@ -192,9 +191,16 @@ export function fp_compare(cpu: usize, i: u32, quiet: u32, pops: u32): u32 {
   const a = load<u64>(p);
   const bse = se_at(q);
   const b = load<u64>(q);
-  if ((used(cpu, d) & used(cpu, s) & 1) == 0 || !both_normal(ase, a, bse, b)) return fp_compare_exact(cpu, i, quiet, pops);
+  return used(cpu, d) & used(cpu, s) & 1 && both_normal(ase, a, bse, b) ? fast_order(ase, a, bse, b) : -1;
+}
+
+/** fcom, fucom and their popping forms with ST(i); fcompp, fucompp. */
+export function fp_compare(cpu: usize, i: u32, quiet: u32, pops: u32): u32 {
+  const order = order_of(cpu, i);
+  if (order < 0) return fp_compare_exact(cpu, i, quiet, pops);
+  const d = physical(cpu, 0);
   const sw: u32 = load<u16>(cpu, CpuState.fsw);
-  store<u16>(cpu, u16((sw & ~(C0 | C1 | C2 | C3)) | codes(fast_order(ase, a, bse, b))), CpuState.fsw);
+  store<u16>(cpu, u16((sw & ~(C0 | C1 | C2 | C3)) | codes(order)), CpuState.fsw);
   if (pops) fast_pop(cpu, d);
   if (pops > 1) fast_pop(cpu, (d + 1) & 7);
   return 0;
@@ -247,19 +253,10 @@ export function fp_compare_int(cpu: usize, v: i32, pops: u32): u32 {
  * left alone but for stack underflow.
  */
 export function fp_compare_flags(cpu: usize, i: u32, quiet: u32, pops: u32): u32 {
-  const d = physical(cpu, 0);
-  const s = physical(cpu, i);
-  const p = register(cpu, d);
-  const q = register(cpu, s);
-  const ase = se_at(p);
-  const a = load<u64>(p);
-  const bse = se_at(q);
-  const b = load<u64>(q);
-  if ((used(cpu, d) & used(cpu, s) & 1) == 0 || !both_normal(ase, a, bse, b)) {
-    return fp_compare_flags_exact(cpu, i, quiet, pops);
-  }
-  if (pops) fast_pop(cpu, d);
-  return fast_order(ase, a, bse, b);
+  const order = order_of(cpu, i);
+  if (order < 0) return fp_compare_flags_exact(cpu, i, quiet, pops);
+  if (pops) fast_pop(cpu, physical(cpu, 0));
+  return order;
 }
 
 export function fp_compare_flags_exact(cpu: usize, i: u32, quiet: u32, pops: u32): u32 {
@@ -299,20 +296,14 @@ export function fp_examine(cpu: usize): void {
 /** fchs (1) and fabs (0). */
 export function fp_sign(cpu: usize, change: u32): u32 {
   const d = physical(cpu, 0);
-  if ((used(cpu, d) & 1) == 0) return fp_sign_exact(cpu, change);
-  const p = register(cpu, d);
-  store<u16>(p, u16(change ? se_at(p) ^ 0x8000 : se_at(p) & 0x7fff), 8);
-  fast_flags(cpu, 0);
-  return 0;
-}
-
-export function fp_sign_exact(cpu: usize, change: u32): u32 {
-  fp_begin(cpu);
-  if (empty(cpu, 0)) underflow(cpu, 0);
-  else {
-    const p = st(cpu, 0);
+  if (used(cpu, d) & 1) {
+    const p = register(cpu, d);
     store<u16>(p, u16(change ? se_at(p) ^ 0x8000 : se_at(p) & 0x7fff), 8);
+    fast_flags(cpu, 0);
+    return 0;
   }
+  fp_begin(cpu);
+  underflow(cpu, 0);
   return fp_end(cpu);
 }
 

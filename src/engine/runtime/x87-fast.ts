@@ -7,7 +7,7 @@
  * fp_sqrt). The counterparts are exported, which keeps them out of the code, and so the stack frame, of the common case.
  */
 import { CpuState } from '../../../build/abi/engine';
-import { mul_hi } from './softfloat/bits';
+import { div_digit, mul_hi } from './softfloat/bits';
 import { INT, SUB, SUBR } from './softfloat/f80';
 import { C1, se_at } from './x87-stack';
 
@@ -39,6 +39,39 @@ export function register(cpu: usize, n: u32): usize {
 @inline
 export function used(cpu: usize, n: u32): u32 {
   return u32(load<u16>(cpu, CpuState.ftw)) >> n;
+}
+
+// Normal numbers of shorter formats.
+
+// @ts-ignore: decorator
+@inline
+export function normal_f64(v: u64): bool {
+  return (u32(v >> 52) & 0x7ff) - 1 < 0x7fe;
+}
+// @ts-ignore: decorator
+@inline
+export function se_f64(v: u64): u32 {
+  return (u32(v >> 48) & 0x8000) | ((u32(v >> 52) & 0x7ff) + 15360);
+}
+// @ts-ignore: decorator
+@inline
+export function sig_f64(v: u64): u64 {
+  return INT | (v << 11);
+}
+// @ts-ignore: decorator
+@inline
+export function normal_f32(v: u32): bool {
+  return ((v >> 23) & 0xff) - 1 < 0xfe;
+}
+// @ts-ignore: decorator
+@inline
+export function se_f32(v: u32): u32 {
+  return ((v >> 16) & 0x8000) | (((v >> 23) & 0xff) + 16256);
+}
+// @ts-ignore: decorator
+@inline
+export function sig_f32(v: u32): u64 {
+  return INT | (u64(v) << 40);
 }
 
 /** Finite, normalised, neither denormal nor zero: both. */
@@ -110,31 +143,15 @@ export function fast_mul(p: usize, ase: u32, a: u64, bse: u32, b: u64, cw: u32):
   return nearest(p, (ase ^ bse) & 0x8000, e, (h << n) | ((l >> 63) & n), l << n, cw);
 }
 
-/** A digit of 32 bits of (u1:u) / v, as it would be without v's lower half, put right. */
-// @ts-ignore: decorator
-@inline
-function digit(u1: u64, u: u64, v: u64): u64 {
-  const v1 = v >> 32;
-  const v0 = v & 0xffffffff;
-  let q = u1 / v1;
-  let r = u1 - q * v1;
-  if (q >> 32 != 0 || q * v0 > ((r << 32) | u)) {
-    q--;
-    r += v1;
-    if (r >> 32 == 0 && (q >> 32 != 0 || q * v0 > ((r << 32) | u))) q--;
-  }
-  return q;
-}
-
 // @ts-ignore: decorator
 @inline
 export function fast_div(p: usize, ase: u32, a: u64, bse: u32, b: u64, cw: u32): i32 {
   const less = u64(a < b);
   const u1 = a >> (1 - less);
   const u0 = (a << 63) & (less - 1);
-  const q1 = digit(u1, u0 >> 32, b);
+  const q1 = div_digit(u1, u0 >> 32, b);
   const m = ((u1 << 32) | (u0 >> 32)) - q1 * b;
-  const q0 = digit(m, u0 & 0xffffffff, b);
+  const q0 = div_digit(m, u0 & 0xffffffff, b);
   const r = ((m << 32) | (u0 & 0xffffffff)) - q0 * b;
   const c = b - r;
   // the fraction r / b: zero, below, at, above one half

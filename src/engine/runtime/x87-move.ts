@@ -5,8 +5,10 @@ import { IE, OE, PE, SF, UE } from './softfloat/flags';
 import {
   exp80, from_f32, from_f64, from_int, inf80, INT, nan80, NAN_SIG, QUIET, set80, sig80, snan80, unsupported80, zero80,
 } from './softfloat/f80';
-import { empty, fill, fp_begin, fp_end, mark, pop, push, room, se_at, set_top, st, underflow } from './x87-stack';
-import { fast_flags, fast_get, fast_pop, fast_push, physical, register, used } from './x87-fast';
+import { empty, fill, fp_begin, fp_end, pop, push, room, se_at, set_top, st, underflow } from './x87-stack';
+import {
+  fast_flags, fast_get, fast_pop, fast_push, normal_f32, normal_f64, physical, register, se_f32, se_f64, sig_f32, sig_f64, used,
+} from './x87-fast';
 import { pack_f32, pack_f64 } from './softfloat/pack';
 
 // Those with a common case (x87-fast.ts) call their exact counterpart where it is not met.
@@ -29,8 +31,7 @@ function push_converted(cpu: usize): u32 {
 }
 
 export function fp_push_f32(cpu: usize, v: u32): u32 {
-  const e = (v >> 23) & 0xff;
-  if (e - 1 < 0xfe && fast_push(cpu, ((v >> 16) & 0x8000) | (e + 16256), INT | (u64(v) << 40))) return 0;
+  if (normal_f32(v) && fast_push(cpu, se_f32(v), sig_f32(v))) return 0;
   return fp_push_f32_exact(cpu, v);
 }
 
@@ -41,8 +42,7 @@ export function fp_push_f32_exact(cpu: usize, v: u32): u32 {
 }
 
 export function fp_push_f64(cpu: usize, v: u64): u32 {
-  const e = u32(v >> 52) & 0x7ff;
-  if (e - 1 < 0x7fe && fast_push(cpu, (u32(v >> 48) & 0x8000) | (e + 15360), INT | (v << 11))) return 0;
+  if (normal_f64(v) && fast_push(cpu, se_f64(v), sig_f64(v))) return 0;
   return fp_push_f64_exact(cpu, v);
 }
 
@@ -291,29 +291,19 @@ export function fp_store_st_quiet(cpu: usize, i: u32): u32 {
 /** fst, fstp with a register. */
 export function fp_store_st(cpu: usize, i: u32, pops: u32): u32 {
   const s = physical(cpu, 0);
-  if ((used(cpu, s) & 1) == 0) return fp_store_st_exact(cpu, i, pops);
-  const d = physical(cpu, i);
-  const p = register(cpu, s);
-  const q = register(cpu, d);
-  store<u64>(q, load<u64>(p));
-  store<u16>(q, load<u16>(p, 8), 8);
-  store<u16>(cpu, u16(load<u16>(cpu, CpuState.ftw) | (u32(1) << d)), CpuState.ftw);
-  fast_flags(cpu, 0);
-  if (pops) fast_pop(cpu, s);
-  return 0;
-}
-
-export function fp_store_st_exact(cpu: usize, i: u32, pops: u32): u32 {
-  fp_begin(cpu);
-  if (empty(cpu, 0)) {
-    if (!underflow(cpu, i)) return fp_end(cpu);
-  } else {
-    const p = st(cpu, 0);
-    const q = st(cpu, i);
-    mark(cpu, i);
-    set80(q, se_at(p), load<u64>(p));
+  if (used(cpu, s) & 1) {
+    const d = physical(cpu, i);
+    const p = register(cpu, s);
+    const q = register(cpu, d);
+    store<u64>(q, load<u64>(p));
+    store<u16>(q, load<u16>(p, 8), 8);
+    store<u16>(cpu, u16(load<u16>(cpu, CpuState.ftw) | (u32(1) << d)), CpuState.ftw);
+    fast_flags(cpu, 0);
+    if (pops) fast_pop(cpu, s);
+    return 0;
   }
-  if (pops) pop(cpu);
+  fp_begin(cpu);
+  if (underflow(cpu, i) && pops) pop(cpu);
   return fp_end(cpu);
 }
 

@@ -19,9 +19,9 @@ import { CheckLocals, FpChecks, type Pushing, proofOf } from './fp-group.ts';
 import { effectsOf } from './helpers.ts';
 import type { Instruction } from './prepare.ts';
 import type { RegionFunc } from './region-func.ts';
-import { bitOf, isXmm, NO_REGISTERS, type Registers, registerAt } from './registers.ts';
-import { effectOf, type RegisterUse } from './uses.ts';
-import { hasCommonCase, X87Stack } from './x87-stack.ts';
+import { isXmm, NO_REGISTERS, type Registers, registerAt } from './registers.ts';
+import type { RegisterUse } from './uses.ts';
+import { X87Stack } from './x87-stack.ts';
 
 const { off } = CpuState;
 export const CPU = 1;
@@ -31,7 +31,6 @@ export const UNIT = 32;
 const TS = 8;
 /** What copies an SSE register, if its second operand is one. */
 const COPIES = /^(mov[au]p[sd]|movdq[au])$/;
-const ALL_REGISTERS: readonly number[] = Array.from({ length: 32 }, (_, n) => n);
 /** Of the x87 status word: an exception that is not masked. */
 const ES = 0x80;
 
@@ -146,7 +145,7 @@ export class RegionEmitter extends IrEmitter {
     this.mayDrop = false;
     this.regs.unseen = this.unseen.get(i) ?? NO_REGISTERS;
     if (checkFpu) this.fpuThere(i, done);
-    this.x87Inline = this.muchX87 && i.code.nodes.some((n) => n.k === 'call' && hasCommonCase(n.name));
+    this.x87Inline = this.muchX87 && i.code.nodes.some((n) => n.k === 'call' && X87Stack.hasCommonCase(n.name));
     if (i.wordsFirst && !i.flagsDead) this.flags.toWords();
     const fell = this.body(i.code, i.uses);
     if (this.mayDrop && fell) {
@@ -161,7 +160,7 @@ export class RegionEmitter extends IrEmitter {
 
   /** Emit a group (fp-group.ts) that begins with the block's `done`th. */
   proveTogether(instructions: readonly Instruction[], done: number, checkFpu: boolean): void {
-    const { f, regs } = this;
+    const { f } = this;
     if (checkFpu) this.fpuThere(instructions[0], done);
     f.block();
     this.oneByOne = f.level;
@@ -177,14 +176,12 @@ export class RegionEmitter extends IrEmitter {
     for (const [n, i] of instructions.entries()) this.instruction(i, done + n, false);
     this.addends.clear();
     f.end();
-    regs.unseen = NO_REGISTERS;
   }
 
   /** The group's plain results, proved at the end: then they are the registers'. */
   private quick(instructions: readonly Instruction[], done: number): void {
     const { f, regs } = this;
     const checks = new FpChecks(f, this.checkLocals);
-    const seen = new Map<number, boolean>();
     f.get(CPU)
       .mem('i32.load', off.mxcsr)
       .i32(USUAL_MXCSR.bits)
@@ -199,24 +196,21 @@ export class RegionEmitter extends IrEmitter {
     for (const [n, i] of instructions.entries()) {
       this.at = i;
       this.done = done + n;
-      this.body(i.code, i.uses);
-      f.release();
-      const { writes } = effectOf(i);
-      const unseen = this.unseen.get(i) ?? NO_REGISTERS;
-      const written = ALL_REGISTERS.filter((r) => writes & bitOf(r));
-      for (const r of written) seen.set(r, !(unseen & bitOf(r)));
-      const p = proofOf(i);
+      regs.unseen = this.unseen.get(i) ?? NO_REGISTERS;
       const operand = (o: number) => registerAt(operandSlot(i.encoding, o, i.d)).n;
       const copied =
         COPIES.test(i.encoding.insn.name) && i.form.operands[1].kind === 'xmm' ? checks.of(operand(1)) : undefined;
+      this.body(i.code, i.uses);
+      f.release();
+      const p = proofOf(i);
       const normal = p?.kind === 'sum' ? undefined : (p?.fmt ?? copied);
-      checks.written(written, normal ? operand(0) : -1, normal);
+      if (normal) checks.learn(operand(0), normal);
     }
     this.late = false;
     this.checks = undefined;
     checks.failed();
     f.unlikely().brIf(0);
-    regs.commit((r) => seen.get(r)!);
+    regs.commit();
   }
 
   private pushing({ fmt }: Proof): Pushing {
@@ -413,6 +407,7 @@ export class RegionEmitter extends IrEmitter {
     const { n, byte } = registerAt(offset);
     if (n >= 0) {
       this.regs.write(n, byte, bytes, v.t, () => this.val(v));
+      this.checks?.written(n);
       return;
     }
     this.f.get(CPU);
@@ -594,7 +589,7 @@ export class RegionEmitter extends IrEmitter {
     const e = effectsOf(n.name);
     if (e.flags) this.flags.flush();
     const call = () => {
-      if (this.x87Inline && n.name !== 'fp_record') this.pendingX87();
+      if (this.x87Inline && e.x87) this.pendingX87();
       f.get(CPU);
       for (const a of n.args) this.val(a);
       f.call(
@@ -605,7 +600,7 @@ export class RegionEmitter extends IrEmitter {
         ),
       );
     };
-    if (e.x87 && n.name.startsWith('fp_') && this.depth === 0) {
+    if (e.x87 && this.depth === 0) {
       const args = n.args.map((a) => {
         const c = constantOf(a, this.at.d, this.at.second);
         return { constant: c === undefined ? undefined : Number(c), local: () => this.localOf(a) };
@@ -613,7 +608,7 @@ export class RegionEmitter extends IrEmitter {
       this.x87.emit(n.name, args, this.muchX87, call);
     } else {
       call();
-      if (e.x87 && n.name !== 'fp_record') this.x87.forget();
+      if (e.x87) this.x87.forget();
     }
     if (n.out) this.keep(n.out);
     this.regs.load((r) => (isXmm(r) ? e.xmm : e.gpr));

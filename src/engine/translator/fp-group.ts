@@ -140,10 +140,14 @@ export class FpChecks {
     this.gather(this.least, fmt, 'i32x4.min_u');
   }
 
-  /** Registers were written; what went to `to` is normal, as far as the format, if any, goes. */
-  written(registers: Iterable<number>, to: number, normal: Fmt | undefined): void {
-    for (const n of registers) this.known.delete(n);
-    if (normal) this.known.set(to, normal);
+  /** A register was written. */
+  written(n: number): void {
+    this.known.delete(n);
+  }
+
+  /** What is in a register is normal or zero, as far as the format goes. */
+  learn(n: number, fmt: Fmt): void {
+    this.known.set(n, fmt);
   }
 
   /** What is known of a register, to tell it of another. */

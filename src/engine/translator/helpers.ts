@@ -31,6 +31,7 @@ const TABLE: Readonly<Record<string, Effects>> = {
   rdtsc: NOTHING,
   rdrand: NOTHING,
   mmx_state: { ...NOTHING, x87: true },
+  fp_record: NOTHING,
   pcmpstr: NOTHING,
 };
 

@@ -33,9 +33,9 @@ const slot = (n: number) => (isXmm(n) ? off.xmm + (n - 16) * 16 : off.gpr + n * 
 export class Registers {
   private readonly f: RegionFunc;
   private readonly locals = new Map<number, number>();
-  /** Locals for writes that may not come to pass, by register; of those that have been written, if `speculative`. */
+  /** Locals for writes that may not come to pass, by register; and which have been written, if `speculative`: whether CpuState must have the last of it. */
   private readonly shadows = new Map<number, number>();
-  private readonly shadowed = new Set<number>();
+  private readonly shadowed = new Map<number, boolean>();
   private speculative = false;
   /** Registers of the present instruction that are written anew before anybody can see them in CpuState. */
   unseen: RegisterSet = NO_REGISTERS;
@@ -56,7 +56,7 @@ export class Registers {
   private target(n: number): number {
     if (!this.speculative) return this.local(n);
     if (!this.shadows.has(n)) this.shadows.set(n, this.f.register(isXmm(n) ? 'v128' : 'i64'));
-    this.shadowed.add(n);
+    this.shadowed.set(n, !(this.unseen & bitOf(n)));
     return this.shadows.get(n)!;
   }
 
@@ -65,15 +65,14 @@ export class Registers {
     this.speculative = true;
   }
 
-  /** What was written since `speculate` is what the registers are; in CpuState only those that are `seen` there. */
-  commit(seen: (n: number) => boolean): void {
+  /** What was written since `speculate` is what the registers are. */
+  commit(): void {
     const written = [...this.shadowed];
     this.shadowed.clear();
     this.speculative = false;
-    for (const n of written) {
+    for (const [n, seen] of written) {
       this.f.get(this.shadows.get(n)!).set(this.local(n));
-      this.unseen = seen(n) ? NO_REGISTERS : bitOf(n);
-      this.store(n);
+      if (seen) this.put(n);
     }
   }
 
@@ -93,7 +92,11 @@ export class Registers {
   }
 
   private store(n: number): void {
-    if (this.speculative || this.unseen & bitOf(n)) return;
+    if (!this.speculative && !(this.unseen & bitOf(n))) this.put(n);
+  }
+
+  /** To CpuState. */
+  private put(n: number): void {
     this.f
       .get(CPU)
       .get(this.local(n))

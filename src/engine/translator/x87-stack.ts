@@ -77,28 +77,33 @@ const CALLED: Readonly<Record<string, Effect>> = {
   fp_examine: {},
 };
 
-const COMMON = new Set([
-  'fp_add',
-  'fp_mul',
-  'fp_add_f64',
-  'fp_mul_f64',
-  'fp_add_f32',
-  'fp_mul_f32',
-  'fp_push_f64',
-  'fp_push_f32',
-  'fp_push_st',
-  'fp_push_constant',
-  'fp_get_f64',
-  'fp_get_f32',
-  'fp_store_st',
-  'fp_exchange',
-  'fp_sign',
-]);
-
-/** May the helper's common case be in the region? It is met with all exceptions masked only. */
-export const hasCommonCase = (helper: string): boolean => COMMON.has(helper);
+/** A common case in place: false if this one is none. `c`: the arguments as far as they are constants. */
+type Common = (s: X87Stack, c: readonly (number | undefined)[], args: readonly Argument[], call: () => void) => boolean;
 
 export class X87Stack {
+  private static readonly COMMON: Readonly<Record<string, Common>> = {
+    fp_add: (s, c, _, call) => s.arithmetic(false, c, call),
+    fp_mul: (s, c, _, call) => s.arithmetic(true, c, call),
+    fp_add_f64: (s, c, args, call) => s.withMemory(false, c[0], args[1].local(), true, call),
+    fp_mul_f64: (s, c, args, call) => s.withMemory(true, c[0], args[1].local(), true, call),
+    fp_add_f32: (s, c, args, call) => s.withMemory(false, c[0], args[1].local(), false, call),
+    fp_mul_f32: (s, c, args, call) => s.withMemory(true, c[0], args[1].local(), false, call),
+    fp_push_f64: (s, _, args, call) => s.pushMemory(args[0].local(), true, call),
+    fp_push_f32: (s, _, args, call) => s.pushMemory(args[0].local(), false, call),
+    fp_push_st: (s, c, _, call) => s.pushCopy(c[0], call),
+    fp_push_constant: (s, c, _, call) => c[0] === 0 && s.pushOne(call),
+    fp_get_f64: (s, c, _, call) => s.store(true, c[0], call),
+    fp_get_f32: (s, c, _, call) => s.store(false, c[0], call),
+    fp_store_st: (s, c, _, call) => s.copyTo(c[0], c[1], call),
+    fp_exchange: (s, c, _, call) => s.exchange(c[0], call),
+    fp_sign: (s, c, _, call) => s.sign(c[0], call),
+  };
+
+  /** May the helper's common case be in the region? It is met with all exceptions masked only. */
+  static hasCommonCase(helper: string): boolean {
+    return Object.hasOwn(X87Stack.COMMON, helper);
+  }
+
   private readonly f: RegionFunc;
   private readonly slots: Slot[] = [];
   /** Locals (i32): physical number of slot 0; whether the control word allows the common case. Made when they are needed. */
@@ -125,52 +130,21 @@ export class X87Stack {
 
   /**
    * The call of a helper; `call` emits it. With the common case around it, if there is one here: the result is pushed either way.
-   * `wide`: that is not for a block with few x87 instructions.
+   * `wide`: the block has enough x87 instructions for that.
    */
   emit(name: string, args: readonly Argument[], wide: boolean, call: () => void): void {
-    if (wide && this.budget > 0 && this.inline(name, args, call)) {
+    const constants = args.map((a) => a.constant);
+    if (wide && this.budget > 0 && X87Stack.COMMON[name]?.(this, constants, args, call)) {
       this.budget--;
       return;
     }
     const effect = CALLED[name];
-    const known = effect && args.map((a) => a.constant ?? 0);
+    const known = constants.map((c) => c ?? 0);
     call();
     if (!effect) this.forget();
     if (!effect || !this.started) return;
     if (effect.writes) this.loaded.delete(this.st(effect.writes(known)));
     this.move(effect.pops?.(known) ?? 0);
-  }
-
-  private inline(name: string, args: readonly Argument[], call: () => void): boolean {
-    const c = args.map((a) => a.constant);
-    switch (name) {
-      case 'fp_add':
-      case 'fp_mul':
-        return this.arithmetic(name === 'fp_mul', c, call);
-      case 'fp_add_f64':
-      case 'fp_mul_f64':
-      case 'fp_add_f32':
-      case 'fp_mul_f32':
-        return this.withMemory(name.startsWith('fp_mul'), c[0], args[1].local(), name.endsWith('f64'), call);
-      case 'fp_push_f64':
-      case 'fp_push_f32':
-        return this.pushMemory(args[0].local(), name.endsWith('f64'), call);
-      case 'fp_push_st':
-        return this.pushCopy(c[0], call);
-      case 'fp_push_constant':
-        return c[0] === 0 && this.pushOne(call);
-      case 'fp_get_f64':
-      case 'fp_get_f32':
-        return this.store(name.endsWith('f64'), c[0], call);
-      case 'fp_store_st':
-        return this.copyTo(c[0], c[1], call);
-      case 'fp_exchange':
-        return this.exchange(c[0], call);
-      case 'fp_sign':
-        return this.sign(c[0], call);
-      default:
-        return false;
-    }
   }
 
   // ── what is known ───────────────────────────────────────────────────────────────────────────────────────────

@@ -4,7 +4,8 @@
  */
 import { CpuState } from '../../../../build/abi/engine';
 import { commit, probe_read, probe_write, raise } from '../mmu';
-import { fp_summary, set_status, status } from '../x87-stack';
+import { fp_set_control } from '../x87-env';
+import { set_status, status } from '../x87-stack';
 
 /** Which image (argument `format`): 64-bit instruction and data pointers; sixteen xmm registers, not eight. */
 const POINTERS_64: u32 = 1;
@@ -99,8 +100,8 @@ export function store_x87(cpu: usize, format: u32): void {
 export function load_x87(cpu: usize, format: u32): void {
   const p = image(cpu);
   const sw: u32 = load<u16>(p, 2);
-  store<u16>(cpu, u16((load<u16>(p, 0) & 0x1f3f) | 0x40), CpuState.fcw);
   set_status(cpu, sw);
+  fp_set_control(cpu, load<u16>(p, 0));
   store<u16>(cpu, load<u16>(p, 4) & 0xff, CpuState.ftw);
   store<u16>(cpu, load<u16>(p, 6) & 0x7ff, CpuState.fop);
   store<u16>(cpu, 0, CpuState.fcs);
@@ -112,7 +113,6 @@ export function load_x87(cpu: usize, format: u32): void {
     store<u64>(r, load<u64>(p + (i << 4), ST));
     store<u16>(r, load<u16>(p + (i << 4), ST + 8), 8);
   }
-  fp_summary(cpu);
 }
 
 export function store_mxcsr(cpu: usize): void {

@@ -23,25 +23,27 @@ export function shr_jam(v: u64, n: i32): u64 {
   return (v >> n) | u64((v << (64 - n)) != 0);
 }
 
-/** (u1:u0) / v with u1 < v and bit 63 of v set: the quotient; the remainder goes to `lo`. Two digits of 32 bits. */
-export function div_128_64(u1: u64, u0: u64, v: u64): u64 {
+/** A digit of 32 bits of (u1:u) / v, u of 32 bits: as v's upper half has it, at most two too large, put right. */
+// @ts-ignore: decorator
+@inline
+export function div_digit(u1: u64, u: u64, v: u64): u64 {
   const v1 = v >> 32;
   const v0 = v & 0xffffffff;
-  let q1 = u1 / v1;
-  let r = u1 - q1 * v1;
-  while (q1 >> 32 != 0 || q1 * v0 > ((r << 32) | (u0 >> 32))) {
-    q1--;
+  let q = u1 / v1;
+  let r = u1 - q * v1;
+  if (q >> 32 != 0 || q * v0 > ((r << 32) | u)) {
+    q--;
     r += v1;
-    if (r >> 32 != 0) break;
+    if (r >> 32 == 0 && (q >> 32 != 0 || q * v0 > ((r << 32) | u))) q--;
   }
+  return q;
+}
+
+/** (u1:u0) / v with u1 < v and bit 63 of v set: the quotient; the remainder goes to `lo`. */
+export function div_128_64(u1: u64, u0: u64, v: u64): u64 {
+  const q1 = div_digit(u1, u0 >> 32, v);
   const m = ((u1 << 32) | (u0 >> 32)) - q1 * v;
-  let q0 = m / v1;
-  r = m - q0 * v1;
-  while (q0 >> 32 != 0 || q0 * v0 > ((r << 32) | (u0 & 0xffffffff))) {
-    q0--;
-    r += v1;
-    if (r >> 32 != 0) break;
-  }
+  const q0 = div_digit(m, u0 & 0xffffffff, v);
   lo = ((m << 32) | (u0 & 0xffffffff)) - q0 * v;
   return (q1 << 32) | q0;
 }
