@@ -246,6 +246,8 @@ export const FAR = { rec: Record32.off.r0, code: Record32.off.disp } as const;
 
 /** Fuel between two looks of the translator at what runs, if it has not put another number in CpuState.slice. */
 export const SLICE = 20_000 * Record32.size;
+/** Of so many entries from the hypervisor, and exits from translated code to interpreted code, the translator is told of one, if it has not put another number in CpuState.gap. */
+export const GAP_PERIOD = 1024;
 
 /** Bits of Record32.scale above the shift count: 16-bit addressing; the access is through the stack segment. */
 export const SCALE_ADDR16 = 0x80;

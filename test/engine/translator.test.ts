@@ -936,6 +936,24 @@ describe('hot code', () => {
     expect(samples[9]).toBeLessThan(130);
   });
 
+  it('is found sooner where the hypervisor enters it while little is on order', () => {
+    const orders: Order[] = [];
+    const s = prepare([], true, { order: (o) => orders.push(o), collect: () => undefined });
+    const places = Array.from({ length: 10 }, (_, i) => 0x100 + 0x10 * i);
+    // add rdx,rcx; syscall
+    for (const at of places) s.poke(CODE + BigInt(at), hex('4801ca 0f05'));
+    const entries = places.map((at) => {
+      const before = orders.length;
+      let n = 0;
+      for (; orders.length === before; n++) s.run(CODE + BigInt(at));
+      return n;
+    });
+    expect(orders.map((o) => o.hot)).toEqual(places.map((at) => [at]));
+    // 16 times one of 256, and one of 1,024.
+    expect(entries[5]).toBe(16 * 256);
+    expect(entries[9]).toBe(16 * 1024);
+  });
+
   it('is not looked for more often where there is nothing for the translator, nor in translations', () => {
     const orders: Order[] = [];
     const ready: Delivery[] = [];

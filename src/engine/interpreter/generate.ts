@@ -14,6 +14,7 @@ import {
   CpuState,
   EXIT,
   FAR,
+  GAP_PERIOD,
   JumpEntry,
   NEAR,
   NEAR_BYTES,
@@ -59,9 +60,6 @@ export interface InterpreterTables {
 export interface FusionPlan {
   readonly sequences: readonly (readonly string[])[];
 }
-
-/** Of so many entries from the hypervisor, and exits from translated code to interpreted code, the translator is told of one. */
-const GAP_PERIOD = 1024;
 
 const RUNTIME_FIXED: Record<string, { args: Type[]; result?: Type }> = {
   probe_read: { args: ['i64', 'i32'], result: 'i32' },

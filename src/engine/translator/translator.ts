@@ -3,7 +3,7 @@
  * the interpreter's handlers.
  */
 import type { CodeCache, CodePage } from '../decode/code-cache.ts';
-import { CpuState, PREEMPTED_INSIDE, PREEMPTED_PASSING, SLICE } from '../state.ts';
+import { CpuState, GAP_PERIOD, PREEMPTED_INSIDE, PREEMPTED_PASSING, SLICE } from '../state.ts';
 import { type Code, cellName, costOf, mostOf } from './code.ts';
 import { type CodeView, memoryView, type PageList } from './code-view.ts';
 import { Heat, Jitter, Recent } from './heat.ts';
@@ -71,7 +71,7 @@ const PAGE = 4096;
 
 /** Translations on order, at most: of what has none, and as many that make one of several, which may have to wait for those. */
 const MAX_ORDERS = 16;
-/** With fewer than so many new ones on order, the guest is looked at so many times as often while it is interpreted. */
+/** With fewer than so many new ones on order, the guest is looked at so many times as often while it is interpreted, and where it goes from translations to what has none. */
 const FEW_ORDERS = 6;
 const MORE = 4;
 
@@ -175,8 +175,7 @@ export class Translator {
     if (!t) {
       // Guest code is left in passing by slices alone: it need not be entered there.
       if (preempted === PREEMPTED_PASSING || !this.seen(cpu, at.page, at.offset)) return;
-      const idle = this.o.workshop && this.waiting(false) < FEW_ORDERS;
-      if (idle && preempted !== PREEMPTED_INSIDE) this.slice(cpu, 1 / MORE);
+      if (preempted !== PREEMPTED_INSIDE && this.idle()) this.slice(cpu, 1 / MORE);
       return;
     }
     t.used = this.stats.samples;
@@ -207,6 +206,7 @@ export class Translator {
    * kernel's entry.
    */
   gap(cpu: number): void {
+    if (this.idle()) this.view.setInt32(cpu + off.gap, GAP_PERIOD / MORE, true);
     const at = this.place(cpu);
     if (at && !this.regions.enteredAt(at.page, at.offset)) this.seen(cpu, at.page, at.offset);
   }
@@ -360,6 +360,11 @@ export class Translator {
     let n = 0;
     for (const o of this.orders.values()) if (o.instead === instead && (page ?? o.page) === o.page) n++;
     return n;
+  }
+
+  /** Could the thread that makes translations make more than it is asked for? */
+  private idle(): boolean {
+    return this.o.workshop !== undefined && this.waiting(false) < FEW_ORDERS;
   }
 
   /** There is nothing for the translator at this place. */
