@@ -18,16 +18,20 @@ const hex = (s: string) => [...Buffer.from(s.replaceAll(' ', ''), 'hex')];
 function prepare(code: readonly number[], translated: boolean, workshop?: Workshop): Sandbox {
   const s = new Sandbox({ workshop });
   for (const va of [CODE, CODE + 4096n, DATA, DATA + 4096n, STACK]) s.map(va);
-  s.poke(DATA, [9, 8, 7, 6, 5, 4, 3, 2, 1, 2, 3, 4, 5, 6, 7, 8]);
   s.poke(CODE, code);
+  fill(s);
+  if (translated) expect(s.engine.translator!.translateNow(s.cpu)).toBe(true);
+  return s;
+}
+
+function fill(s: Sandbox): void {
+  s.poke(DATA, [9, 8, 7, 6, 5, 4, 3, 2, 1, 2, 3, 4, 5, 6, 7, 8]);
   for (let n = 0; n < 16; n++) s.setGpr(n, 0x0123456789abcdefn * BigInt(n + 3));
   s.setGpr(GPR.RSI, DATA);
   s.setGpr(GPR.RSP, STACK + 0x800n);
   s.set64('rip', CODE);
   // Else translated code leaves each access to the interpreter, which goes on with what follows.
   for (const va of [DATA, DATA + 4096n, STACK]) s.touch(va);
-  if (translated) expect(s.engine.translator!.translateNow(s.cpu)).toBe(true);
-  return s;
 }
 
 function state(s: Sandbox) {
@@ -52,6 +56,31 @@ function both(code: readonly number[], fuel = 1000, change: (s: Sandbox) => void
   });
   expect(state(b)).toEqual(state(a));
   return b;
+}
+
+/** As `both`, for several pieces of code, each of which is run often: by its number. */
+function bothOf(
+  codes: readonly (readonly number[])[],
+): (n: number, fuel: number, change?: (s: Sandbox) => void) => void {
+  const at = (n: number) => CODE + BigInt(n * 0x100);
+  const sides = [false, true].map((translated) => {
+    const s = prepare([], false);
+    for (const [n, code] of codes.entries()) s.poke(at(n), code);
+    for (const n of translated ? codes.keys() : []) {
+      s.set64('rip', at(n));
+      expect(s.engine.translator!.translateNow(s.cpu)).toBe(true);
+    }
+    return s;
+  });
+  return (n, fuel, change) => {
+    for (const s of sides) {
+      s.reset();
+      fill(s);
+      change?.(s);
+      s.run(at(n), fuel);
+    }
+    expect(state(sides[1])).toEqual(state(sides[0]));
+  };
 }
 
 describe('a region', () => {
@@ -155,13 +184,13 @@ describe('a region', () => {
         const byte = (x: number) => (x & 0xff).toString(16).padStart(2, '0');
         const body = `f6c201 74${byte(way(op) + 2)} ${op} eb${byte(way(other))} ${other} ${step} ${look} 9c 5f 4901f8 48ffca`;
         const loop = `48c7c228000000 ${body} 75${byte(-way(body) - 2)}`;
-        for (const fuel of [1000, 3, 4, 5, 6, 17, 18, 19]) both([...hex(loop), ...UD2], fuel);
         // Without a look: what CF was from is of several kinds where a fault shows the flags, or another step follows.
         const unseen = `f6c201 74${byte(way(op) + 2)} ${op} eb${byte(way(other))} ${other} ${step}`;
         const fault = '48898600000100';
-        for (const dl of [0n, 1n])
-          for (const then of [fault, `48ffc1 ${fault}`, '0f92c1', '0f96c1', '0f94c1', '0f90c1'])
-            both([...hex(`${unseen} ${then}`), ...UD2], 1000, (x) => x.setGpr(GPR.RDX, dl));
+        const then = [fault, `48ffc1 ${fault}`, '0f92c1', '0f96c1', '0f94c1', '0f90c1'].map((x) => `${unseen} ${x}`);
+        const run = bothOf([loop, ...then].map((x) => [...hex(x), ...UD2]));
+        for (const fuel of [1000, 3, 4, 5, 6, 17, 18, 19]) run(0, fuel);
+        for (const dl of [0n, 1n]) for (const i of then.keys()) run(1 + i, 1000, (x) => x.setGpr(GPR.RDX, dl));
       }
   });
 
