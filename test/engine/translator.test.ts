@@ -24,6 +24,7 @@ function prepare(code: readonly number[], translated: boolean, workshop?: Worksh
   return s;
 }
 
+/** Data, and registers, as code at CODE finds them. */
 function fill(s: Sandbox): void {
   s.poke(DATA, [9, 8, 7, 6, 5, 4, 3, 2, 1, 2, 3, 4, 5, 6, 7, 8]);
   for (let n = 0; n < 16; n++) s.setGpr(n, 0x0123456789abcdefn * BigInt(n + 3));
@@ -46,22 +47,10 @@ function state(s: Sandbox) {
   };
 }
 
-/** Run in both tiers from CODE with `fuel` instructions; both must end alike. The translated one is returned. */
-function both(code: readonly number[], fuel = 1000, change: (s: Sandbox) => void = () => {}): Sandbox {
-  const [a, b] = [false, true].map((translated) => {
-    const s = prepare(code, translated);
-    change(s);
-    s.run(CODE, fuel);
-    return s;
-  });
-  expect(state(b)).toEqual(state(a));
-  return b;
-}
-
-/** As `both`, for several pieces of code, each of which is run often: by its number. */
+/** Pieces of code, each run in both tiers: by its number, with `fuel` instructions; both must end alike. The translated one is returned. */
 function bothOf(
   codes: readonly (readonly number[])[],
-): (n: number, fuel: number, change?: (s: Sandbox) => void) => void {
+): (n: number, fuel: number, change?: (s: Sandbox) => void) => Sandbox {
   const at = (n: number) => CODE + BigInt(n * 0x100);
   const sides = [false, true].map((translated) => {
     const s = prepare([], false);
@@ -79,9 +68,14 @@ function bothOf(
       change?.(s);
       s.run(at(n), fuel);
     }
-    expect(state(sides[1])).toEqual(state(sides[0]));
+    const [a, b] = sides;
+    expect(state(b)).toEqual(state(a));
+    return b;
   };
 }
+
+const both = (code: readonly number[], fuel = 1000, change?: (s: Sandbox) => void): Sandbox =>
+  bothOf([code])(0, fuel, change);
 
 describe('a region', () => {
   it('does straight code as the interpreter does', () => {
